@@ -1,0 +1,83 @@
+/**
+ * The shape of an S3 operation. `ops/table.ts` is the one list of all of them: the router matches on it, authorization takes the
+ * action from it, the README's table is generated from it. A row without a handler answers 501 NotImplemented.
+ */
+import type { Identity } from '../auth/types.js';
+import type { Body, Bucket, OpenObject, Store } from '../store/contract.js';
+import type { XmlElement } from '../wire/xml.js';
+
+export type Level = 'service' | 'bucket' | 'object';
+/** `none`: a body is read and thrown away (bounded); `xml`: whole, bounded, as a Buffer; `stream`: as it comes; `form`: multipart/form-data, later. */
+export type BodyMode = 'none' | 'xml' | 'stream';
+
+export interface Operation {
+  /** Name in the S3 model, e.g. `ListObjectsV2`. */
+  name: string;
+  method: 'GET' | 'HEAD' | 'PUT' | 'POST' | 'DELETE';
+  level: Level;
+  /** Query parameters that must be there: `['uploads']`, `['partNumber', 'uploadId']`, or with a value `['list-type=2']`. */
+  query?: readonly string[];
+  /** Header that must be there, e.g. `x-amz-copy-source`. */
+  header?: string;
+  /** Policy action, e.g. `s3:PutObject`; also what ownership is checked by. */
+  action: string;
+  body: BodyMode;
+  /** True if it changes anything: refused under --read-only. */
+  writes: boolean;
+  /** May run for buckets that do not exist (CreateBucket). */
+  bucketOptional?: boolean;
+  /** Refused before the body is asked for (before 100-continue is answered). */
+  precheck?: (ctx: OpContext, input: OpInput) => Promise<void>;
+  handler?: Handler;
+}
+export type Handler = (ctx: OpContext, input: OpInput) => Promise<OpResult>;
+
+/** Settings of the service that operations need. */
+export interface ServiceConfig {
+  region: string;
+  /** Bytes; 5 MiB unless a test says otherwise. */
+  minPartSize: number;
+  /** `https://s3.example.com` without a trailing slash, if told by --public-url. */
+  publicUrl?: string;
+}
+
+export interface OpContext {
+  store: Store;
+  service: ServiceConfig;
+  identity: Identity;
+  requestId: string;
+  /** The request's bucket, loaded by the pipeline; absent at the service level and where bucketOptional found none. */
+  bucket?: Bucket;
+  /** Throws AccessDenied unless the identity may do `action` there: for sources of copies, keys of DeleteObjects. */
+  authorize(action: string, bucket: string, key?: string): Promise<void>;
+  /** Sends status 200 and white space now, and again at each call, so that a long operation outlives client timeouts; errors then travel in the body. */
+  keepAlive(): void;
+}
+
+export interface OpInput {
+  /** '' at the service level. */
+  bucket: string;
+  /** Decoded once, by the router; '' unless at the object level. */
+  key: string;
+  /** Decoded; the first value of each name. A parameter without `=` has the value ''. */
+  query: ReadonlyMap<string, string>;
+  /** Names in lower case; several lines joined by `,`. */
+  headers: Readonly<Record<string, string | undefined>>;
+  /** Body mode `stream`: after aws-chunked decoding and signature checks. */
+  body: Body;
+  /** Body mode `xml`: the whole text, `''` if empty. */
+  text: string;
+  /** Trailing headers; filled once the body was read to its end. */
+  trailers: Readonly<Record<string, string | undefined>>;
+}
+
+/** What the pipeline sends. Exactly one of `xml`, `object`, `text` or none of them. */
+export interface OpResult {
+  /** 200 unless told. */
+  status?: number;
+  headers?: Record<string, string>;
+  xml?: XmlElement;
+  /** Bytes `start` to `end` (exclusive) of an open object; the responder closes it. Headers (Content-Length too) come from the handler. */
+  object?: { open: OpenObject; start: number; end: number };
+  text?: string;
+}

@@ -1,0 +1,292 @@
+/**
+ * The contract of a store: what the S3 operations and the commands may ask of it. It knows no HTTP and names no path.
+ *
+ * - Keys are decoded Unicode strings of 1 to 1,024 UTF-8 bytes; any such key works (DESIGN rule 5). A key that ends in `/`
+ *   with an empty body is a directory and a listed marker.
+ * - Every object has versions; today there is one, the *null version*, whose id is the string `null`.
+ * - Times are milliseconds since 1970, sizes are bytes, ETags are without quotes.
+ * - Everything that fails throws an S3Error; a write that throws has changed nothing that a reader can see.
+ * - A write that returns has been flushed to the disk (durability `flush`), or handed to the system (`fast`).
+ *
+ * `test/suites/store.ts` is this contract as tests; every implementation runs it.
+ */
+import type { Acl, Checksum, ChecksumAlgorithm, ChecksumType, Owner, Tags } from '../base/model.js';
+
+export interface Store {
+  /** Buckets in byte order of their names. */
+  listBuckets(query?: ListBucketsQuery): Promise<BucketPage>;
+  /** @throws NoSuchBucket; ServiceUnavailable when the root's mount has vanished. */
+  getBucket(name: string): Promise<Bucket>;
+  /** Makes the folder. @throws BucketAlreadyExists (whoever owns it; the caller says which of S3's two codes fits), InvalidBucketName when it can be no folder. */
+  createBucket(name: string, settings: BucketSettings): Promise<Bucket>;
+  /** @throws BucketNotEmpty naming something that is in the way, NoSuchBucket. */
+  deleteBucket(name: string): Promise<void>;
+  /** Replaces the settings by what `change` returns, atomically. */
+  updateBucket(name: string, change: (settings: BucketSettings) => BucketSettings): Promise<Bucket>;
+
+  /** One page in byte order of the keys, files checked against the disk. */
+  list(bucket: string, query: ListQuery): Promise<ListPage>;
+  /** @throws NoSuchKey. */
+  head(bucket: string, key: string): Promise<ObjectInfo>;
+  /** Opens the object for reading; the caller closes. Info and bytes are of one and the same file. @throws NoSuchKey. */
+  open(bucket: string, key: string): Promise<OpenObject>;
+  put(bucket: string, key: string, body: Body, options?: PutOptions): Promise<ObjectInfo>;
+  /** Appends `body` at `offset`, which must be the object's size. @throws InvalidArgument otherwise; 0 creates. */
+  append(bucket: string, key: string, offset: number, body: Body, options?: PutOptions): Promise<ObjectInfo>;
+  copy(from: ObjectRef, to: ObjectRef, options?: CopyOptions): Promise<ObjectInfo>;
+  /** Deletes; a key without an object is no error. Resolves to whether there was one. @throws PreconditionFailed. */
+  delete(bucket: string, key: string, options?: { condition?: WriteCondition }): Promise<boolean>;
+  /** Renames within or across buckets in one rename(2); the target is replaced unless the condition forbids. @throws NoSuchKey, PreconditionFailed. */
+  move(from: ObjectRef, to: ObjectRef, options?: MoveOptions): Promise<ObjectInfo>;
+  /** Changes what a client said of the key (tags, ACL …), not the bytes; `change` sees the current facts. @throws NoSuchKey. */
+  updateFacts(bucket: string, key: string, change: (facts: KeyFacts, info: ObjectInfo) => KeyFacts): Promise<ObjectInfo>;
+
+  /** Starts a multipart upload; resolves to its id (letters, digits, `-`, `_`). */
+  createUpload(bucket: string, key: string, options: UploadOptions): Promise<Upload>;
+  /** @throws NoSuchUpload, also when bucket or key do not match the id. */
+  getUpload(bucket: string, key: string, uploadId: string): Promise<Upload>;
+  listUploads(bucket: string, query: ListUploadsQuery): Promise<UploadPage>;
+  putPart(bucket: string, key: string, uploadId: string, partNumber: number, body: Body, options?: { digests?: DigestPlan }): Promise<Part>;
+  listParts(bucket: string, key: string, uploadId: string, query: { after: number; max: number }): Promise<PartPage>;
+  /**
+   * Publishes the object made of `parts`. Completing again what was completed gives the same answer (S3: idempotent retry).
+   * @throws NoSuchUpload, InvalidPart, InvalidPartOrder, EntityTooSmall, PreconditionFailed, BadDigest.
+   */
+  completeUpload(bucket: string, key: string, uploadId: string, parts: PartRef[], options?: CompleteOptions): Promise<ObjectInfo>;
+  abortUpload(bucket: string, key: string, uploadId: string): Promise<void>;
+
+  /** Ends background work and closes the index and the journal. */
+  close(): Promise<void>;
+}
+
+export interface ObjectRef {
+  bucket: string;
+  key: string;
+}
+
+export interface Bucket {
+  name: string;
+  /** Creation time: of the folder, or when CreateBucket made it. */
+  created: number;
+  settings: BucketSettings;
+}
+
+/** One JSON file per bucket under `.gos3rve/buckets/`; absent members mean S3's default. Later issues add members. */
+export interface BucketSettings {
+  owner?: Owner;
+  created?: number;
+  region?: string;
+  acl?: Acl;
+  ownership?: 'BucketOwnerEnforced' | 'BucketOwnerPreferred' | 'ObjectWriter';
+  tags?: Tags;
+  /** Policy document as given (JSON text). */
+  policy?: string;
+  publicAccessBlock?: PublicAccessBlock;
+  cors?: CorsRule[];
+}
+export interface PublicAccessBlock {
+  blockPublicAcls: boolean;
+  ignorePublicAcls: boolean;
+  blockPublicPolicy: boolean;
+  restrictPublicBuckets: boolean;
+}
+export interface CorsRule {
+  id?: string;
+  allowedOrigins: string[];
+  allowedMethods: string[];
+  allowedHeaders: string[];
+  exposeHeaders: string[];
+  maxAgeSeconds?: number;
+}
+
+export interface ListBucketsQuery {
+  prefix?: string;
+  /** Names after this one only. */
+  after?: string;
+  max?: number;
+}
+export interface BucketPage {
+  buckets: Bucket[];
+  /** Pass as `after` to go on; absent at the end. */
+  next?: string;
+}
+
+export interface ListQuery {
+  prefix: string;
+  /** Any length; empty for none. */
+  delimiter: string;
+  /** Only keys and common prefixes after this one (start-after, marker or the decoded continuation token). */
+  after: string;
+  /** 0 to 1,000. */
+  max: number;
+}
+export interface ListPage {
+  /** Objects and common prefixes together, in byte order. */
+  entries: ListEntry[];
+  /** The last key or common prefix of a truncated page; absent at the end. */
+  next?: string;
+}
+export type ListEntry = { prefix: string } | ObjectInfo;
+
+/** What a client said of a key; stays with the key whatever happens to the bytes outside (DESIGN rule 4). */
+export interface KeyFacts {
+  contentType?: string;
+  contentEncoding?: string;
+  contentDisposition?: string;
+  contentLanguage?: string;
+  cacheControl?: string;
+  /** As the client gave it, an HTTP date or not. */
+  expires?: string;
+  websiteRedirect?: string;
+  storageClass?: string;
+  /** User metadata: names in lower case without `x-amz-meta-`, values decoded. */
+  metadata?: Record<string, string>;
+  tags?: Tags;
+  acl?: Acl;
+  owner?: Owner;
+}
+
+export interface ObjectInfo {
+  bucket: string;
+  key: string;
+  size: number;
+  /** MD5 in hex, `hex-N` for multipart; derived from the fingerprint (also with a `-`) until a foreign file was hashed. */
+  etag: string;
+  /** Milliseconds; the file's mtime. */
+  lastModified: number;
+  versionId: 'null';
+  facts: KeyFacts;
+  checksum?: Checksum;
+  /** Parts of a multipart object, absent for others; only the count is filled by list and head: see {@link OpenObject.parts}. */
+  partCount?: number;
+}
+
+export interface OpenObject {
+  info: ObjectInfo;
+  /** Part layout of a multipart object in order. */
+  parts(): Promise<ObjectPart[]>;
+  /**
+   * Reads bytes `start` to `end` (exclusive) and hands them to `sink` in order; a chunk is valid until the promise of its `sink` call
+   * resolves. The file is checked once more before the last bytes are handed over.
+   * @throws S3Error InternalError when the file was changed meanwhile: cut the connection.
+   */
+  read(start: number, end: number, sink: (chunk: Buffer) => Promise<void> | void): Promise<void>;
+  close(): Promise<void>;
+}
+export interface ObjectPart {
+  partNumber: number;
+  size: number;
+  checksum?: string;
+}
+
+/** A body as it comes: bytes after transfer decoding, in order. A throw of the iterable aborts the write. */
+export interface Body {
+  chunks: AsyncIterable<Uint8Array>;
+  /** Bytes announced, where known: checked against what came (IncompleteBody) and against `--min-free`. */
+  size?: number;
+}
+
+/** Digests of a body: raw bytes per algorithm. MD5 is always computed. */
+export type Digests = Partial<Record<ChecksumAlgorithm, Buffer>> & { MD5: Buffer };
+
+/** Which digests to compute on the way, and the check on them before anything is published. */
+export interface DigestPlan {
+  algorithms: ChecksumAlgorithm[];
+  /** Called once after the last byte (trailers are known then). Throws BadDigest … to refuse the body. */
+  check?: (digests: Digests, size: number) => void;
+  /** The one whose value is stored with the object or part. */
+  store?: ChecksumAlgorithm;
+}
+
+/** Conditions of a write, evaluated under the lock at the instant of publishing. ETags without quotes. */
+export interface WriteCondition {
+  /** The object must exist with one of these ETags; `*`: it must exist. @throws PreconditionFailed, NoSuchKey. */
+  ifMatch?: string[];
+  /** `*`: no object may exist. Or: none with one of these ETags. */
+  ifNoneMatch?: string[];
+  /** DeleteObject(s) only: last modified (ms, whole seconds) and size must match. */
+  ifLastModified?: number;
+  ifSize?: number;
+}
+
+export interface PutOptions {
+  facts?: KeyFacts;
+  digests?: DigestPlan;
+  condition?: WriteCondition;
+}
+
+/** Conditions on the source of a copy or of a read. Times in ms. */
+export interface ReadCondition {
+  ifMatch?: string[];
+  ifNoneMatch?: string[];
+  ifModifiedSince?: number;
+  ifUnmodifiedSince?: number;
+}
+
+export interface CopyOptions {
+  /** Computes the facts of the copy from those of the source; without it they are taken over, but ACL and owner. May throw (conditions on the source). */
+  facts?: (source: ObjectInfo) => KeyFacts;
+  condition?: WriteCondition;
+  /** Recompute this checksum over the copied bytes; without it the source's full-object checksum is kept. */
+  checksum?: ChecksumAlgorithm;
+}
+
+export interface MoveOptions {
+  condition?: WriteCondition;
+  /** Checked against the source under the lock. */
+  sourceCondition?: ReadCondition;
+}
+
+export interface UploadOptions {
+  facts?: KeyFacts;
+  initiator?: Owner;
+  checksum?: { algorithm: ChecksumAlgorithm; type: ChecksumType };
+}
+export interface Upload {
+  uploadId: string;
+  bucket: string;
+  key: string;
+  initiated: number;
+  facts: KeyFacts;
+  initiator?: Owner;
+  checksum?: { algorithm: ChecksumAlgorithm; type: ChecksumType };
+}
+export interface ListUploadsQuery {
+  prefix: string;
+  delimiter: string;
+  keyMarker: string;
+  uploadIdMarker: string;
+  max: number;
+}
+export interface UploadPage {
+  /** Uploads and common prefixes in byte order of key, then by time of initiation. */
+  entries: (Upload | { prefix: string })[];
+  nextKeyMarker?: string;
+  nextUploadIdMarker?: string;
+}
+export interface Part {
+  partNumber: number;
+  size: number;
+  etag: string;
+  lastModified: number;
+  /** base64, of the upload's algorithm or of the one the part came with. */
+  checksum?: { algorithm: ChecksumAlgorithm; value: string };
+}
+export interface PartPage {
+  parts: Part[];
+  truncated: boolean;
+}
+export interface PartRef {
+  partNumber: number;
+  etag: string;
+  checksums: Partial<Record<ChecksumAlgorithm, string>>;
+}
+export interface CompleteOptions {
+  condition?: WriteCondition;
+  /** Given by the client for the whole object; must match. */
+  checksum?: { algorithm: ChecksumAlgorithm; value: string };
+  /** Announced x-amz-mp-object-size; must match. */
+  size?: number;
+  /** Called now and then while a long completion runs (keep-alive white space). */
+  onProgress?: () => void;
+}
