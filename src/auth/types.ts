@@ -11,9 +11,7 @@ export interface Credential {
 }
 
 /** Who sent the request. */
-export type Identity =
-  | { kind: 'user'; accessKey: string; owner: Owner }
-  | { kind: 'anonymous' };
+export type Identity = { kind: 'user'; accessKey: string; owner: Owner } | { kind: 'anonymous' };
 
 /** The facts of a request that its signature covers, as they came over the wire. */
 export interface SignedRequest {

@@ -46,3 +46,59 @@ export interface Acl {
 
 /** Tags in the order given; keys are unique. */
 export type Tags = [key: string, value: string][];
+
+/** What a client said of a key; stays with the key whatever happens to the bytes outside (DESIGN rule 4). */
+export interface KeyFacts {
+  contentType?: string;
+  contentEncoding?: string;
+  contentDisposition?: string;
+  contentLanguage?: string;
+  cacheControl?: string;
+  /** As the client gave it, an HTTP date or not. */
+  expires?: string;
+  websiteRedirect?: string;
+  storageClass?: string;
+  /** User metadata: names in lower case without `x-amz-meta-`, values decoded. */
+  metadata?: Record<string, string>;
+  tags?: Tags;
+  acl?: Acl;
+  owner?: Owner;
+}
+
+/** A body as it comes: bytes after transfer decoding, in order. A throw of the iterable aborts the write. */
+export interface Body {
+  chunks: AsyncIterable<Uint8Array>;
+  /** Bytes announced, where known: checked against what came (IncompleteBody) and against `--min-free`. */
+  size?: number;
+}
+
+/** Digests of a body: raw bytes per algorithm. MD5 is always computed. */
+export type Digests = Partial<Record<ChecksumAlgorithm, Buffer>> & { MD5: Buffer };
+
+/** Which digests to compute on the way, and the check on them before anything is published. */
+export interface DigestPlan {
+  algorithms: ChecksumAlgorithm[];
+  /** Called once after the last byte (trailers are known then). Throws BadDigest … to refuse the body. */
+  check?: (digests: Digests, size: number) => void;
+  /** The one whose value is stored with the object or part. */
+  store?: ChecksumAlgorithm;
+}
+
+/** Conditions of a write, evaluated under the lock at the instant of publishing. ETags without quotes. */
+export interface WriteCondition {
+  /** The object must exist with one of these ETags; `*`: it must exist. @throws PreconditionFailed, NoSuchKey. */
+  ifMatch?: string[];
+  /** `*`: no object may exist. Or: none with one of these ETags. */
+  ifNoneMatch?: string[];
+  /** DeleteObject(s) only: last modified (ms, whole seconds) and size must match. */
+  ifLastModified?: number;
+  ifSize?: number;
+}
+
+/** Conditions on the source of a copy or of a read. Times in ms. */
+export interface ReadCondition {
+  ifMatch?: string[];
+  ifNoneMatch?: string[];
+  ifModifiedSince?: number;
+  ifUnmodifiedSince?: number;
+}

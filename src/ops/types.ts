@@ -3,7 +3,8 @@
  * action from it, the README's table is generated from it. A row without a handler answers 501 NotImplemented.
  */
 import type { Identity } from '../auth/types.js';
-import type { Body, Bucket, OpenObject, Store } from '../store/contract.js';
+import type { Body } from '../base/model.js';
+import type { Bucket, OpenObject, Store } from '../store/contract.js';
 import type { XmlElement } from '../wire/xml.js';
 
 export type Level = 'service' | 'bucket' | 'object';

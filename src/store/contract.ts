@@ -10,7 +10,19 @@
  *
  * `test/suites/store.ts` is this contract as tests; every implementation runs it.
  */
-import type { Acl, Checksum, ChecksumAlgorithm, ChecksumType, Owner, Tags } from '../base/model.js';
+import type {
+  Acl,
+  Body,
+  Checksum,
+  ChecksumAlgorithm,
+  ChecksumType,
+  DigestPlan,
+  KeyFacts,
+  Owner,
+  ReadCondition,
+  Tags,
+  WriteCondition,
+} from '../base/model.js';
 
 export interface Store {
   /** Buckets in byte order of their names. */
@@ -39,20 +51,37 @@ export interface Store {
   /** Renames within or across buckets in one rename(2); the target is replaced unless the condition forbids. @throws NoSuchKey, PreconditionFailed. */
   move(from: ObjectRef, to: ObjectRef, options?: MoveOptions): Promise<ObjectInfo>;
   /** Changes what a client said of the key (tags, ACL …), not the bytes; `change` sees the current facts. @throws NoSuchKey. */
-  updateFacts(bucket: string, key: string, change: (facts: KeyFacts, info: ObjectInfo) => KeyFacts): Promise<ObjectInfo>;
+  updateFacts(
+    bucket: string,
+    key: string,
+    change: (facts: KeyFacts, info: ObjectInfo) => KeyFacts,
+  ): Promise<ObjectInfo>;
 
   /** Starts a multipart upload; resolves to its id (letters, digits, `-`, `_`). */
   createUpload(bucket: string, key: string, options: UploadOptions): Promise<Upload>;
   /** @throws NoSuchUpload, also when bucket or key do not match the id. */
   getUpload(bucket: string, key: string, uploadId: string): Promise<Upload>;
   listUploads(bucket: string, query: ListUploadsQuery): Promise<UploadPage>;
-  putPart(bucket: string, key: string, uploadId: string, partNumber: number, body: Body, options?: { digests?: DigestPlan }): Promise<Part>;
+  putPart(
+    bucket: string,
+    key: string,
+    uploadId: string,
+    partNumber: number,
+    body: Body,
+    options?: { digests?: DigestPlan },
+  ): Promise<Part>;
   listParts(bucket: string, key: string, uploadId: string, query: { after: number; max: number }): Promise<PartPage>;
   /**
    * Publishes the object made of `parts`. Completing again what was completed gives the same answer (S3: idempotent retry).
    * @throws NoSuchUpload, InvalidPart, InvalidPartOrder, EntityTooSmall, PreconditionFailed, BadDigest.
    */
-  completeUpload(bucket: string, key: string, uploadId: string, parts: PartRef[], options?: CompleteOptions): Promise<ObjectInfo>;
+  completeUpload(
+    bucket: string,
+    key: string,
+    uploadId: string,
+    parts: PartRef[],
+    options?: CompleteOptions,
+  ): Promise<ObjectInfo>;
   abortUpload(bucket: string, key: string, uploadId: string): Promise<void>;
 
   /** Ends background work and closes the index and the journal. */
@@ -128,24 +157,6 @@ export interface ListPage {
 }
 export type ListEntry = { prefix: string } | ObjectInfo;
 
-/** What a client said of a key; stays with the key whatever happens to the bytes outside (DESIGN rule 4). */
-export interface KeyFacts {
-  contentType?: string;
-  contentEncoding?: string;
-  contentDisposition?: string;
-  contentLanguage?: string;
-  cacheControl?: string;
-  /** As the client gave it, an HTTP date or not. */
-  expires?: string;
-  websiteRedirect?: string;
-  storageClass?: string;
-  /** User metadata: names in lower case without `x-amz-meta-`, values decoded. */
-  metadata?: Record<string, string>;
-  tags?: Tags;
-  acl?: Acl;
-  owner?: Owner;
-}
-
 export interface ObjectInfo {
   bucket: string;
   key: string;
@@ -179,48 +190,10 @@ export interface ObjectPart {
   checksum?: string;
 }
 
-/** A body as it comes: bytes after transfer decoding, in order. A throw of the iterable aborts the write. */
-export interface Body {
-  chunks: AsyncIterable<Uint8Array>;
-  /** Bytes announced, where known: checked against what came (IncompleteBody) and against `--min-free`. */
-  size?: number;
-}
-
-/** Digests of a body: raw bytes per algorithm. MD5 is always computed. */
-export type Digests = Partial<Record<ChecksumAlgorithm, Buffer>> & { MD5: Buffer };
-
-/** Which digests to compute on the way, and the check on them before anything is published. */
-export interface DigestPlan {
-  algorithms: ChecksumAlgorithm[];
-  /** Called once after the last byte (trailers are known then). Throws BadDigest … to refuse the body. */
-  check?: (digests: Digests, size: number) => void;
-  /** The one whose value is stored with the object or part. */
-  store?: ChecksumAlgorithm;
-}
-
-/** Conditions of a write, evaluated under the lock at the instant of publishing. ETags without quotes. */
-export interface WriteCondition {
-  /** The object must exist with one of these ETags; `*`: it must exist. @throws PreconditionFailed, NoSuchKey. */
-  ifMatch?: string[];
-  /** `*`: no object may exist. Or: none with one of these ETags. */
-  ifNoneMatch?: string[];
-  /** DeleteObject(s) only: last modified (ms, whole seconds) and size must match. */
-  ifLastModified?: number;
-  ifSize?: number;
-}
-
 export interface PutOptions {
   facts?: KeyFacts;
   digests?: DigestPlan;
   condition?: WriteCondition;
-}
-
-/** Conditions on the source of a copy or of a read. Times in ms. */
-export interface ReadCondition {
-  ifMatch?: string[];
-  ifNoneMatch?: string[];
-  ifModifiedSince?: number;
-  ifUnmodifiedSince?: number;
 }
 
 export interface CopyOptions {
