@@ -3,7 +3,7 @@
  * action from it, the README's table is generated from it. A row without a handler answers 501 NotImplemented.
  */
 import type { Identity } from '../auth/types.js';
-import type { Body } from '../base/model.js';
+import type { Body, Owner } from '../base/model.js';
 import type { Bucket, OpenObject, Store } from '../store/contract.js';
 import type { XmlElement } from '../wire/xml.js';
 
@@ -40,6 +40,8 @@ export interface ServiceConfig {
   minPartSize: number;
   /** `https://s3.example.com` without a trailing slash, if told by --public-url. */
   publicUrl?: string;
+  /** Owner of buckets that have none recorded: the first credential's. */
+  rootOwner?: Owner;
 }
 
 export interface OpContext {

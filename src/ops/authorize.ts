@@ -1,0 +1,166 @@
+/**
+ * May this identity do that? The verdict behind the pipeline's authorize stage and `OpContext.authorize`.
+ *
+ * In order: the bucket's owner may do all that its policy does not deny; an explicit Deny of the policy; an Allow of
+ * the policy; the ACL of bucket or object; else AccessDenied. For the owner of a bucket without a policy - the hot path -
+ * nothing but two ids are compared.
+ */
+import { aclAllows } from '../auth/acl.js';
+import { evaluatePolicy, isPublicPolicy, parsePolicy } from '../auth/policy.js';
+import type { Identity } from '../auth/types.js';
+import { S3Error } from '../base/errors.js';
+import type { Acl, Owner, Permission } from '../base/model.js';
+import type { Bucket, ObjectInfo, Store } from '../store/contract.js';
+import { policyConditions, type RequestFacts } from './policy-conditions.js';
+import { bucketAcl, isPublicGrant, objectAcl } from './owners.js';
+import type { OpContext } from './types.js';
+
+export type { RequestFacts } from './policy-conditions.js';
+
+/** What a bucket's ACL can allow. WRITE covers overwriting and deleting, too. */
+const BUCKET_PERMISSION: Readonly<Record<string, Permission>> = {
+  's3:ListBucket': 'READ',
+  's3:ListBucketVersions': 'READ',
+  's3:ListBucketMultipartUploads': 'READ',
+  's3:PutObject': 'WRITE',
+  's3:DeleteObject': 'WRITE',
+  's3:AbortMultipartUpload': 'WRITE',
+  's3:ListMultipartUploadParts': 'WRITE',
+  's3:GetBucketAcl': 'READ_ACP',
+  's3:PutBucketAcl': 'WRITE_ACP',
+};
+/** What an object's ACL can allow. */
+const OBJECT_PERMISSION: Readonly<Record<string, Permission>> = {
+  's3:GetObject': 'READ',
+  's3:GetObjectAcl': 'READ_ACP',
+  's3:PutObjectAcl': 'WRITE_ACP',
+};
+/** Never denied to the owner, or a policy could lock everyone out (S3: the account's root user). */
+const POLICY_ACTIONS: ReadonlySet<string> = new Set([
+  's3:GetBucketPolicy',
+  's3:PutBucketPolicy',
+  's3:DeleteBucketPolicy',
+]);
+
+type Policy = ReturnType<typeof parsePolicy>;
+type AuthStore = Pick<Store, 'getBucket' | 'head'>;
+
+/**
+ * Makes the function for one request.
+ * @param rootOwner owner of buckets without recorded owner: that of the first credential.
+ * @param facts of the request; `facts.bucket` spares loading the request's own bucket again.
+ * @returns a function that resolves, or throws AccessDenied (NoSuchBucket, or NoSuchKey where the identity may list).
+ */
+export function makeAuthorize(
+  store: AuthStore,
+  rootOwner: Owner,
+  identity: Identity,
+  facts: RequestFacts,
+): OpContext['authorize'] {
+  return async (action, bucketName, key) => {
+    if (bucketName === '') return allowService(identity);
+    if (action === 's3:CreateBucket') return allowService(identity);
+    const bucket = facts.bucket?.name === bucketName ? facts.bucket : await store.getBucket(bucketName);
+    const owner = bucket.settings.owner ?? rootOwner;
+    if (bucket === facts.bucket) checkExpectedOwner(facts.headers['x-amz-expected-bucket-owner'], owner);
+    const isOwner = identity.kind === 'user' && identity.owner.id === owner.id;
+    if (isOwner && bucket.settings.policy === undefined) return;
+    // DeleteObjects authorizes each of its keys by itself and reports refusals per key.
+    if (action === 's3:DeleteObject' && (key === undefined || key === '')) return;
+    await decide({ store, owner, identity, facts, bucket, isOwner }, action, key === '' ? undefined : key);
+  };
+}
+
+/** x-amz-expected-bucket-owner, x-amz-source-expected-bucket-owner. @throws AccessDenied. */
+export function checkExpectedOwner(expected: string | undefined, owner: Owner): void {
+  if (expected !== undefined && expected !== owner.id) {
+    throw new S3Error('AccessDenied', 'The bucket does not belong to the expected owner.');
+  }
+}
+
+/** ListBuckets and CreateBucket: anyone with a key pair. */
+function allowService(identity: Identity): void {
+  if (identity.kind === 'anonymous') throw new S3Error('AccessDenied');
+}
+
+interface Case {
+  store: AuthStore;
+  owner: Owner;
+  identity: Identity;
+  facts: RequestFacts;
+  bucket: Bucket;
+  isOwner: boolean;
+}
+
+async function decide(c: Case, action: string, key: string | undefined): Promise<void> {
+  const verdict = await policyVerdict(c, action, key);
+  if (verdict === 'Deny' && !(c.isOwner && POLICY_ACTIONS.has(action))) throw new S3Error('AccessDenied');
+  if (c.isOwner || verdict === 'Allow') return;
+  if (await aclVerdict(c, action, key)) return;
+  throw new S3Error('AccessDenied');
+}
+
+async function policyVerdict(c: Case, action: string, key: string | undefined): Promise<'Allow' | 'Deny' | undefined> {
+  const { name, settings } = c.bucket;
+  if (settings.policy === undefined) return undefined;
+  const policy = policyOf(settings.policy, name);
+  // Existing tags are looked up only for a policy that asks for them.
+  const tags =
+    key !== undefined && /ExistingObjectTag/i.test(settings.policy)
+      ? ((await headOrNothing(c.store, name, key))?.facts.tags ?? [])
+      : [];
+  const verdict = evaluatePolicy(policy, {
+    identity: c.identity,
+    action,
+    resource: `arn:aws:s3:::${name}${key === undefined ? '' : `/${key}`}`,
+    conditions: policyConditions(c.facts, c.identity, tags),
+  });
+  // RestrictPublicBuckets: a public policy lets in nobody but the owner.
+  if (verdict === 'Allow' && settings.publicAccessBlock?.restrictPublicBuckets === true && isPublicPolicy(policy)) {
+    return undefined;
+  }
+  return verdict;
+}
+
+async function aclVerdict(c: Case, action: string, key: string | undefined): Promise<boolean> {
+  const { name, settings } = c.bucket;
+  const inForce = (acl: Acl): Acl =>
+    settings.publicAccessBlock?.ignorePublicAcls === true
+      ? { ...acl, grants: acl.grants.filter((grant) => !isPublicGrant(grant)) }
+      : acl;
+  const ofBucket = BUCKET_PERMISSION[action];
+  if (ofBucket !== undefined) return aclAllows(inForce(bucketAcl(settings, c.owner)), c.identity, ofBucket);
+  const ofObject = OBJECT_PERMISSION[action];
+  if (ofObject === undefined || key === undefined || settings.ownership === 'BucketOwnerEnforced') return false;
+  const info = await headOrNothing(c.store, name, key);
+  if (info !== undefined) return aclAllows(inForce(objectAcl(info.facts, settings, c.owner)), c.identity, ofObject);
+  // Only who may list learns that a key does not exist (S3, GetObject: permissions).
+  const mayList =
+    (await policyVerdict(c, 's3:ListBucket', undefined)) === 'Allow' ||
+    aclAllows(inForce(bucketAcl(settings, c.owner)), c.identity, 'READ');
+  if (mayList) throw new S3Error('NoSuchKey', undefined, { data: { Key: key } });
+  return false;
+}
+
+async function headOrNothing(store: AuthStore, bucket: string, key: string): Promise<ObjectInfo | undefined> {
+  try {
+    return await store.head(bucket, key);
+  } catch (error) {
+    if (error instanceof S3Error && error.code === 'NoSuchKey') return undefined;
+    throw error;
+  }
+}
+
+/** Parsed policies by their text: a bucket's policy changes rarely and is asked at every request. */
+const parsed = new Map<string, Policy>();
+const MAX_PARSED = 256;
+
+function policyOf(text: string, bucket: string): Policy {
+  const cacheKey = `${bucket}\n${text}`;
+  const known = parsed.get(cacheKey);
+  if (known !== undefined) return known;
+  const policy = parsePolicy(text, bucket);
+  if (parsed.size >= MAX_PARSED) parsed.clear();
+  parsed.set(cacheKey, policy);
+  return policy;
+}

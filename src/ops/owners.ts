@@ -1,0 +1,104 @@
+/**
+ * Who owns what, and which ACL a new object or bucket gets (S3 Object Ownership).
+ *
+ * An owner or ACL is recorded only where it differs from the default - the bucket's owner with FULL_CONTROL - so
+ * that a tree without ACLs has none in its journal.
+ */
+import { aclFromHeaders } from '../auth/acl.js';
+import type { Identity } from '../auth/types.js';
+import { S3Error } from '../base/errors.js';
+import type { Acl, Grant, KeyFacts, Owner } from '../base/model.js';
+import type { BucketSettings } from '../store/contract.js';
+import { el, type XmlElement } from '../wire/xml.js';
+import type { OpContext, OpInput, ServiceConfig } from './types.js';
+
+/** S3's canonical id of the unauthenticated user: owns what anonymous writers put. */
+export const ANONYMOUS: Owner = {
+  id: '65a011a29cdf8ec533ec3d1ccaae921c',
+  displayName: 'anonymous',
+};
+
+const PUBLIC_GROUPS: ReadonlySet<string> = new Set([
+  'http://acs.amazonaws.com/groups/global/AllUsers',
+  'http://acs.amazonaws.com/groups/global/AuthenticatedUsers',
+]);
+
+export function callerOwner(identity: Identity): Owner {
+  return identity.kind === 'user' ? identity.owner : ANONYMOUS;
+}
+
+/** A bucket without recorded owner (a folder nobody made through S3) belongs to the first credential's owner. */
+export function rootOwner(service: ServiceConfig): Owner {
+  return service.rootOwner ?? { id: 'gos3rve', displayName: 'gos3rve' };
+}
+
+export function bucketOwner(ctx: OpContext): Owner {
+  return ctx.bucket?.settings.owner ?? rootOwner(ctx.service);
+}
+
+export function ownerElement(owner: Owner, name = 'Owner'): XmlElement {
+  return el(name, [el('ID', owner.id), el('DisplayName', owner.displayName)]);
+}
+
+/** The ACL of what has none recorded: its owner may do everything, nobody else anything. */
+export function defaultAcl(owner: Owner): Acl {
+  return {
+    owner,
+    grants: [
+      {
+        grantee: { type: 'CanonicalUser', id: owner.id, displayName: owner.displayName },
+        permission: 'FULL_CONTROL',
+      },
+    ],
+  };
+}
+
+/** The ACL in force of an object. With BucketOwnerEnforced, recorded ACLs are without effect. */
+export function objectAcl(facts: KeyFacts, settings: BucketSettings, ownerOfBucket: Owner): Acl {
+  if (settings.ownership === 'BucketOwnerEnforced') return defaultAcl(ownerOfBucket);
+  return facts.acl ?? defaultAcl(facts.owner ?? ownerOfBucket);
+}
+
+/** The ACL in force of a bucket. */
+export function bucketAcl(settings: BucketSettings, ownerOfBucket: Owner): Acl {
+  if (settings.ownership === 'BucketOwnerEnforced') return defaultAcl(ownerOfBucket);
+  return settings.acl ?? defaultAcl(ownerOfBucket);
+}
+
+export function isPublicGrant(grant: Grant): boolean {
+  return grant.grantee.type === 'Group' && PUBLIC_GROUPS.has(grant.grantee.uri);
+}
+
+/** BlockPublicAcls: refuses an ACL that grants to everyone. @throws AccessDenied. */
+export function refusePublicAcl(acl: Acl, settings: BucketSettings): void {
+  if (settings.publicAccessBlock?.blockPublicAcls !== true) return;
+  if (acl.grants.some(isPublicGrant)) {
+    throw new S3Error('AccessDenied', 'Public ACLs are blocked by the public access block of this bucket.');
+  }
+}
+
+/**
+ * Owner and ACL of an object being written, from x-amz-acl or x-amz-grant-*.
+ * @throws AccessControlListNotSupported under BucketOwnerEnforced, InvalidArgument for an unknown ACL, AccessDenied for
+ *   a public one where these are blocked.
+ */
+export function writeOwnership(ctx: OpContext, input: OpInput): Pick<KeyFacts, 'acl' | 'owner'> {
+  const settings = ctx.bucket?.settings ?? {};
+  const owner = bucketOwner(ctx);
+  const caller = callerOwner(ctx.identity);
+  const canned = input.headers['x-amz-acl'];
+  const acl = aclFromHeaders(input.headers, caller, owner);
+  if (settings.ownership === 'BucketOwnerEnforced') {
+    if (acl !== undefined && canned !== 'bucket-owner-full-control') {
+      throw new S3Error('AccessControlListNotSupported');
+    }
+    return {};
+  }
+  if (acl !== undefined) refusePublicAcl(acl, settings);
+  // BucketOwnerPreferred: full control for the bucket's owner makes it the object's owner.
+  if (settings.ownership === 'BucketOwnerPreferred' && canned === 'bucket-owner-full-control') return {};
+  return {
+    ...(caller.id === owner.id ? {} : { owner: caller }),
+    ...(acl === undefined ? {} : { acl }),
+  };
+}

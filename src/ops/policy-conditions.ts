@@ -1,0 +1,73 @@
+/** The condition keys that a bucket policy can ask of a request (S3 User Guide, "Bucket policy condition keys"). */
+import type { Identity } from '../auth/types.js';
+import type { Tags } from '../base/model.js';
+import type { Bucket } from '../store/contract.js';
+import { parseTagging } from '../wire/headers.js';
+
+/** What of a request matters to authorization. */
+export interface RequestFacts {
+  /** Names in lower case. */
+  headers: Readonly<Record<string, string | undefined>>;
+  query: ReadonlyMap<string, string>;
+  /** Address of the peer, without port. */
+  sourceIp?: string;
+  /** True behind TLS. */
+  secure?: boolean;
+  /** The request's bucket, if loaded. */
+  bucket?: Bucket;
+}
+
+/** Query parameters that are condition keys `s3:<name>`. */
+const QUERY_KEYS = ['prefix', 'delimiter', 'max-keys'] as const;
+
+/** @param existingTags tags of the object named, for `s3:ExistingObjectTag/<key>`. */
+export function policyConditions(
+  facts: RequestFacts,
+  identity: Identity,
+  existingTags: Tags,
+): Record<string, string[]> {
+  const now = new Date();
+  const conditions: Record<string, string[]> = {
+    'aws:SecureTransport': [String(facts.secure === true)],
+    'aws:CurrentTime': [now.toISOString()],
+    'aws:EpochTime': [String(Math.floor(now.getTime() / 1000))],
+    'aws:PrincipalType': [identity.kind === 'user' ? 'User' : 'Anonymous'],
+  };
+  const set = (name: string, value: string | undefined): void => {
+    if (value !== undefined) conditions[name] = [value];
+  };
+  if (identity.kind === 'user') {
+    set('aws:userid', identity.owner.id);
+    set('aws:username', identity.owner.displayName);
+  }
+  set('aws:SourceIp', facts.sourceIp);
+  set('aws:Referer', facts.headers.referer);
+  set('aws:UserAgent', facts.headers['user-agent']);
+  for (const name of QUERY_KEYS) set(`s3:${name}`, facts.query.get(name));
+  set('s3:VersionId', facts.query.get('versionId'));
+  set('s3:if-match', facts.headers['if-match']);
+  set('s3:if-none-match', facts.headers['if-none-match']);
+  for (const [name, value] of Object.entries(facts.headers)) {
+    if (name.startsWith('x-amz-') && !name.startsWith('x-amz-meta-')) set(`s3:${name}`, value);
+  }
+  const source = facts.headers['x-amz-copy-source'];
+  if (source !== undefined) set('s3:x-amz-copy-source', bareSource(source));
+  for (const [key, value] of existingTags) set(`s3:ExistingObjectTag/${key}`, value);
+  const tagging = facts.headers['x-amz-tagging'];
+  if (tagging !== undefined) {
+    const tags = parseTagging(tagging);
+    for (const [key, value] of tags) set(`s3:RequestObjectTag/${key}`, value);
+    conditions['s3:RequestObjectTagKeys'] = tags.map(([key]) => key);
+  }
+  return conditions;
+}
+
+/** `/bucket/a%20b?versionId=null` -> `bucket/a b`: policies name the source so. */
+function bareSource(header: string): string {
+  const path = header.replace(/^\//, '').replace(/\?versionId=[^?]*$/, '');
+  try {
+    return decodeURIComponent(path);
+  } catch {
+    return path;
+  }
+}
