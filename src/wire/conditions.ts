@@ -1,15 +1,140 @@
+/** Conditional requests: headers to data, and the verdict. ETags are without quotes, times in ms. */
+import { S3Error } from '../base/errors.js';
 import type { ReadCondition, WriteCondition } from '../base/model.js';
+import { httpDate, parseHttpDate } from './dates.js';
 import type { Headers } from './headers.js';
-export declare function readConditions(h: Headers): ReadCondition;
-export declare function copySourceConditions(h: Headers): ReadCondition;
-export declare function renameSourceConditions(h: Headers): ReadCondition;
-export declare function writeConditions(h: Headers): WriteCondition | undefined;
-export declare function checkRead(
-  c: ReadCondition,
-  o: { etag: string; lastModified: number },
-  mode: 'get' | 'copy',
-): void;
-export declare function checkWrite(
-  c: WriteCondition | undefined,
-  o: { etag: string; lastModified: number; size: number } | undefined,
-): void;
+
+/** What a condition is held against. `aliases`: other ETags that were handed out for the same bytes. */
+export interface Validators {
+  etag: string;
+  lastModified: number;
+  aliases?: readonly string[];
+}
+
+/** If-Match, If-None-Match, If-Modified-Since, If-Unmodified-Since. Dates that are no dates are ignored (RFC 9110 section 13.1.3). */
+export function readConditions(h: Headers): ReadCondition {
+  return conditionsOf(h, 'if-');
+}
+
+/** x-amz-copy-source-if-match, -none-match, -modified-since, -unmodified-since. */
+export function copySourceConditions(h: Headers): ReadCondition {
+  return conditionsOf(h, 'x-amz-copy-source-if-');
+}
+
+/** x-amz-rename-source-if-match, -none-match, -modified-since, -unmodified-since (RenameObject). */
+export function renameSourceConditions(h: Headers): ReadCondition {
+  return conditionsOf(h, 'x-amz-rename-source-if-');
+}
+
+function conditionsOf(h: Headers, prefix: string): ReadCondition {
+  const ifMatch = parseEtags(h[`${prefix}match`], 'strong');
+  const ifNoneMatch = parseEtags(h[`${prefix}none-match`], 'weak');
+  const ifModifiedSince = parseHttpDate(h[`${prefix}modified-since`] ?? '');
+  const ifUnmodifiedSince = parseHttpDate(h[`${prefix}unmodified-since`] ?? '');
+  return {
+    ...(ifMatch && { ifMatch }),
+    ...(ifNoneMatch && { ifNoneMatch }),
+    ...(ifModifiedSince !== undefined && { ifModifiedSince }),
+    ...(ifUnmodifiedSince !== undefined && { ifUnmodifiedSince }),
+  };
+}
+
+/**
+ * If-Match and If-None-Match of a write; x-amz-if-match-last-modified-time and -size of DeleteObject. Undefined if there are none.
+ * @throws InvalidArgument for a size or time that cannot be read: a delete must not go on without its condition.
+ */
+export function writeConditions(h: Headers): WriteCondition | undefined {
+  const ifMatch = parseEtags(h['if-match'], 'strong');
+  const ifNoneMatch = parseEtags(h['if-none-match'], 'weak');
+  const ifLastModified = given(h, 'x-amz-if-match-last-modified-time', parseHttpDate);
+  const ifSize = given(h, 'x-amz-if-match-size', (s) => (/^\d{1,15}$/.test(s) ? Number(s) : undefined));
+  const condition: WriteCondition = {
+    ...(ifMatch && { ifMatch }),
+    ...(ifNoneMatch && { ifNoneMatch }),
+    ...(ifLastModified !== undefined && { ifLastModified }),
+    ...(ifSize !== undefined && { ifSize }),
+  };
+  return Object.keys(condition).length === 0 ? undefined : condition;
+}
+
+function given(h: Headers, name: string, parse: (s: string) => number | undefined): number | undefined {
+  const value = h[name]?.trim();
+  if (value === undefined || value === '') return undefined;
+  const parsed = parse(value);
+  if (parsed !== undefined) return parsed;
+  const data = { ArgumentName: name, ArgumentValue: value };
+  throw new S3Error('InvalidArgument', `Value for ${name} header is invalid.`, { data });
+}
+
+/**
+ * A list of entity tags without quotes; clients also send them bare. If-Match compares strongly, so weak tags can match nothing
+ * and are dropped (RFC 9110 sections 8.8.3.2 and 13.1.1). Undefined if the header is absent or empty.
+ */
+function parseEtags(header: string | undefined, comparison: 'strong' | 'weak'): string[] | undefined {
+  const value = header?.trim() ?? '';
+  if (value === '') return undefined;
+  const tags: string[] = [];
+  for (const [, weak, quoted, bare] of value.matchAll(/(W\/)?(?:"([^"]*)"|([^",\s]+))/g)) {
+    if (weak === undefined || comparison === 'weak') tags.push(quoted ?? bare ?? '');
+  }
+  return tags;
+}
+
+/** HTTP dates have whole seconds. */
+function seconds(ms: number): number {
+  return Math.floor(ms / 1000);
+}
+
+function matches(tags: readonly string[], o: { etag: string; aliases?: readonly string[] }): boolean {
+  return tags.includes('*') || tags.includes(o.etag) || (o.aliases?.some((a) => tags.includes(a)) ?? false);
+}
+
+function failed(condition: string): S3Error {
+  return new S3Error('PreconditionFailed', undefined, { data: { Condition: condition } });
+}
+
+const SOURCE = { get: '', copy: 'x-amz-copy-source-', rename: 'x-amz-rename-source-' } as const;
+
+/**
+ * Holds the conditions of a read, or those on the source of a copy or rename, against an object, in the order of RFC 9110
+ * section 13.2.2: a date counts only where the ETag header of its kind is absent. S3 documents the same for CopyObject.
+ * @throws NotModified with ETag and Last-Modified (mode `get` only), PreconditionFailed with the element Condition.
+ */
+export function checkRead(c: ReadCondition, o: Validators, mode: 'get' | 'copy' | 'rename'): void {
+  const modified = seconds(o.lastModified);
+  if (c.ifMatch !== undefined) {
+    if (!matches(c.ifMatch, o)) throw failed(`${SOURCE[mode]}If-Match`);
+  } else if (c.ifUnmodifiedSince !== undefined && modified > seconds(c.ifUnmodifiedSince)) {
+    throw failed(`${SOURCE[mode]}If-Unmodified-Since`);
+  }
+  let unmet: string | undefined;
+  if (c.ifNoneMatch !== undefined) {
+    if (matches(c.ifNoneMatch, o)) unmet = 'If-None-Match';
+  } else if (c.ifModifiedSince !== undefined && modified <= seconds(c.ifModifiedSince)) {
+    unmet = 'If-Modified-Since';
+  }
+  if (unmet === undefined) return;
+  if (mode !== 'get') throw failed(SOURCE[mode] + unmet);
+  throw new S3Error('NotModified', undefined, {
+    headers: { ETag: `"${o.etag}"`, 'Last-Modified': httpDate(o.lastModified) },
+  });
+}
+
+/**
+ * Holds the conditions of a write against what is at its key now; undefined if nothing is.
+ * @throws NoSuchKey if something had to match and nothing is there; PreconditionFailed with the element Condition.
+ */
+export function checkWrite(c: WriteCondition | undefined, o: (Validators & { size: number }) | undefined): void {
+  if (c === undefined) return;
+  if (o === undefined) {
+    if (c.ifMatch !== undefined || c.ifLastModified !== undefined || c.ifSize !== undefined)
+      throw new S3Error('NoSuchKey');
+    return;
+  }
+  if (c.ifMatch !== undefined && !matches(c.ifMatch, o)) throw failed('If-Match');
+  if (c.ifNoneMatch !== undefined && matches(c.ifNoneMatch, o)) throw failed('If-None-Match');
+  if (c.ifLastModified !== undefined && seconds(c.ifLastModified) !== seconds(o.lastModified)) {
+    throw failed('x-amz-if-match-last-modified-time');
+  }
+  if (c.ifSize !== undefined && c.ifSize !== o.size) throw failed('x-amz-if-match-size');
+}
