@@ -1,0 +1,100 @@
+/** DeleteObject and DeleteObjects. */
+import { S3Error, toS3Error } from '../base/errors.js';
+import type { WriteCondition } from '../base/model.js';
+import { writeConditions } from '../wire/conditions.js';
+import { parseHttpDate } from '../wire/headers.js';
+import { checkKey } from '../wire/keys.js';
+import { childrenOf, childText, el, parseXml, type XmlElement } from '../wire/xml.js';
+import { checkVersion, unquoted } from './input.js';
+import type { OpContext, OpInput, OpResult } from './types.js';
+
+/** S3, DeleteObjects: keys of one request. */
+const MAX_KEYS = 1000;
+/** Deletes at once: enough to share one flush of the journal, few enough to leave others their turn. */
+const CONCURRENCY = 32;
+
+export async function deleteObject(ctx: OpContext, input: OpInput): Promise<OpResult> {
+  checkVersion(input.query.get('versionId'), input.key);
+  const condition = writeConditions(input.headers);
+  await ctx.store.delete(input.bucket, input.key, condition === undefined ? {} : { condition });
+  return { status: 204 };
+}
+
+export async function deleteObjects(ctx: OpContext, input: OpInput): Promise<OpResult> {
+  const root = parseXml(input.text, 'Delete');
+  const objects = childrenOf(root, 'Object').map(target);
+  if (objects.length === 0 || objects.length > MAX_KEYS) throw new S3Error('MalformedXML');
+  const quiet = childText(root, 'Quiet')?.trim().toLowerCase() === 'true';
+  const results = new Array<XmlElement | undefined>(objects.length);
+  let next = 0;
+  const worker = async (): Promise<void> => {
+    for (let i = next++; i < objects.length; i = next++) {
+      const object = objects[i];
+      if (object !== undefined) results[i] = await deleteOne(ctx, input.bucket, object, quiet);
+    }
+  };
+  await Promise.all(Array.from({ length: Math.min(CONCURRENCY, objects.length) }, worker));
+  return { xml: el('DeleteResult', results) };
+}
+
+interface Target {
+  key: string;
+  versionId?: string;
+  condition?: WriteCondition;
+  /** What is wrong with this entry alone. */
+  error?: S3Error;
+}
+
+/** Reads one Object element. @throws MalformedXML without a key. */
+function target(object: XmlElement): Target {
+  const key = childText(object, 'Key');
+  if (key === undefined || key === '') throw new S3Error('MalformedXML');
+  const versionId = childText(object, 'VersionId');
+  const found: Target = { key };
+  if (versionId !== undefined && versionId !== '') found.versionId = versionId;
+  const condition = conditionOf(object);
+  if (condition instanceof S3Error) found.error = condition;
+  else if (condition !== undefined) found.condition = condition;
+  return found;
+}
+
+/** ETag, LastModifiedTime and Size of an entry: it is deleted only if all those given match. */
+function conditionOf(object: XmlElement): WriteCondition | S3Error | undefined {
+  const etag = childText(object, 'ETag');
+  const modified = childText(object, 'LastModifiedTime');
+  const size = childText(object, 'Size');
+  const condition: WriteCondition = {};
+  if (etag !== undefined) condition.ifMatch = [unquoted(etag)];
+  if (modified !== undefined) {
+    // Clients send either form of date.
+    const time = parseHttpDate(modified) ?? Date.parse(modified);
+    if (Number.isNaN(time)) return new S3Error('InvalidArgument', 'LastModifiedTime is no date.');
+    condition.ifLastModified = Math.floor(time / 1000) * 1000;
+  }
+  if (size !== undefined) {
+    if (!/^\d{1,15}$/.test(size.trim())) return new S3Error('InvalidArgument', 'Size is no number of bytes.');
+    condition.ifSize = Number(size);
+  }
+  return Object.keys(condition).length === 0 ? undefined : condition;
+}
+
+async function deleteOne(
+  ctx: OpContext,
+  bucket: string,
+  object: Target,
+  quiet: boolean,
+): Promise<XmlElement | undefined> {
+  const { key, versionId, condition } = object;
+  const named = [el('Key', key), versionId !== undefined && el('VersionId', versionId)];
+  try {
+    if (object.error !== undefined) throw object.error;
+    checkKey(key);
+    checkVersion(versionId, key);
+    await ctx.authorize('s3:DeleteObject', bucket, key);
+    await ctx.store.delete(bucket, key, condition === undefined ? {} : { condition });
+    return quiet ? undefined : el('Deleted', named);
+  } catch (thrown) {
+    const error = toS3Error(thrown);
+    return el('Error', [...named, el('Code', error.code), el('Message', error.message)]);
+  }
+}

@@ -1,0 +1,165 @@
+/** GetObject and HeadObject: conditions, ranges, parts, overrides. */
+import { S3Error } from '../base/errors.js';
+import type { ObjectInfo, OpenObject } from '../store/contract.js';
+import { checksumHeaders } from '../wire/checksums.js';
+import { checkRead, readConditions } from '../wire/conditions.js';
+import { factsHeaders, httpDate, parseHttpDate } from '../wire/headers.js';
+import { parseRange } from '../wire/ranges.js';
+import { checkVersion, partNumberOf, quoted, refuseEncryption } from './input.js';
+import type { OpContext, OpInput, OpResult } from './types.js';
+
+/** Query parameter -> response header that it replaces. */
+const OVERRIDES = [
+  ['response-content-type', 'Content-Type'],
+  ['response-content-language', 'Content-Language'],
+  ['response-expires', 'Expires'],
+  ['response-cache-control', 'Cache-Control'],
+  ['response-content-disposition', 'Content-Disposition'],
+  ['response-content-encoding', 'Content-Encoding'],
+] as const;
+
+export async function getObject(ctx: OpContext, input: OpInput): Promise<OpResult> {
+  checkReadable(ctx, input);
+  const open = await ctx.store.open(input.bucket, input.key);
+  try {
+    const part = input.query.has('partNumber') ? await readPart(open, input) : undefined;
+    const { start, end, status, headers } = answer(open.info, input, part);
+    return { status, headers, object: { open, start, end } };
+  } catch (error) {
+    await open.close();
+    throw error;
+  }
+}
+
+export async function headObject(ctx: OpContext, input: OpInput): Promise<OpResult> {
+  checkReadable(ctx, input);
+  if (!input.query.has('partNumber')) {
+    const { status, headers } = answer(await ctx.store.head(input.bucket, input.key), input, undefined);
+    return { status, headers };
+  }
+  const open = await ctx.store.open(input.bucket, input.key);
+  try {
+    const { status, headers } = answer(open.info, input, await readPart(open, input));
+    return { status, headers };
+  } finally {
+    await open.close();
+  }
+}
+
+function checkReadable(ctx: OpContext, input: OpInput): void {
+  checkVersion(input.query.get('versionId'), input.key);
+  refuseEncryption(input.headers, 'read');
+  // S3, GetObject: overrides need a signed request, or anyone could make the bucket's host serve chosen headers.
+  if (ctx.identity.kind === 'anonymous' && OVERRIDES.some(([name]) => input.query.has(name))) {
+    throw new S3Error('InvalidRequest', 'Request specific response headers cannot be used for anonymous GET requests.');
+  }
+}
+
+interface Slice {
+  start: number;
+  end: number;
+  /** Parts of the whole object; absent if it was no multipart upload. */
+  count?: number;
+  /** base64 of this part. */
+  checksum?: string;
+}
+
+/** The bytes that `partNumber` names; part 1 of what was never uploaded in parts is all of it. @throws InvalidPartNumber. */
+async function readPart(open: OpenObject, input: OpInput): Promise<Slice> {
+  const number = partNumberOf(input.query.get('partNumber'));
+  if (input.headers.range !== undefined) {
+    throw new S3Error('InvalidRequest', 'Cannot specify both Range header and partNumber query parameter');
+  }
+  const unsatisfiable = new S3Error('InvalidPartNumber', undefined, {
+    data: { PartNumberRequested: number, ActualPartCount: open.info.partCount ?? 1 },
+  });
+  if (open.info.partCount === undefined) {
+    if (number !== 1) throw unsatisfiable;
+    return { start: 0, end: open.info.size };
+  }
+  const parts = await open.parts();
+  let start = 0;
+  for (const part of parts) {
+    if (part.partNumber === number) {
+      const slice = { start, end: start + part.size, count: parts.length };
+      return part.checksum === undefined ? slice : { ...slice, checksum: part.checksum };
+    }
+    start += part.size;
+  }
+  throw unsatisfiable;
+}
+
+interface Answer {
+  status: number;
+  headers: Record<string, string>;
+  start: number;
+  end: number;
+}
+
+/** Status, headers and bytes of the answer. @throws NotModified, PreconditionFailed, InvalidRange. */
+function answer(info: ObjectInfo, input: OpInput, part: Slice | undefined): Answer {
+  checkRead(readConditions(input.headers), info, 'get');
+  const range =
+    part ?? (ifRange(input.headers['if-range'], info) ? parseRange(input.headers.range, info.size) : undefined);
+  // An empty range cannot be written as Content-Range (RFC 9110 section 14.4): empty objects and parts are 200.
+  const partial = range !== undefined && range.end > range.start;
+  const start = range?.start ?? 0;
+  const end = range?.end ?? info.size;
+  const headers = objectHeaders(info);
+  headers['Content-Length'] = String(end - start);
+  if (partial) headers['Content-Range'] = `bytes ${start}-${end - 1}/${info.size}`;
+  if (part?.count !== undefined) headers['x-amz-mp-parts-count'] = String(part.count);
+  Object.assign(headers, checksums(info, input, part, start, end));
+  for (const [name, header] of OVERRIDES) {
+    const value = input.query.get(name);
+    if (value !== undefined) headers[header] = overrideValue(name, value);
+  }
+  return { status: partial ? 206 : 200, headers, start, end };
+}
+
+/** The headers that describe an object, without those of its body's length. */
+export function objectHeaders(info: ObjectInfo): Record<string, string> {
+  return {
+    'Content-Type': 'binary/octet-stream',
+    ...factsHeaders(info.facts),
+    ETag: quoted(info.etag),
+    'Last-Modified': httpDate(info.lastModified),
+    'Accept-Ranges': 'bytes',
+  };
+}
+
+/** ChecksumMode: that of the object for the whole, that of the part for a part, none for a range. */
+function checksums(
+  info: ObjectInfo,
+  input: OpInput,
+  part: Slice | undefined,
+  start: number,
+  end: number,
+): Record<string, string> {
+  if (info.checksum === undefined || input.headers['x-amz-checksum-mode']?.toUpperCase() !== 'ENABLED') return {};
+  if (part?.count !== undefined) {
+    if (part.checksum === undefined) return {};
+    return checksumHeaders({ ...info.checksum, value: part.checksum });
+  }
+  return start === 0 && end === info.size ? checksumHeaders(info.checksum) : {};
+}
+
+/** RFC 9110 section 13.1.5: a Range counts only if If-Range still describes the object; the ETag comparison is strong. */
+function ifRange(header: string | undefined, info: ObjectInfo): boolean {
+  if (header === undefined) return true;
+  const value = header.trim();
+  if (value.startsWith('"')) return value === quoted(info.etag);
+  const date = parseHttpDate(value);
+  return date !== undefined && date === Math.floor(info.lastModified / 1000) * 1000;
+}
+
+/** Header values are bytes on the wire: UTF-8, and no control character may get out. */
+function overrideValue(name: string, value: string): string {
+  // eslint-disable-next-line no-control-regex
+  if (/[\u0000-\u0008\u000a-\u001f\u007f]/.test(value)) {
+    throw new S3Error('InvalidArgument', 'Header value cannot be represented using ISO-8859-1.', {
+      data: { ArgumentName: name, ArgumentValue: value },
+    });
+  }
+  return Buffer.from(value, 'utf8').toString('latin1');
+}
