@@ -1,0 +1,40 @@
+/**
+ * The contract of a store (`src/store/contract.ts`) as tests. Every implementation runs the one suite:
+ *
+ *     storeContract('local', async (options) => { … return { store, root, stop }; });
+ */
+import { describe } from 'vitest';
+import { appendContract } from './store/append.js';
+import { bucketContract } from './store/buckets.js';
+import { conditionContract } from './store/conditions.js';
+import { copyContract } from './store/copy.js';
+import { durableContract } from './store/durable.js';
+import { foreignContract } from './store/foreign.js';
+import { keyContract } from './store/keys.js';
+import type { MakeStore, SpawnWriter } from './store/kit.js';
+import { linkContract } from './store/links.js';
+import { listContract } from './store/list.js';
+import { multipartContract } from './store/multipart.js';
+import { objectContract } from './store/objects.js';
+
+export type { FixtureOptions, MakeStore, SpawnWriter, StoreFixture } from './store/kit.js';
+
+/**
+ * @param make opens a store on a fresh root, or on `options.root`.
+ * @param writer starts a child process that puts for ever ({@link SpawnWriter}); without it the kill -9 tests are left out.
+ */
+export function storeContract(name: string, make: MakeStore, writer?: SpawnWriter): void {
+  describe(`${name} store`, () => {
+    bucketContract(make);
+    objectContract(make);
+    conditionContract(make);
+    copyContract(make);
+    appendContract(make);
+    keyContract(make);
+    foreignContract(make);
+    linkContract(make);
+    listContract(make);
+    multipartContract(make);
+    durableContract(make, writer);
+  });
+}

@@ -1,0 +1,70 @@
+import { link, readFile, stat } from 'node:fs/promises';
+import { describe, expect, it } from 'vitest';
+import type { MakeStore } from './kit.js';
+import { BUCKET, body, brokenBody, list, put, refuses, text, world } from './kit.js';
+
+export function appendContract(make: MakeStore): void {
+  describe('append', () => {
+    const w = world(make);
+
+    it('creates at 0 and grows at the end, in place', async () => {
+      await w.store.append(BUCKET, 'logs/l', 0, body('one,'), { facts: { contentType: 'text/log' } });
+      const inode = (await stat(w.at('logs/l'))).ino;
+      const info = await w.store.append(BUCKET, 'logs/l', 4, body('two'));
+      expect(info.size).toBe(7);
+      expect(info.facts.contentType).toBe('text/log');
+      expect((await stat(w.at('logs/l'))).ino).toBe(inode);
+      expect(await text(w.store, 'logs/l')).toBe('one,two');
+      expect((await w.store.head(BUCKET, 'logs/l')).size).toBe(7);
+    });
+
+    it('gives another etag after each append', async () => {
+      const first = await put(w.store, 'l', 'one');
+      const second = await w.store.append(BUCKET, 'l', 3, body('two'));
+      const third = await w.store.append(BUCKET, 'l', 6, body('three'));
+      expect(new Set([first.etag, second.etag, third.etag]).size).toBe(3);
+      expect((await w.store.head(BUCKET, 'l')).etag).toBe(third.etag);
+    });
+
+    it('refuses any other offset', async () => {
+      await put(w.store, 'l', 'four');
+      for (const offset of [0, 3, 5]) await refuses(w.store.append(BUCKET, 'l', offset, body('x')), 'InvalidArgument');
+      await refuses(w.store.append(BUCKET, 'none', 1, body('x')), 'InvalidArgument', 'NoSuchKey');
+      expect(await list(w.store)).toEqual(['l']);
+      expect(await text(w.store, 'l')).toBe('four');
+    });
+
+    it('lets one of several appenders at an offset win', async () => {
+      await put(w.store, 'l', 'head ');
+      const results = await Promise.allSettled(
+        ['aaaa', 'bbbb', 'cccc', 'dddd'].map((content) => w.store.append(BUCKET, 'l', 5, body(content))),
+      );
+      expect(results.filter((result) => result.status === 'fulfilled')).toHaveLength(1);
+      expect(await text(w.store, 'l')).toMatch(/^head (aaaa|bbbb|cccc|dddd)$/);
+    });
+
+    it('leaves the old length when the body breaks', async () => {
+      await put(w.store, 'l', 'safe');
+      await refuses(w.store.append(BUCKET, 'l', 4, brokenBody('torn')), 'IncompleteBody');
+      await refuses(w.store.append(BUCKET, 'l', 4, body('short', 20)), 'IncompleteBody');
+      expect(await text(w.store, 'l')).toBe('safe');
+      expect((await stat(w.at('l'))).size).toBe(4);
+    });
+
+    it('never grows the other name of a hard-linked file', async () => {
+      await put(w.store, 'l', 'both');
+      await link(w.at('l'), w.at('twin'));
+      await w.store.append(BUCKET, 'l', 4, body(' mine'));
+      expect(await readFile(w.at('twin'), 'utf8')).toBe('both');
+      expect(await text(w.store, 'l')).toBe('both mine');
+    });
+
+    it('appends to keys that are no path and to foreign files', async () => {
+      await put(w.store, 'odd//l', 'a');
+      await w.store.append(BUCKET, 'odd//l', 1, body('b'));
+      await w.foreign('theirs', 'a');
+      await w.store.append(BUCKET, 'theirs', 1, body('b'));
+      expect([await text(w.store, 'odd//l'), await text(w.store, 'theirs')]).toEqual(['ab', 'ab']);
+    });
+  });
+}
