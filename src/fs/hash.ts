@@ -1,5 +1,5 @@
 /**
- * Digests of a body on its way: MD5 always, and any of S3's checksum algorithms beside it, synchronously and without a copy of the
+ * Digests of a body on its way: MD5 always, and any of S3's checksum algorithms beside it, synchronously, chunk by chunk, without keeping the
  * data. WebAssembly modules are loaded once by {@link prepareHashes}.
  */
 import { createHash } from 'node:crypto';
