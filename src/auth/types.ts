@@ -8,6 +8,8 @@ export interface Credential {
   owner: Owner;
   /** Optional bearer token that stands for this key pair (`Authorization: Bearer …`). */
   token?: string;
+  /** By which ACL grants may name the owner (`emailAddress="…"`). */
+  email?: string;
 }
 
 /** Who sent the request. */

@@ -1,0 +1,112 @@
+/**
+ * Bucket policies: the verdict of a policy on a request, and whether it is public.
+ * Source: IAM User Guide, "IAM JSON policy reference"; S3 User Guide, "The meaning of 'public'".
+ */
+import type { Pattern, Values } from './glob.js';
+import type { Condition } from './policy-conditions.js';
+import type { Identity } from './types.js';
+
+export { parsePolicy } from './policy-parse.js';
+
+export interface Policy {
+  version: string;
+  id?: string;
+  statements: Statement[];
+}
+
+export interface Statement {
+  sid?: string;
+  effect: 'Allow' | 'Deny';
+  /** `not`: everyone but these. */
+  principals: { not: boolean; list: Principal[] };
+  actions: { not: boolean; list: Pattern[] };
+  /** Patterns of what follows `arn:aws:s3:::`. */
+  resources: { not: boolean; list: Pattern[] };
+  conditions: Condition[];
+}
+
+export type Principal =
+  | { kind: 'everyone' }
+  /** `account` is an owner's id (the `:root` of an ARN, a plain id), '' if the ARN names none; `user` an access key or owner id. */
+  | { kind: 'user'; account: string; user?: string }
+  /** A plain id: owner id or access key. */
+  | { kind: 'id'; id: string }
+  /** Services and federated users: nobody here. */
+  | { kind: 'nobody' };
+
+export interface PolicyRequest {
+  identity: Identity;
+  /** `s3:GetObject` */
+  action: string;
+  /** `arn:aws:s3:::bucket` or `arn:aws:s3:::bucket/key`, the key decoded. */
+  resource: string;
+  /** Values of condition keys; names in any case. A key without value is absent. */
+  conditions: Readonly<Record<string, readonly string[]>>;
+}
+
+/** An explicit Deny wins over every Allow; undefined when no statement speaks of the request. */
+export function evaluatePolicy(policy: Policy, request: PolicyRequest): 'Allow' | 'Deny' | undefined {
+  const values: Values = new Map(
+    Object.entries(request.conditions).map(([name, list]): [string, readonly string[]] => [name.toLowerCase(), list]),
+  );
+  const resource = request.resource.replace(/^arn:aws[^:]*:s3:::/, '');
+  let verdict: 'Allow' | undefined;
+  for (const statement of policy.statements) {
+    if (verdict === 'Allow' && statement.effect === 'Allow') continue;
+    if (!applies(statement, request, resource, values)) continue;
+    if (statement.effect === 'Deny') return 'Deny';
+    verdict = 'Allow';
+  }
+  return verdict;
+}
+
+function applies(statement: Statement, request: PolicyRequest, resource: string, values: Values): boolean {
+  const { principals, actions, resources, conditions } = statement;
+  return (
+    principals.list.some((principal) => principalIs(principal, request.identity)) !== principals.not &&
+    actions.list.some((action) => action.matches(request.action, values)) !== actions.not &&
+    resources.list.some((pattern) => pattern.matches(resource, values)) !== resources.not &&
+    conditions.every((condition) => condition.holds(values))
+  );
+}
+
+function principalIs(principal: Principal, identity: Identity): boolean {
+  if (principal.kind === 'everyone') return true;
+  if (principal.kind === 'nobody' || identity.kind === 'anonymous') return false;
+  const { owner, accessKey } = identity;
+  if (principal.kind === 'id') return principal.id === owner.id || principal.id === accessKey;
+  const { account, user } = principal;
+  if (account !== '' && account !== owner.id) return false;
+  return user === undefined ? account !== '' : user === accessKey || user === owner.id;
+}
+
+/** Condition keys that, pinned to fixed values, keep a policy for everyone from being public. */
+const LIMITING_KEYS: ReadonlySet<string> = new Set(
+  [
+    'aws:PrincipalAccount',
+    'aws:PrincipalArn',
+    'aws:PrincipalOrgID',
+    'aws:PrincipalOrgPaths',
+    'aws:SourceAccount',
+    'aws:SourceArn',
+    'aws:SourceIp',
+    'aws:SourceOwner',
+    'aws:SourceVpc',
+    'aws:SourceVpce',
+    'aws:userid',
+    'aws:username',
+    's3:DataAccessPointAccount',
+    's3:DataAccessPointArn',
+    's3:x-amz-server-side-encryption-aws-kms-key-id',
+  ].map((key) => key.toLowerCase()),
+);
+
+/** True if some statement allows something to everyone, and no condition on who or where from limits it to fixed values. */
+export function isPublicPolicy(policy: Policy): boolean {
+  return policy.statements.some(
+    ({ effect, principals, conditions }) =>
+      effect === 'Allow' &&
+      (principals.not || principals.list.some((principal) => principal.kind === 'everyone')) &&
+      !conditions.some((condition) => condition.fixed && LIMITING_KEYS.has(condition.key)),
+  );
+}
