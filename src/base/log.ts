@@ -1,0 +1,176 @@
+/**
+ * Log lines: for people (chalk, on standard output) when that is a terminal, JSON lines (pino, on standard error) otherwise; so
+ * standard output carries only what a person reads. Nothing that is secret may come in here: URLs go through {@link redactUrl}.
+ */
+import { Chalk, type ChalkInstance } from 'chalk';
+
+export type LogLevel = 'debug' | 'info' | 'warn' | 'error' | 'silent';
+export type LogData = Record<string, unknown>;
+
+export interface Log {
+  debug(message: string, data?: LogData): void;
+  info(message: string, data?: LogData): void;
+  warn(message: string, data?: LogData): void;
+  error(message: string, data?: LogData): void;
+  /** The line of one request, at level info. */
+  access(record: AccessRecord): void;
+  /** A log that adds `data` to each line. */
+  child(data: LogData): Log;
+  /** Writes out what is buffered; call before the process ends. */
+  flush(): void;
+}
+
+export interface AccessRecord {
+  requestId: string;
+  method: string;
+  /** Request target as sent; redacted here. */
+  url: string;
+  /** HTTP status; 499 when the client went away first. */
+  status: number;
+  ms: number;
+  /** Body bytes. */
+  bytesIn: number;
+  bytesOut: number;
+  remote?: string;
+  accessKey?: string;
+  /** Name in the S3 model, e.g. `PutObject`. */
+  operation?: string;
+  /** S3 error code. */
+  error?: string;
+}
+
+export interface LogOptions {
+  level: LogLevel;
+  format: 'auto' | 'pretty' | 'json';
+  stdout?: LogStream;
+  stderr?: LogStream;
+}
+/** What is needed of process.stdout. */
+export interface LogStream {
+  write(text: string): unknown;
+  isTTY?: boolean;
+}
+
+/** Query parameters that would let a reader of the log use a presigned URL. */
+const SECRET_PARAMETERS = /([?&](?:x-amz-signature|x-amz-security-token|signature)=)[^&#]*/gi;
+
+/** Hides signatures and session tokens; control characters come out percent-encoded, so that no line can forge another. */
+export function redactUrl(url: string): string {
+  const hidden = url.includes('?') ? url.replace(SECRET_PARAMETERS, '$1REDACTED') : url;
+  return escapeControls(hidden);
+}
+
+const CONTROLS = /[\x00-\x1f\x7f-\x9f\u2028\u2029]/g;
+function escapeControls(text: string): string {
+  return text.replace(CONTROLS, (c) => `%${c.charCodeAt(0).toString(16).padStart(2, '0').toUpperCase()}`);
+}
+
+/** Opens the log. pino is loaded only for JSON lines, so that a start on a terminal need not wait for it. */
+export async function openLog(options: LogOptions): Promise<Log> {
+  const stdout = options.stdout ?? process.stdout;
+  const pretty = options.format === 'pretty' || (options.format === 'auto' && stdout.isTTY === true);
+  return pretty ? prettyLog(options.level, stdout) : jsonLog(options.level, options.stderr);
+}
+
+/** A log that says nothing: for the library and for tests. */
+export const silentLog: Log = {
+  debug: () => undefined,
+  info: () => undefined,
+  warn: () => undefined,
+  error: () => undefined,
+  access: () => undefined,
+  child: () => silentLog,
+  flush: () => undefined,
+};
+
+async function jsonLog(level: LogLevel, stream: LogStream | undefined): Promise<Log> {
+  const { pino } = await import('pino');
+  const destination = stream ?? pino.destination({ fd: 2, sync: false });
+  const root = pino(
+    {
+      level,
+      base: { pid: process.pid },
+      timestamp: pino.stdTimeFunctions.isoTime,
+      formatters: { level: (label) => ({ level: label }) },
+    },
+    destination,
+  );
+  // Standard error may be closed under us (a log collector that died); that must not end the server.
+  if ('on' in destination) destination.on('error', () => undefined);
+  const flush = () => {
+    // sonic-boom throws if its file is not open yet: there is nothing to flush then.
+    try {
+      if ('flushSync' in destination) destination.flushSync();
+    } catch {
+      return;
+    }
+  };
+  const wrap = (logger: import('pino').Logger): Log => ({
+    debug: (message, data) => logger.debug(plain(data), message),
+    info: (message, data) => logger.info(plain(data), message),
+    warn: (message, data) => logger.warn(plain(data), message),
+    error: (message, data) => logger.error(plain(data), message),
+    access: (record) => {
+      if (logger.isLevelEnabled('info')) logger.info({ ...record, url: redactUrl(record.url) }, 'request');
+    },
+    child: (data) => wrap(logger.child(data)),
+    flush,
+  });
+  return wrap(root);
+}
+
+/** Errors in data become text: their own members (paths, causes) are for debugging only. */
+function plain(data: LogData | undefined): LogData {
+  if (!data) return {};
+  return Object.fromEntries(Object.entries(data).map(([k, v]) => [k, v instanceof Error ? (v.stack ?? v.message) : v]));
+}
+
+const RANK: Readonly<Record<LogLevel, number>> = { debug: 0, info: 1, warn: 2, error: 3, silent: 4 };
+
+function prettyLog(level: LogLevel, out: LogStream, bound: LogData = {}): Log {
+  const paint = new Chalk(out.isTTY ? {} : { level: 0 });
+  const line = (of: LogLevel, mark: string) => (message: string, data?: LogData) => {
+    if (RANK[of] < RANK[level]) return;
+    out.write(`${paint.dim(clock())} ${mark} ${message}${paint.dim(details({ ...bound, ...data }, level))}\n`);
+  };
+  return {
+    debug: line('debug', paint.dim('debug')),
+    info: line('info', paint.blue('info')),
+    warn: line('warn', paint.yellow('warn')),
+    error: line('error', paint.red('error')),
+    access: (record) => {
+      if (RANK.info >= RANK[level]) out.write(accessLine(paint, record));
+    },
+    child: (data) => prettyLog(level, out, { ...bound, ...data }),
+    flush: () => undefined,
+  };
+}
+
+function accessLine(paint: ChalkInstance, r: AccessRecord): string {
+  const colour = r.status >= 500 ? paint.red : r.status >= 400 ? paint.yellow : paint.green;
+  const traffic = [
+    r.bytesIn > 0 ? `in ${humanSize(r.bytesIn)}` : '',
+    r.bytesOut > 0 ? `out ${humanSize(r.bytesOut)}` : '',
+  ];
+  const tail = [r.error, ...traffic, `${r.ms.toFixed(r.ms < 10 ? 1 : 0)} ms`, r.accessKey, r.requestId].filter(Boolean);
+  return `${paint.dim(clock())} ${colour(String(r.status))} ${r.method.padEnd(6)} ${redactUrl(r.url)} ${paint.dim(tail.join('  '))}\n`;
+}
+
+function details(data: LogData, level: LogLevel): string {
+  const parts = Object.entries(data).map(([name, value]) => {
+    if (value instanceof Error) return `${name}=${level === 'debug' ? (value.stack ?? value.message) : value.message}`;
+    return `${name}=${typeof value === 'string' ? escapeControls(value) : JSON.stringify(value)}`;
+  });
+  return parts.length === 0 ? '' : `  ${parts.join(' ')}`;
+}
+
+function clock(): string {
+  return new Date().toTimeString().slice(0, 8);
+}
+
+/** `1.2 MiB`; bytes up to 1023 as they are. */
+export function humanSize(bytes: number): string {
+  if (bytes < 1024) return `${bytes} B`;
+  const power = Math.min(4, Math.floor(Math.log2(bytes) / 10));
+  return `${(bytes / 1024 ** power).toFixed(1)} ${['', 'KiB', 'MiB', 'GiB', 'TiB'][power] ?? ''}`;
+}

@@ -1,0 +1,272 @@
+/**
+ * `gos3rve serve <dir>`: from settings to a running server, and its orderly end.
+ *
+ * Standard output carries the banner (and, on a terminal, the log lines for people); JSON log lines go to standard error.
+ */
+import { accessSync, constants, statSync } from 'node:fs';
+import { statfs } from 'node:fs/promises';
+import { homedir } from 'node:os';
+import { join, resolve } from 'node:path';
+import type { Credential } from '../auth/types.js';
+import { loadSettings, readConfigFile, stateDirSetting, type Flags, type Settings } from '../base/config.js';
+import { S3Error, UsageError, errno } from '../base/errors.js';
+import { openLog, type Log } from '../base/log.js';
+import { DEFAULT_EXCLUDES } from '../base/options.js';
+import { makeStateDir, ownershipOf, type Ownership } from '../fs/statefile.js';
+import type { GatewayServer } from '../http/server.js';
+import type { LocalStore, StoreOptions } from '../store/open.js';
+import { banner } from './banner.js';
+import { loadCredentials, openToOthers, type Credentials } from './credentials.js';
+import { ServerFile } from './server-file.js';
+import { version } from './version.js';
+
+/** Told to clients, and signed for by the ready-made lines, unless --region names another. */
+const DEFAULT_REGION = 'us-east-1';
+
+/** What a started server consists of, in the order in which it is taken down. */
+interface Running {
+  server?: GatewayServer;
+  store?: LocalStore;
+  claim: ServerFile;
+  log: Log;
+}
+
+/**
+ * Starts serving and returns once the server is ready; the process then lives until a signal ends it.
+ * @throws UsageError: everything that the user can put right.
+ */
+export async function serve(directory: string, flags: Flags): Promise<void> {
+  const root = resolve(directory);
+  checkRoot(root, directory);
+  const stateDir = resolve(stateDirSetting(flags, process.env) ?? join(root, '.gos3rve'));
+  const config = await readConfigFile(join(stateDir, 'config.yaml'));
+  const settings = loadSettings(flags, process.env, config);
+  const owner = ownershipOf(root);
+  prepareStateDir(stateDir, owner);
+  const log = await openLog({
+    level: settings.quiet && settings.logLevel === 'info' ? 'warn' : settings.logLevel,
+    format: settings.logFormat,
+  });
+  const claim = await ServerFile.claim(stateDir, {
+    ...(owner ? { owner } : {}),
+    onWait: (other) =>
+      log.warn('another server may hold this directory; waiting for a sign of life', {
+        host: other.host,
+        pid: other.pid,
+      }),
+    onLost: () => {
+      log.error('another server has taken this directory over; stopping');
+      process.kill(process.pid, 'SIGTERM');
+    },
+  });
+  const running: Running = { claim, log };
+  handleSignals(running);
+  try {
+    const credentials = loadCredentials(settings.credentials, stateDir, owner);
+    if (config && settings.credentials.length > 0) credentials.warnings.push(...secretsIn(config, settings));
+    await start(running, root, stateDir, settings, credentials);
+  } catch (error) {
+    await stop(running).catch(() => undefined);
+    throw error;
+  }
+}
+
+async function start(
+  running: Running,
+  root: string,
+  stateDir: string,
+  settings: Settings,
+  credentials: Credentials,
+): Promise<void> {
+  const { log, claim } = running;
+  // Loaded only now: `--help` and refusals need none of it.
+  const [{ openStore }, { createServer }, { Keyring }] = await Promise.all([
+    import('../store/open.js'),
+    import('../http/server.js'),
+    import('../auth/keyring.js'),
+  ]);
+  const region = settings.region ?? DEFAULT_REGION;
+  const rootOwner = credentials.list[0].owner;
+  const keyring = new Keyring(credentials.list);
+  const store = await openStore(root, await storeOptions(root, stateDir, settings, log));
+  running.store = store;
+  for (const name of settings.createBucket) await ensureBucket(store, name, rootOwner);
+  const server = createServer({
+    store,
+    keyring,
+    service: {
+      region,
+      rootOwner,
+      minPartSize: settings.minPartSize,
+      ...(settings.publicUrl === undefined ? {} : { publicUrl: settings.publicUrl }),
+    },
+    signingRegion: settings.region ?? 'any',
+    readOnly: settings.readOnly,
+    baseDomains: settings.baseDomain,
+    log,
+    host: settings.host,
+    port: settings.port,
+    drainMs: settings.drainTimeout,
+  });
+  running.server = server;
+  const { url } = await server.listen();
+  const endpoint = settings.publicUrl ?? url;
+  claim.announce(endpoint);
+  if (!settings.quiet) process.stdout.write(greeting(root, endpoint, settings, credentials));
+  log.info('ready', { endpoint, root, startup: `${Math.round(process.uptime() * 1000)} ms` });
+  for (const warning of credentials.warnings) log.warn(warning);
+  if (settings.durability === 'fast')
+    log.warn('durability is fast: a power cut can lose the last writes that were answered');
+  await tellNotes(store, log);
+}
+
+/** After the server is ready, for it reads the top of the tree. */
+async function tellNotes(store: LocalStore, log: Log): Promise<void> {
+  const { badNames, looseFiles, looseCount } = await store.notes();
+  if (badNames.length > 0)
+    log.warn(
+      `${count(badNames.length, 'folder')} served under a name that S3 would not allow: ${few(badNames, badNames.length)}`,
+    );
+  if (looseCount > 0)
+    log.warn(
+      `${count(looseCount, 'file')} at the top of the directory, in no bucket, not served: ${few(looseFiles, looseCount)}`,
+    );
+}
+
+function count(n: number, noun: string): string {
+  return n === 1 ? `one ${noun}` : `${n} ${noun}s`;
+}
+
+function few(names: readonly string[], total: number): string {
+  const shown = names.slice(0, 3).map((name) => JSON.stringify(name));
+  return shown.join(', ') + (total > shown.length ? ' …' : '');
+}
+
+/** @throws UsageError unless `root` is a directory that can be read. */
+function checkRoot(root: string, asGiven: string): void {
+  try {
+    if (!statSync(root).isDirectory()) throw new UsageError(`${asGiven} is not a directory`, 1);
+    accessSync(root, constants.R_OK | constants.X_OK);
+  } catch (error) {
+    if (error instanceof UsageError) throw error;
+    if (errno(error) === 'ENOENT')
+      throw new UsageError(`${asGiven} does not exist; make it, or pass another directory`, 1);
+    if (errno(error) === 'ENOTDIR') throw new UsageError(`${asGiven} is not a directory`, 1);
+    throw new UsageError(`${asGiven} cannot be read (${errno(error) ?? 'unknown error'})`, 1);
+  }
+}
+
+function prepareStateDir(stateDir: string, owner: Ownership | undefined): void {
+  try {
+    makeStateDir(stateDir, owner);
+    accessSync(stateDir, constants.W_OK | constants.X_OK);
+  } catch (error) {
+    const why = errno(error) ?? 'unknown error';
+    throw new UsageError(
+      `cannot keep state in ${stateDir} (${why}); pass --state-dir with a directory that can be written`,
+      1,
+    );
+  }
+}
+
+async function storeOptions(root: string, stateDir: string, settings: Settings, log: Log): Promise<StoreOptions> {
+  return {
+    stateDir,
+    readOnly: settings.readOnly,
+    aliases: Object.fromEntries(settings.bucket),
+    exclude: [...(settings.defaultExcludes ? DEFAULT_EXCLUDES : []), ...settings.exclude],
+    symlinks: settings.symlinks,
+    ...(settings.umask === undefined ? {} : { umask: settings.umask }),
+    minFree: await minFreeBytes(root, settings.minFree),
+    minPartSize: settings.minPartSize,
+    durability: settings.durability,
+    log: (level, message, data) => log[level](message, data === undefined ? undefined : { ...data }),
+  };
+}
+
+async function minFreeBytes(root: string, share: Settings['minFree']): Promise<number> {
+  if ('bytes' in share) return share.bytes;
+  const { blocks, bsize } = await statfs(root);
+  return Math.floor((blocks * bsize * share.percent) / 100);
+}
+
+/** --create-bucket: what is there already is fine. */
+async function ensureBucket(store: LocalStore, name: string, owner: Credential['owner']): Promise<void> {
+  try {
+    await store.createBucket(name, { owner });
+  } catch (error) {
+    if (error instanceof S3Error && ['BucketAlreadyExists', 'BucketAlreadyOwnedByYou'].includes(error.code)) return;
+    throw new UsageError(`--create-bucket ${name}: ${error instanceof Error ? error.message : 'failed'}`, 1);
+  }
+}
+
+/** The secret is shown at the first start and on a terminal, never where only a log collector listens - and only if we made it. */
+function greeting(root: string, endpoint: string, settings: Settings, credentials: Credentials): string {
+  const [first] = credentials.list;
+  const terminal = process.stdout.isTTY === true;
+  const show = credentials.source === 'generated' || (credentials.source === 'file' && terminal);
+  const remarks: string[] = [];
+  if (settings.readOnly) remarks.push('Read-only: nothing can be changed.');
+  if (!/^(127\.|localhost$|::1$)/.test(settings.host))
+    remarks.push(`Reachable from the network (--host ${settings.host}).`);
+  return banner(
+    {
+      version: version(),
+      root: tilde(root),
+      endpoint,
+      accessKey: first.accessKey,
+      ...(show ? { secretKey: first.secretKey } : {}),
+      secretHint: credentials.file === undefined ? '(as configured)' : `in ${tilde(credentials.file)}`,
+      region: settings.region ?? DEFAULT_REGION,
+      anyRegion: settings.region === undefined,
+      remarks,
+    },
+    terminal,
+  );
+}
+
+function tilde(path: string): string {
+  const home = homedir();
+  return home !== '/' && path.startsWith(`${home}/`) ? `~${path.slice(home.length)}` : path;
+}
+
+function secretsIn(config: { path: string; document: unknown }, settings: Settings): string[] {
+  return JSON.stringify(config.document).includes(settings.credentials.at(-1)?.secretKey ?? '\0')
+    ? openToOthers(config.path)
+    : [];
+}
+
+/** The first signal drains and exits 0, a second one gives up on that. */
+function handleSignals(running: Running): void {
+  let stopping = false;
+  const onSignal = (signal: NodeJS.Signals) => {
+    if (stopping) process.exit(1);
+    stopping = true;
+    running.log.info(`${signal}: finishing requests under way, then stopping`);
+    stop(running).then(
+      () => process.exit(0),
+      (error: unknown) => {
+        running.log.error('the stop was not clean', { error });
+        running.log.flush();
+        process.exit(1);
+      },
+    );
+  };
+  for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, onSignal);
+  // Whoever read our output may have gone; that is no reason to stop serving.
+  process.stdout.on('error', () => undefined);
+  process.on('unhandledRejection', (error) => running.log.error('unhandled rejection (a bug in gos3rve)', { error }));
+  process.on('uncaughtException', (error) => {
+    // The state of the process is unknown now; what was answered is on disk, so ending it is safe.
+    running.log.error('uncaught exception (a bug in gos3rve); stopping', { error });
+    running.log.flush();
+    process.exit(1);
+  });
+}
+
+async function stop(running: Running): Promise<void> {
+  await running.server?.close();
+  await running.store?.close();
+  running.claim.release();
+  running.log.flush();
+}

@@ -1,0 +1,354 @@
+/**
+ * `<state>/server.json`: the one running server of a root. It names endpoint, process, boot and pid namespace, and is written anew
+ * every 5 s. No two servers can both hold it:
+ *
+ * - The first claim is a link(2), which fails if the file exists.
+ * - A record that is dead is taken over under a ticket, a file named after the record's id and made by link(2) too: only one
+ *   process can hold the ticket of a record, and it replaces server.json only if that is still the record judged dead. A ticket
+ *   whose holder died is taken over in the same way.
+ * - A process of the same boot and pid namespace is dead when it is gone (or its pid is another process now: start times differ).
+ *   Of any other - another container, another host on a network root - only the heartbeat tells: 15 s without one, by the
+ *   clock of the file system, since clocks of hosts differ.
+ */
+import { randomBytes } from 'node:crypto';
+import {
+  closeSync,
+  fstatSync,
+  linkSync,
+  openSync,
+  readFileSync,
+  readdirSync,
+  readlinkSync,
+  renameSync,
+  statSync,
+  unlinkSync,
+  writeSync,
+} from 'node:fs';
+import { hostname, uptime } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { UsageError, errno } from '../base/errors.js';
+import { giveTo, type Ownership } from '../fs/statefile.js';
+
+export interface ServerRecord {
+  /** Random; names this claim. */
+  id: string;
+  /** '' while the server starts. */
+  endpoint: string;
+  pid: number;
+  /** Start of the process in clock ticks since boot, where the system tells. */
+  pidStart?: string;
+  bootId: string;
+  /** Of the pids. */
+  namespace: string;
+  host: string;
+  /** ISO date. */
+  started: string;
+  /** ms since 1970. */
+  heartbeat: number;
+}
+
+export const HEARTBEAT_MS = 5_000;
+export const STALE_MS = 15_000;
+/** Records are padded to this: overwriting in place never changes the length. */
+const RECORD_SIZE = 1024;
+const TICKET = 'server.takeover-';
+
+export interface ClaimOptions {
+  owner?: Ownership;
+  /** Called once when the claim must wait for a heartbeat to appear or not. */
+  onWait?: (record: ServerRecord) => void;
+  /** Called when another process has taken the record away: this one must stop. */
+  onLost?: () => void;
+}
+
+/** The claim of this process. */
+export class ServerFile {
+  readonly #path: string;
+  readonly #fd: number;
+  readonly #record: ServerRecord;
+  readonly #timer: NodeJS.Timeout;
+
+  private constructor(path: string, record: ServerRecord, onLost: (() => void) | undefined) {
+    this.#path = path;
+    this.#record = record;
+    this.#fd = openSync(path, 'r+');
+    this.#timer = setInterval(() => {
+      if (!this.beat()) {
+        clearInterval(this.#timer);
+        onLost?.();
+      }
+    }, HEARTBEAT_MS).unref();
+  }
+
+  /**
+   * Claims the root. Waits up to 15 s where only the heartbeat can tell whether another server lives.
+   * @throws UsageError (exit code 1) when one does.
+   */
+  static async claim(stateDir: string, options: ClaimOptions = {}): Promise<ServerFile> {
+    const path = join(stateDir, 'server.json');
+    const record = ownRecord();
+    const candidate = join(stateDir, `server.${record.id}.tmp`);
+    writeRecord(candidate, record, options.owner);
+    try {
+      while (!publish(candidate, path)) {
+        const other = readRecord(path);
+        if (!other) continue;
+        if (await isAlive(path, candidate, other, options.onWait)) throw inUse(other);
+        if (takeOver(stateDir, path, candidate, other)) break;
+      }
+      sweepTickets(stateDir, record.id);
+      return new ServerFile(path, record, options.onLost);
+    } finally {
+      remove(candidate);
+    }
+  }
+
+  /** Records where clients find the server. */
+  announce(endpoint: string): void {
+    this.#record.endpoint = endpoint;
+    this.beat();
+  }
+
+  /** Writes the heartbeat; false when server.json is no longer ours. Writing goes to our own inode, so it can harm nobody. */
+  beat(): boolean {
+    this.#record.heartbeat = Date.now();
+    try {
+      writeSync(this.#fd, encode(this.#record), 0);
+      return this.#isOurs();
+    } catch {
+      // A full or vanished disk: the next beat tries again.
+      return true;
+    }
+  }
+
+  release(): void {
+    clearInterval(this.#timer);
+    if (this.#isOurs()) remove(this.#path);
+    closeSync(this.#fd);
+  }
+
+  #isOurs(): boolean {
+    try {
+      return statSync(this.#path).ino === fstatSync(this.#fd).ino;
+    } catch {
+      return false;
+    }
+  }
+}
+
+/** The recorded server, or undefined if there is none. A record that cannot be read has the id `broken-<inode>` and pid 0. */
+export function readRecord(path: string): ServerRecord | undefined {
+  try {
+    const fd = openSync(path, 'r');
+    try {
+      return decode(readFileSync(fd, 'utf8'), fstatSync(fd).ino);
+    } finally {
+      closeSync(fd);
+    }
+  } catch (error) {
+    if (errno(error) === 'ENOENT') return undefined;
+    throw error;
+  }
+}
+
+function decode(text: string, inode: number): ServerRecord {
+  try {
+    const record = JSON.parse(text) as Partial<ServerRecord>;
+    if (typeof record.id === 'string' && /^[0-9a-f]+$/.test(record.id) && typeof record.pid === 'number')
+      return {
+        endpoint: '',
+        bootId: '',
+        namespace: '',
+        host: '',
+        started: '',
+        heartbeat: 0,
+        ...record,
+        id: record.id,
+        pid: record.pid,
+      };
+  } catch {
+    // fall through
+  }
+  return {
+    id: `broken-${inode}`,
+    endpoint: '',
+    pid: 0,
+    bootId: '',
+    namespace: '',
+    host: '',
+    started: '',
+    heartbeat: 0,
+  };
+}
+
+function encode(record: ServerRecord): string {
+  return `${JSON.stringify(record).padEnd(RECORD_SIZE - 1)}\n`;
+}
+
+function ownRecord(): ServerRecord {
+  const start = startOf(process.pid);
+  return {
+    id: randomBytes(12).toString('hex'),
+    endpoint: '',
+    pid: process.pid,
+    ...(start === undefined ? {} : { pidStart: start }),
+    bootId: bootId(),
+    namespace: namespace(),
+    host: hostname(),
+    started: new Date().toISOString(),
+    heartbeat: Date.now(),
+  };
+}
+
+/** Names the boot of this machine. */
+export function bootId(): string {
+  try {
+    return readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
+  } catch {
+    // Without procfs the minute of the boot has to do; if the clock was set since, the heartbeat decides.
+    return `${hostname()}-${Math.round((Date.now() / 1000 - uptime()) / 60)}`;
+  }
+}
+
+function namespace(): string {
+  try {
+    return readlinkSync('/proc/self/ns/pid');
+  } catch {
+    return hostname();
+  }
+}
+
+/** Field 22 of /proc/<pid>/stat; the name in field 2 may itself hold spaces and parentheses. */
+function startOf(pid: number): string | undefined {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+    return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19];
+  } catch {
+    return undefined;
+  }
+}
+
+/** What the process table says: certain for processes of our own boot and namespace only. */
+function processState(record: ServerRecord): 'alive' | 'dead' | 'present' | 'unknown' {
+  if (record.pid <= 0 || record.bootId !== bootId() || record.namespace !== namespace()) return 'unknown';
+  try {
+    process.kill(record.pid, 0);
+  } catch (error) {
+    if (errno(error) === 'ESRCH') return 'dead';
+  }
+  // Without procfs the pid may be another process by now.
+  if (record.pidStart === undefined) return 'present';
+  return startOf(record.pid) === record.pidStart ? 'alive' : 'dead';
+}
+
+async function isAlive(
+  path: string,
+  candidate: string,
+  record: ServerRecord,
+  onWait?: (record: ServerRecord) => void,
+): Promise<boolean> {
+  const state = processState(record);
+  if (state === 'alive' || state === 'dead') return state === 'alive';
+  const first = stamp(path);
+  if (first === undefined || touch(candidate) - first > STALE_MS) return false;
+  if (state === 'present') return true;
+  onWait?.(record);
+  for (;;) {
+    await sleep(500);
+    const now = stamp(path);
+    if (now === undefined) return false;
+    if (now !== first) return true;
+    if (touch(candidate) - now > STALE_MS) return false;
+  }
+}
+
+/** Last heartbeat by the file system's clock, ms. */
+function stamp(path: string): number | undefined {
+  return statSync(path, { throwIfNoEntry: false })?.mtimeMs;
+}
+
+/** Writes to the candidate, and so learns the time of the file system. */
+function touch(candidate: string): number {
+  const fd = openSync(candidate, 'r+');
+  try {
+    writeSync(fd, encode({ ...decode(readFileSync(fd, 'utf8'), 0), heartbeat: Date.now() }), 0);
+    return fstatSync(fd).mtimeMs;
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/** Replaces the dead record by ours. False if somebody else was faster; then look again. */
+function takeOver(stateDir: string, path: string, candidate: string, dead: ServerRecord): boolean {
+  const tickets: string[] = [];
+  try {
+    for (let id = dead.id; ;) {
+      const ticket = join(stateDir, `${TICKET}${id}`);
+      if (publish(candidate, ticket)) {
+        tickets.push(ticket);
+        break;
+      }
+      const holder = readRecord(ticket);
+      if (!holder) return false;
+      const age = touch(candidate) - (stamp(ticket) ?? 0);
+      const state = processState(holder);
+      if (state === 'alive' || (state !== 'dead' && age <= STALE_MS)) throw inUse(holder);
+      id = holder.id;
+    }
+    if (readRecord(path)?.id !== dead.id) return false;
+    renameSync(candidate, path);
+    return true;
+  } finally {
+    tickets.forEach(remove);
+  }
+}
+
+/** After a take-over the tickets of earlier records bind nobody. */
+function sweepTickets(stateDir: string, ownId: string): void {
+  for (const name of readdirSync(stateDir))
+    if (name.startsWith(TICKET) && name !== TICKET + ownId) remove(join(stateDir, name));
+}
+
+/** Gives the candidate the name `path` too, unless that is taken: atomic. */
+function publish(candidate: string, path: string): boolean {
+  try {
+    linkSync(candidate, path);
+    return true;
+  } catch (error) {
+    if (errno(error) === 'EEXIST') return false;
+    if (!['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EMLINK'].includes(errno(error) ?? '')) throw error;
+  }
+  // No hard links here (SMB, exFAT): O_EXCL is as atomic, but the file is empty for a moment.
+  try {
+    const fd = openSync(path, 'wx', 0o600);
+    writeSync(fd, readFileSync(candidate));
+    closeSync(fd);
+    return true;
+  } catch (error) {
+    if (errno(error) === 'EEXIST') return false;
+    throw error;
+  }
+}
+
+function writeRecord(path: string, record: ServerRecord, owner: Ownership | undefined): void {
+  const fd = openSync(path, 'wx', 0o600);
+  writeSync(fd, encode(record));
+  closeSync(fd);
+  giveTo(path, owner);
+}
+
+function remove(path: string): void {
+  try {
+    unlinkSync(path);
+  } catch {
+    // gone already
+  }
+}
+
+function inUse(record: ServerRecord): UsageError {
+  const who =
+    record.pid > 0 ? `pid ${record.pid}${record.host === hostname() ? '' : ` on ${record.host}`}` : 'unknown process';
+  const where = record.endpoint === '' ? '' : ` at ${record.endpoint}`;
+  return new UsageError(`this directory is served already${where} (${who}); stop that server first`, 1);
+}

@@ -1,0 +1,79 @@
+/**
+ * One request and its response: what is known of it while it passes through the pipeline, and how the connection is left behind.
+ */
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Identity } from '../auth/types.js';
+import { HOST_ID, newRequestId } from './ids.js';
+import { RequestBody } from './body.js';
+import { readHeaders, type Headers } from './request.js';
+
+/** An unread body up to this many bytes is read and thrown away so that the connection can be kept. */
+const DRAIN_LIMIT = 256 * 1024;
+/** How long, and how much, we go on reading after an early answer before the connection is closed. */
+const LINGER_MS = 3_000;
+const LINGER_LIMIT = 64 * 1024 * 1024;
+
+export class Exchange {
+  readonly requestId = newRequestId();
+  readonly hostId = HOST_ID;
+  readonly headers: Headers;
+  readonly method: string;
+  readonly body: RequestBody;
+  readonly started = performance.now();
+  /** Headers that go with every answer of this request, errors too (CORS). */
+  extraHeaders: Record<string, string> = {};
+  identity: Identity | undefined;
+  operation: string | undefined;
+  errorCode: string | undefined;
+  bytesOut = 0;
+  /** The connection must end after this answer: framing is lost, or the server is stopping. */
+  lastOfConnection = false;
+
+  constructor(
+    readonly request: IncomingMessage,
+    readonly response: ServerResponse,
+    options: { awaitsContinue: boolean; idleMs: number },
+  ) {
+    this.headers = readHeaders(request.rawHeaders);
+    this.method = request.method ?? 'GET';
+    this.body = new RequestBody(request, this.headers, {
+      idleMs: options.idleMs,
+      ...(options.awaitsContinue ? { beforeFirstRead: () => response.writeContinue() } : {}),
+    });
+    // What goes wrong on the socket shows as 'close'; without a listener Node would throw.
+    request.on('error', () => undefined);
+    response.on('error', () => undefined);
+  }
+
+  /** The client went away before the answer was complete. */
+  get gone(): boolean {
+    return this.response.destroyed || this.response.socket?.destroyed === true;
+  }
+
+  /**
+   * True if the connection can serve another request. It cannot when a large body was left unread: reading it all would
+   * reward the sender of what was refused, and without reading it the next request cannot be found.
+   */
+  keepsConnection(): boolean {
+    if (this.lastOfConnection) return false;
+    return this.body.complete || (this.body.announced && this.body.remaining <= DRAIN_LIMIT);
+  }
+
+  /** Ends the response, whose bytes were all written, and sees to the rest of the request. */
+  async finish(): Promise<void> {
+    if (this.body.complete || this.gone) {
+      this.response.end();
+      return;
+    }
+    if (this.keepsConnection()) {
+      this.response.end();
+      this.body.discard(LINGER_MS);
+      return;
+    }
+    // RFC 9112 section 9.6: closing with unread bytes resets the connection, and the client may never see the answer. So
+    // the answer goes out, we read on for a moment, and only then close.
+    if (!this.response.headersSent) this.response.flushHeaders();
+    await this.body.linger(LINGER_MS, LINGER_LIMIT, this.response);
+    this.response.end();
+  }
+}

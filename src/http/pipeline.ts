@@ -1,0 +1,181 @@
+/**
+ * The life of a request, top to bottom: parse, match, CORS, authenticate, load bucket settings, authorize, decode the body, run,
+ * respond, record.
+ *
+ * What all operations share is here, once. What is particular to an operation is in its row of `ops/table.ts` and in its handler,
+ * which sees neither request nor response.
+ */
+import type { Keyring } from '../auth/keyring.js';
+import { authenticate } from '../auth/sigv4.js';
+import type { AuthResult, Identity } from '../auth/types.js';
+import { S3Error } from '../base/errors.js';
+import type { Log } from '../base/log.js';
+import { makeAuthorize } from '../ops/authorize.js';
+import { corsHeaders, preflight } from '../ops/cors.js';
+import { rootOwner } from '../ops/owners.js';
+import { matchOperation } from '../ops/table.js';
+import type { Handler, OpContext, OpInput, OpResult, Operation, ServiceConfig } from '../ops/types.js';
+import type { Bucket, Store } from '../store/contract.js';
+import { answerAdmin } from './admin.js';
+import { decodedBody, readText } from './decode.js';
+import type { Exchange } from './exchange.js';
+import { parseTarget, type Target } from './request.js';
+import { finalStatus, isInternal, keepAlive, sendError, sendResult } from './respond.js';
+
+/** What all requests share. */
+export interface Gateway {
+  store: Store;
+  keyring: Keyring;
+  service: ServiceConfig;
+  /** The region that signatures must name, or `any`. */
+  signingRegion: string;
+  readOnly: boolean;
+  /** In lower case. */
+  baseDomains: readonly string[];
+  log: Log;
+}
+
+/** Serves one request. Never throws: whatever goes wrong is answered and recorded. */
+export async function serveRequest(gateway: Gateway, exchange: Exchange): Promise<void> {
+  try {
+    await sendResult(exchange, await perform(gateway, exchange));
+  } catch (error) {
+    if (isInternal(error)) reportFault(gateway.log, exchange, error);
+    await sendError(exchange, error, (exchange.request.url ?? '').split('?', 1)[0] ?? '').catch((fault: unknown) => {
+      reportFault(gateway.log, exchange, fault);
+      exchange.response.destroy();
+    });
+  }
+  record(gateway.log, exchange);
+}
+
+async function perform(gateway: Gateway, exchange: Exchange): Promise<OpResult> {
+  // Parse
+  const { headers, method } = exchange;
+  const target = parseTarget(exchange.request, headers, gateway.baseDomains);
+  const admin = await answerAdmin(gateway.store, method, target);
+  if (admin) return admin;
+
+  // Match
+  const matched = matchOperation(method, target.level, target.query, headers);
+  if (typeof matched === 'object') exchange.operation = matched.name;
+
+  // CORS: browsers send preflights without credentials, and must be able to read refusals
+  if (headers['origin'] !== undefined || method === 'OPTIONS') {
+    const answer = await applyCors(gateway, exchange, target);
+    if (answer) return answer;
+  }
+
+  // Authenticate
+  const { identity, payload } = authenticateRequest(gateway, exchange, target);
+  exchange.identity = identity;
+  const { operation, handler } = supported(matched, identity);
+  if (gateway.readOnly && operation.writes) throw new S3Error('AccessDenied', 'The server is read-only (--read-only).');
+
+  // Load bucket settings
+  const bucket = await loadBucket(gateway.store, operation, target);
+
+  // Authorize
+  const authorize = makeAuthorize(gateway.store, rootOwner(gateway.service), identity, {
+    headers,
+    query: target.query,
+    ...(bucket ? { bucket } : {}),
+    ...peerOf(exchange),
+  });
+  await authorize(operation.action, target.bucket, target.key);
+
+  // Decode the body
+  const trailers: Record<string, string> = Object.create(null) as Record<string, string>;
+  const { query, key } = target;
+  const body = decodedBody(operation, headers, exchange.body, payload, trailers);
+  const input: OpInput = { bucket: target.bucket, key, query, headers, body, text: '', trailers };
+  const context: OpContext = {
+    store: gateway.store,
+    service: gateway.service,
+    identity,
+    requestId: exchange.requestId,
+    authorize,
+    keepAlive: () => keepAlive(exchange),
+    ...(bucket ? { bucket } : {}),
+  };
+  // 100-continue goes out when the body is first read, so all that can be refused without it is refused before.
+  await operation.precheck?.(context, input);
+  if (operation.body === 'xml') input.text = await readText(operation, input);
+
+  // Run
+  return handler(context, input);
+}
+
+function authenticateRequest(gateway: Gateway, exchange: Exchange, target: Target): AuthResult {
+  const { method, headers } = exchange;
+  return authenticate({ method, url: target.url, headers }, gateway.keyring, {
+    region: gateway.signingRegion,
+    now: Date.now(),
+  });
+}
+
+/** After authentication, so that strangers learn nothing. @throws MethodNotAllowed, NotImplemented; AccessDenied to strangers. */
+function supported(
+  matched: ReturnType<typeof matchOperation>,
+  identity: Identity,
+): { operation: Operation; handler: Handler } {
+  if (typeof matched === 'object' && matched.handler) return { operation: matched, handler: matched.handler };
+  if (identity.kind === 'anonymous') throw new S3Error('AccessDenied');
+  if (matched === 'method-not-allowed') throw new S3Error('MethodNotAllowed');
+  throw new S3Error('NotImplemented', matched ? `${matched.name} is not supported.` : undefined);
+}
+
+/** @throws NoSuchBucket, unless the operation is one that makes buckets. */
+async function loadBucket(store: Store, operation: Operation, target: Target): Promise<Bucket | undefined> {
+  if (target.level === 'service') return undefined;
+  try {
+    return await store.getBucket(target.bucket);
+  } catch (error) {
+    if (operation.bucketOptional && error instanceof S3Error && error.code === 'NoSuchBucket') return undefined;
+    throw error;
+  }
+}
+
+/** Answers a preflight; to any other request from a browser it adds what the bucket's rules allow. */
+async function applyCors(gateway: Gateway, exchange: Exchange, target: Target): Promise<OpResult | undefined> {
+  const { headers, method } = exchange;
+  const bucket = target.bucket === '' ? undefined : await gateway.store.getBucket(target.bucket).catch(() => undefined);
+  const rules = bucket?.settings.cors;
+  if (method === 'OPTIONS') {
+    exchange.operation = 'CORSPreflight';
+    return preflight(rules, headers);
+  }
+  exchange.extraHeaders = corsHeaders(rules, headers['origin'] ?? '', method, headers) ?? {};
+  return undefined;
+}
+
+function peerOf(exchange: Exchange): { sourceIp?: string } {
+  const address = exchange.request.socket.remoteAddress;
+  // An IPv4 peer of a dual-stack socket shows as ::ffff:192.0.2.1; policies speak of 192.0.2.1.
+  return address === undefined ? {} : { sourceIp: address.replace(/^::ffff:(?=\d+\.)/, '') };
+}
+
+function record(log: Log, exchange: Exchange): void {
+  const { identity, operation, errorCode } = exchange;
+  const { sourceIp } = peerOf(exchange);
+  log.access({
+    requestId: exchange.requestId,
+    method: exchange.method,
+    url: exchange.request.url ?? '',
+    status: finalStatus(exchange),
+    ms: Math.round((performance.now() - exchange.started) * 10) / 10,
+    bytesIn: exchange.body.bytes,
+    bytesOut: exchange.bytesOut,
+    ...(sourceIp === undefined ? {} : { remote: sourceIp }),
+    ...(identity?.kind === 'user' ? { accessKey: identity.accessKey } : {}),
+    ...(operation === undefined ? {} : { operation }),
+    ...(errorCode === undefined ? {} : { error: errorCode }),
+  });
+}
+
+/** The cause of an InternalError is for the operator only; the client gets the request id to ask by. */
+function reportFault(log: Log, exchange: Exchange, error: unknown): void {
+  const cause: unknown = error instanceof S3Error && error.cause !== undefined ? error.cause : error;
+  const { requestId, operation } = exchange;
+  log.error('request failed', { requestId, ...(operation === undefined ? {} : { operation }), error: cause });
+}
