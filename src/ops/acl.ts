@@ -39,7 +39,7 @@ export async function putObjectAcl(ctx: OpContext, input: OpInput): Promise<OpRe
 function givenAcl(ctx: OpContext, input: OpInput, owner: Owner): Acl {
   const settings = ctx.bucket?.settings ?? {};
   if (settings.ownership === 'BucketOwnerEnforced') throw new S3Error('AccessControlListNotSupported');
-  const byHeaders = aclFromHeaders(input.headers, owner, bucketOwner(ctx));
+  const byHeaders = aclFromHeaders(input.headers, owner, bucketOwner(ctx), ctx.service.grantees);
   const hasBody = input.text.trim() !== '';
   if (byHeaders !== undefined && hasBody) throw new S3Error('UnexpectedContent');
   if (byHeaders === undefined && !hasBody) {
@@ -47,7 +47,7 @@ function givenAcl(ctx: OpContext, input: OpInput, owner: Owner): Acl {
       data: { MissingHeaderName: 'x-amz-acl' },
     });
   }
-  const acl = byHeaders ?? parseAclXml(input.text);
+  const acl = byHeaders ?? parseAclXml(input.text, ctx.service.grantees);
   if (acl.owner.id !== owner.id) {
     throw new S3Error('AccessDenied', 'The owner that the ACL names is not the owner of this resource.');
   }

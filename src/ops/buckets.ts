@@ -105,7 +105,7 @@ export async function createBucket(ctx: OpContext, input: OpInput): Promise<OpRe
   if (region !== undefined) settings.region = region;
   const ownership = headers['x-amz-object-ownership'];
   if (ownership !== undefined) settings.ownership = readOwnership(ownership);
-  const acl = aclFromHeaders(headers, owner, owner);
+  const acl = aclFromHeaders(headers, owner, owner, ctx.service.grantees);
   if (acl !== undefined) {
     if (settings.ownership === 'BucketOwnerEnforced') throw new S3Error('InvalidBucketAclWithObjectOwnership');
     settings.acl = acl;

@@ -94,20 +94,24 @@ function matches(pattern: string, value: string): boolean {
 }
 
 /**
- * Response headers for a request from `origin`: of the first rule that fits origin, method and all of `requestHeaders`;
- * undefined if none does (the request is served all the same, the browser keeps the answer from the page).
- * @param requestHeaders names that a preflight asks for; empty for an actual request.
+ * Response headers for a request from `origin`: of the first rule that fits origin, method and all headers that a preflight
+ * asks for; undefined if none does (the request is served all the same, the browser keeps the answer from the page).
+ * @param headers of the request, for Access-Control-Request-Headers.
  */
 export function corsHeaders(
   rules: readonly CorsRule[] | undefined,
   origin: string,
   method: string,
-  requestHeaders: readonly string[],
+  headers: OpInput['headers'],
 ): Record<string, string> | undefined {
+  const wanted = (headers['access-control-request-headers'] ?? '')
+    .toLowerCase()
+    .split(',')
+    .map((name) => name.trim())
+    .filter((name) => name !== '');
   for (const rule of rules ?? []) {
     const allowed = rule.allowedOrigins.find((pattern) => matches(pattern, origin));
     if (allowed === undefined || !rule.allowedMethods.includes(method)) continue;
-    const wanted = requestHeaders.map((name) => name.toLowerCase());
     const fits = (name: string): boolean => rule.allowedHeaders.some((p) => matches(p.toLowerCase(), name));
     if (!wanted.every(fits)) continue;
     return {
@@ -138,15 +142,11 @@ export function preflight(rules: readonly CorsRule[] | undefined, headers: OpInp
     throw new S3Error('BadRequest', 'Insufficient information. Access-Control-Request-Method request header needed.');
   }
   if (!METHODS.has(method)) throw new S3Error('BadRequest', `Invalid Access-Control-Request-Method: ${method}`);
-  const requestHeaders = (headers['access-control-request-headers'] ?? '')
-    .split(',')
-    .map((name) => name.trim())
-    .filter((name) => name !== '');
-  const allowed = corsHeaders(rules, origin, method, requestHeaders);
+  const allowed = corsHeaders(rules, origin, method, headers);
   if (allowed !== undefined) return { status: 200, headers: allowed };
   throw new S3Error(
     'AccessForbidden',
-    rules === undefined
+    rules === undefined || rules.length === 0
       ? 'CORSResponse: CORS is not enabled for this bucket.'
       : 'CORSResponse: This CORS request is not allowed. No rule of the bucket allows this origin, method and headers together.',
   );

@@ -2,7 +2,7 @@
 import { S3Error } from '../base/errors.js';
 import { CHECKSUM_ALGORITHMS } from '../base/model.js';
 import type { CompleteOptions, ObjectInfo, PartRef } from '../store/contract.js';
-import { checksumElements, checksumHeaderName, checksumName } from '../wire/checksums.js';
+import { checksumElements, checksumName, declaredChecksum } from '../wire/checksums.js';
 import { writeConditions } from '../wire/conditions.js';
 import { encodeKey } from '../wire/keys.js';
 import { childrenOf, childText, el, parseXml, type XmlElement } from '../wire/xml.js';
@@ -77,17 +77,8 @@ function completeOptions(headers: OpInput['headers']): CompleteOptions {
     }
     options.size = size;
   }
-  for (const algorithm of CHECKSUM_ALGORITHMS) {
-    const value = headers[checksumHeaderName(algorithm)];
-    if (value === undefined) continue;
-    if (options.checksum !== undefined) {
-      throw new S3Error(
-        'InvalidRequest',
-        'Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed.',
-      );
-    }
-    options.checksum = { algorithm, value };
-  }
+  const checksum = declaredChecksum(headers);
+  if (checksum !== undefined) options.checksum = checksum;
   return options;
 }
 

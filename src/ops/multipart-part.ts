@@ -15,7 +15,7 @@ import type { OpContext, OpInput, OpResult } from './types.js';
 
 /** Refuses before the body is sent: no such upload, bad part number, too large. */
 export async function precheckPart(ctx: OpContext, input: OpInput): Promise<void> {
-  limitBody({ chunks: input.body.chunks, ...(input.body.size === undefined ? {} : { size: input.body.size }) });
+  limitBody(input.body);
   digestsFor(await uploadOf(ctx, input), planDigests(input.headers, input.trailers));
 }
 

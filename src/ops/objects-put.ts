@@ -34,7 +34,7 @@ export async function putObject(ctx: OpContext, input: OpInput): Promise<OpResul
 /** Refuses before the body is sent what headers alone can tell; conditions are checked again under the store's lock. */
 export async function precheckPut(ctx: OpContext, input: OpInput): Promise<void> {
   const { condition } = planPut(ctx, input);
-  limitBody({ chunks: input.body.chunks, ...(input.body.size === undefined ? {} : { size: input.body.size }) });
+  limitBody(input.body);
   await precheckCondition(ctx, input, condition);
 }
 

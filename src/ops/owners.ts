@@ -4,7 +4,7 @@
  * An owner or ACL is recorded only where it differs from the default - the bucket's owner with FULL_CONTROL - so
  * that a tree without ACLs has none in its journal.
  */
-import { aclFromHeaders } from '../auth/acl.js';
+import { aclFromHeaders, ALL_USERS, AUTHENTICATED_USERS, isPublicAcl, privateAcl } from '../auth/acl.js';
 import type { Identity } from '../auth/types.js';
 import { S3Error } from '../base/errors.js';
 import type { Acl, Grant, KeyFacts, Owner } from '../base/model.js';
@@ -17,11 +17,6 @@ export const ANONYMOUS: Owner = {
   id: '65a011a29cdf8ec533ec3d1ccaae921c',
   displayName: 'anonymous',
 };
-
-const PUBLIC_GROUPS: ReadonlySet<string> = new Set([
-  'http://acs.amazonaws.com/groups/global/AllUsers',
-  'http://acs.amazonaws.com/groups/global/AuthenticatedUsers',
-]);
 
 export function callerOwner(identity: Identity): Owner {
   return identity.kind === 'user' ? identity.owner : ANONYMOUS;
@@ -40,39 +35,28 @@ export function ownerElement(owner: Owner, name = 'Owner'): XmlElement {
   return el(name, [el('ID', owner.id), el('DisplayName', owner.displayName)]);
 }
 
-/** The ACL of what has none recorded: its owner may do everything, nobody else anything. */
-export function defaultAcl(owner: Owner): Acl {
-  return {
-    owner,
-    grants: [
-      {
-        grantee: { type: 'CanonicalUser', id: owner.id, displayName: owner.displayName },
-        permission: 'FULL_CONTROL',
-      },
-    ],
-  };
-}
-
-/** The ACL in force of an object. With BucketOwnerEnforced, recorded ACLs are without effect. */
+/** The ACL in force of an object: recorded, or its owner's alone. With BucketOwnerEnforced, recorded ACLs are without effect. */
 export function objectAcl(facts: KeyFacts, settings: BucketSettings, ownerOfBucket: Owner): Acl {
-  if (settings.ownership === 'BucketOwnerEnforced') return defaultAcl(ownerOfBucket);
-  return facts.acl ?? defaultAcl(facts.owner ?? ownerOfBucket);
+  if (settings.ownership === 'BucketOwnerEnforced') return privateAcl(ownerOfBucket);
+  return facts.acl ?? privateAcl(facts.owner ?? ownerOfBucket);
 }
 
 /** The ACL in force of a bucket. */
 export function bucketAcl(settings: BucketSettings, ownerOfBucket: Owner): Acl {
-  if (settings.ownership === 'BucketOwnerEnforced') return defaultAcl(ownerOfBucket);
-  return settings.acl ?? defaultAcl(ownerOfBucket);
+  if (settings.ownership === 'BucketOwnerEnforced') return privateAcl(ownerOfBucket);
+  return settings.acl ?? privateAcl(ownerOfBucket);
 }
 
+/** What IgnorePublicAcls leaves out. */
 export function isPublicGrant(grant: Grant): boolean {
-  return grant.grantee.type === 'Group' && PUBLIC_GROUPS.has(grant.grantee.uri);
+  const { grantee } = grant;
+  return grantee.type === 'Group' && (grantee.uri === ALL_USERS || grantee.uri === AUTHENTICATED_USERS);
 }
 
 /** BlockPublicAcls: refuses an ACL that grants to everyone. @throws AccessDenied. */
 export function refusePublicAcl(acl: Acl, settings: BucketSettings): void {
   if (settings.publicAccessBlock?.blockPublicAcls !== true) return;
-  if (acl.grants.some(isPublicGrant)) {
+  if (isPublicAcl(acl)) {
     throw new S3Error('AccessDenied', 'Public ACLs are blocked by the public access block of this bucket.');
   }
 }
@@ -87,7 +71,7 @@ export function writeOwnership(ctx: OpContext, input: OpInput): Pick<KeyFacts, '
   const owner = bucketOwner(ctx);
   const caller = callerOwner(ctx.identity);
   const canned = input.headers['x-amz-acl'];
-  const acl = aclFromHeaders(input.headers, caller, owner);
+  const acl = aclFromHeaders(input.headers, caller, owner, ctx.service.grantees);
   if (settings.ownership === 'BucketOwnerEnforced') {
     if (acl !== undefined && canned !== 'bucket-owner-full-control') {
       throw new S3Error('AccessControlListNotSupported');

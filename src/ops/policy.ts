@@ -1,9 +1,10 @@
 /** Bucket policies, and the public access block that limits them. */
+import { isPublicAcl } from '../auth/acl.js';
 import { isPublicPolicy, parsePolicy } from '../auth/policy.js';
 import { S3Error } from '../base/errors.js';
 import { el } from '../wire/xml.js';
 import { without } from './input.js';
-import { bucketAcl, bucketOwner, isPublicGrant } from './owners.js';
+import { bucketAcl, bucketOwner } from './owners.js';
 import type { OpContext, OpInput, OpResult } from './types.js';
 
 /** S3: bytes of a bucket policy. */
@@ -42,6 +43,6 @@ export async function getBucketPolicyStatus(ctx: OpContext, input: OpInput): Pro
   const settings = ctx.bucket?.settings ?? {};
   const byPolicy = settings.policy !== undefined && isPublicPolicy(parsePolicy(settings.policy, input.bucket));
   const ignored = settings.publicAccessBlock?.ignorePublicAcls === true;
-  const byAcl = !ignored && bucketAcl(settings, bucketOwner(ctx)).grants.some(isPublicGrant);
+  const byAcl = !ignored && isPublicAcl(bucketAcl(settings, bucketOwner(ctx)));
   return { xml: el('PolicyStatus', [el('IsPublic', byPolicy || byAcl)]) };
 }

@@ -2,6 +2,7 @@
  * The shape of an S3 operation. `ops/table.ts` is the one list of all of them: the router matches on it, authorization takes the
  * action from it, the README's table is generated from it. A row without a handler answers 501 NotImplemented.
  */
+import type { Grantees } from '../auth/keyring.js';
 import type { Identity } from '../auth/types.js';
 import type { Body, Owner } from '../base/model.js';
 import type { Bucket, OpenObject, Store } from '../store/contract.js';
@@ -42,6 +43,8 @@ export interface ServiceConfig {
   publicUrl?: string;
   /** Owner of buckets that have none recorded: the first credential's. */
   rootOwner?: Owner;
+  /** Who may be named in an ACL; without it any id is taken. */
+  grantees?: Grantees;
 }
 
 export interface OpContext {
