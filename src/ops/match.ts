@@ -1,8 +1,9 @@
 /** Finds the operation of a request in the table. */
 import type { Level, Operation } from './types.js';
 
+/** A sub-resource says more than a header: `PUT key?tagging` stays what it is beside a stray x-amz-copy-source. */
 function specificity(row: Operation): number {
-  return (row.query?.length ?? 0) + (row.header === undefined ? 0 : 1);
+  return 2 * (row.query?.length ?? 0) + (row.header === undefined ? 0 : 1);
 }
 
 /** Rows by method and level, those that ask for most first; the order of the table among equals. */

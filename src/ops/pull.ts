@@ -29,6 +29,8 @@ export async function* pull(open: OpenObject, start: number, end: number): Async
 
 class Handoff {
   private chunk: Buffer | undefined;
+  /** The consumer works on the last chunk; the first one may be there before it asks at all. */
+  private lent = false;
   private ended = false;
   private failure: { error: unknown } | undefined;
   private stopped = false;
@@ -48,8 +50,8 @@ class Handoff {
 
   /** The next chunk, undefined at the end. @throws what the read threw. */
   async take(): Promise<Buffer | undefined> {
-    this.wakeGiver?.();
-    this.wakeGiver = undefined;
+    if (this.lent) this.wakeGiver?.();
+    this.lent = false;
     while (this.chunk === undefined) {
       if (this.failure !== undefined) throw this.failure.error;
       if (this.ended) return undefined;
@@ -57,6 +59,7 @@ class Handoff {
     }
     const { chunk } = this;
     this.chunk = undefined;
+    this.lent = true;
     return chunk;
   }
 
