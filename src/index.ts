@@ -51,12 +51,14 @@ export interface CreateServerOptions {
 export function createServer(options: CreateServerOptions): GatewayServer {
   const rootOwner = options.credentials[0]?.owner;
   if (!rootOwner) throw new UsageError('createServer needs at least one credential');
+  const keyring = new Keyring(options.credentials);
   return createGateway({
     store: options.store,
-    keyring: new Keyring(options.credentials),
+    keyring,
     service: {
       region: options.region ?? 'us-east-1',
       rootOwner,
+      grantees: keyring,
       minPartSize: options.minPartSize ?? 5 * 1024 * 1024,
       ...(options.publicUrl === undefined ? {} : { publicUrl: options.publicUrl }),
     },

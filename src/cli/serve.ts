@@ -97,6 +97,7 @@ async function start(
     service: {
       region,
       rootOwner,
+      grantees: keyring,
       minPartSize: settings.minPartSize,
       ...(settings.publicUrl === undefined ? {} : { publicUrl: settings.publicUrl }),
     },

@@ -98,6 +98,8 @@ export class RequestBody {
       this.bytes += chunk.length;
       if ((seen += chunk.length) > limit) end();
     });
+    // An early FIN arrives as a failure of the framing.
+    this.#wake = end;
     request.once('end', end).once('close', end);
     response.once('close', end);
     request.resume();

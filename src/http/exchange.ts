@@ -26,6 +26,8 @@ export class Exchange {
   operation: string | undefined;
   errorCode: string | undefined;
   bytesOut = 0;
+  /** When all of the answer was written, ms on the clock of `started`; reading the rest of a refused body is not counted. */
+  answered: number | undefined;
   /** The connection must end after this answer: framing is lost, or the server is stopping. */
   lastOfConnection = false;
 
@@ -61,6 +63,7 @@ export class Exchange {
 
   /** Ends the response, whose bytes were all written, and sees to the rest of the request. */
   async finish(): Promise<void> {
+    this.answered = performance.now();
     if (this.body.complete || this.gone) {
       this.response.end();
       return;

@@ -121,8 +121,8 @@ function supported(
 ): { operation: Operation; handler: Handler } {
   if (typeof matched === 'object' && matched.handler) return { operation: matched, handler: matched.handler };
   if (identity.kind === 'anonymous') throw new S3Error('AccessDenied');
-  if (matched === 'method-not-allowed') throw new S3Error('MethodNotAllowed');
-  throw new S3Error('NotImplemented', matched ? `${matched.name} is not supported.` : undefined);
+  if (typeof matched !== 'object') throw new S3Error('MethodNotAllowed');
+  throw new S3Error('NotImplemented', `${matched.name} is not supported.`);
 }
 
 /** @throws NoSuchBucket, unless the operation is one that makes buckets. */
@@ -163,7 +163,7 @@ function record(log: Log, exchange: Exchange): void {
     method: exchange.method,
     url: exchange.request.url ?? '',
     status: finalStatus(exchange),
-    ms: Math.round((performance.now() - exchange.started) * 10) / 10,
+    ms: Math.round(((exchange.answered ?? performance.now()) - exchange.started) * 10) / 10,
     bytesIn: exchange.body.bytes,
     bytesOut: exchange.bytesOut,
     ...(sourceIp === undefined ? {} : { remote: sourceIp }),
