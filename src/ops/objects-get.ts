@@ -155,7 +155,6 @@ function ifRange(header: string | undefined, info: ObjectInfo): boolean {
 
 /** Header values are bytes on the wire: UTF-8, and no control character may get out. */
 function overrideValue(name: string, value: string): string {
-  // eslint-disable-next-line no-control-regex
   if (/[\u0000-\u0008\u000a-\u001f\u007f]/.test(value)) {
     throw new S3Error('InvalidArgument', 'Header value cannot be represented using ISO-8859-1.', {
       data: { ArgumentName: name, ArgumentValue: value },

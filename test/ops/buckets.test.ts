@@ -2,8 +2,10 @@ import { describe, expect, it } from 'vitest';
 import { S3Error } from '../../src/base/errors.js';
 import { checkBucketName } from '../../src/ops/bucket-names.js';
 import { createBucket, getBucketLocation, listBuckets } from '../../src/ops/buckets.js';
+import { without } from '../../src/ops/input.js';
 import { putBucketOwnershipControls } from '../../src/ops/ownership.js';
-import type { BucketSettings, ListBucketsQuery } from '../../src/store/contract.js';
+import type { OpContext } from '../../src/ops/types.js';
+import type { BucketSettings, ListBucketsQuery, Store } from '../../src/store/contract.js';
 import { renderXml } from '../../src/wire/xml.js';
 import { ALICE, bob, BOB, bucketOf, context, input } from './stub.js';
 
@@ -75,10 +77,15 @@ describe('ListBuckets', () => {
   });
 });
 
+/** The context of a request for a bucket that does not exist. */
+function bucketless(methods: Partial<Store>): OpContext {
+  return without(context(methods), 'bucket');
+}
+
 describe('CreateBucket', () => {
   async function create(headers: Record<string, string> = {}, text = '') {
     let made: BucketSettings | undefined;
-    const { bucket: _none, ...ctx } = context({
+    const ctx = bucketless({
       createBucket: (name, settings) => {
         made = settings;
         return Promise.resolve(bucketOf(settings, name));
@@ -121,7 +128,7 @@ describe('CreateBucket', () => {
     await expect(createBucket({ ...mine, identity: bob }, input({}))).rejects.toMatchObject({
       code: 'BucketAlreadyExists',
     });
-    const { bucket: _none, ...raced } = context({
+    const raced = bucketless({
       createBucket: () => Promise.reject(new S3Error('BucketAlreadyExists')),
       getBucket: () => Promise.resolve(bucketOf({ owner: ALICE })),
     });

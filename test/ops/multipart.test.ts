@@ -105,8 +105,9 @@ describe('UploadPart', () => {
     const ctx = context({
       getUpload: () => Promise.resolve(upload),
       putPart: async (_b, _k, _id, n, { chunks }) => {
-        for await (const _ of chunks);
-        return part(n);
+        let size = 0;
+        for await (const chunk of chunks) size += chunk.length;
+        return { ...part(n), size };
       },
     });
     const request = input({ key: 'k', query: 'partNumber=1&uploadId=U', body });

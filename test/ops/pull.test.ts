@@ -40,7 +40,10 @@ it('ends the read when the consumer stops early', async () => {
       ended = error;
       throw error;
     });
-  for await (const _ of pull(open, 0, 100)) break;
+  for await (const chunk of pull(open, 0, 100)) {
+    expect(chunk).toHaveLength(4);
+    break;
+  }
   expect(sunk).toBe(1);
   expect(ended).toBeInstanceOf(Error);
 });
