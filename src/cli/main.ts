@@ -27,7 +27,7 @@ function program(): Command {
     });
   const serve = top
     .command('serve')
-    .description('serve <dir>: its top-level folders are buckets, the files in them objects')
+    .description('serve a directory: top-level folders are buckets, the files in them objects')
     .argument('<dir>', 'a directory that exists')
     .action(async (dir: string, _options: unknown, command: Command) => {
       const { serve: run } = await import('./serve.js');
@@ -36,8 +36,10 @@ function program(): Command {
   for (const name of OPTION_NAMES) serve.addOption(flagOption(name));
   serve.addHelpText(
     'after',
-    '\nEach option can also be a variable, GOS3RVE_PORT for --port, or a key of <dir>/.gos3rve/config.yaml, port: 9000.\n' +
-      'Flags go before variables, variables before the file.\n\nExample:\n  gos3rve serve ~/media --port 9000',
+    '\nEach option can also be a variable (GOS3RVE_PORT for --port) or a key of\n' +
+      '<dir>/.gos3rve/config.yaml (port: 9000). Flags go before variables, these before\n' +
+      'the file.\n' +
+      '\nExample:\n  gos3rve serve ~/media --port 9000',
   );
   return top;
 }

@@ -1,0 +1,106 @@
+import { describe, expect, it } from 'vitest';
+import { humanSize, openLog, redactUrl, type AccessRecord, type LogLevel } from '../../src/base/log.js';
+
+const RECORD: AccessRecord = {
+  requestId: '0123456789ABCDEF',
+  method: 'GET',
+  url: '/photos/k?X-Amz-Credential=AKIA%2F20130524&X-Amz-Signature=deadbeef&x=1',
+  status: 200,
+  ms: 1.25,
+  bytesIn: 0,
+  bytesOut: 2048,
+  accessKey: 'AKIATEST',
+};
+
+async function lines(format: 'pretty' | 'json', level: LogLevel = 'info') {
+  let text = '';
+  const stream = { write: (piece: string) => (text += piece) };
+  const log = await openLog({ format, level, stdout: stream, stderr: stream });
+  return { log, read: () => text.split('\n').filter((line) => line !== '') };
+}
+
+describe('redactUrl', () => {
+  it.each([
+    ['/k?X-Amz-Signature=abc', '/k?X-Amz-Signature=REDACTED'],
+    ['/k?a=1&x-amz-signature=abc&b=2', '/k?a=1&x-amz-signature=REDACTED&b=2'],
+    ['/k?X-Amz-Security-Token=t&Signature=s', '/k?X-Amz-Security-Token=REDACTED&Signature=REDACTED'],
+    ['/k?prefix=Signature', '/k?prefix=Signature'],
+    ['/k\u009b31m\nforged', '/k%9B31m%0Aforged'],
+  ])('%j', (url, expected) => expect(redactUrl(url)).toBe(expected));
+});
+
+describe('JSON lines', () => {
+  it('carry the record without signatures', async () => {
+    const { log, read } = await lines('json');
+    log.access(RECORD);
+    const line = JSON.parse(read()[0] ?? '') as Record<string, unknown>;
+    expect(line).toMatchObject({
+      level: 'info',
+      msg: 'request',
+      status: 200,
+      requestId: RECORD.requestId,
+      accessKey: 'AKIATEST',
+    });
+    expect(JSON.stringify(line)).not.toContain('deadbeef');
+  });
+
+  it('have what a child log adds, and the text of errors', async () => {
+    const { log, read } = await lines('json');
+    log.child({ worker: 1 }).error('failed', { error: new Error('boom') });
+    expect(JSON.parse(read()[0] ?? '')).toMatchObject({
+      level: 'error',
+      msg: 'failed',
+      worker: 1,
+      error: expect.stringContaining('boom') as string,
+    });
+  });
+});
+
+describe('lines for people', () => {
+  it('show a request on one line', async () => {
+    const { log, read } = await lines('pretty');
+    log.access(RECORD);
+    expect(read()).toEqual([
+      expect.stringMatching(
+        /^\d\d:\d\d:\d\d 200 GET +\/photos\/k\?.*REDACTED&x=1 out 2\.0 KiB {2}1\.3 ms {2}AKIATEST {2}0123456789ABCDEF$/,
+      ),
+    ]);
+  });
+
+  it('hide stacks unless debugging', async () => {
+    const usual = await lines('pretty');
+    usual.log.error('failed', { error: new Error('boom') });
+    expect(usual.read()).toHaveLength(1);
+    const debugging = await lines('pretty', 'debug');
+    debugging.log.error('failed', { error: new Error('boom') });
+    expect(debugging.read().length).toBeGreaterThan(1);
+  });
+});
+
+it.each<[LogLevel, number]>([
+  ['debug', 5],
+  ['info', 4],
+  ['warn', 2],
+  ['error', 1],
+  ['silent', 0],
+])('level %s lets %i of five lines through, in both formats', async (level, expected) => {
+  for (const format of ['pretty', 'json'] as const) {
+    const { log, read } = await lines(format, level);
+    log.debug('d');
+    log.info('i');
+    log.access(RECORD);
+    log.warn('w');
+    log.error('e');
+    expect([format, read().length]).toEqual([format, expected]);
+  }
+});
+
+it('humanSize', () => {
+  expect([0, 1023, 1024, 1536, 5 * 1024 ** 4].map(humanSize)).toEqual([
+    '0 B',
+    '1023 B',
+    '1.0 KiB',
+    '1.5 KiB',
+    '5.0 TiB',
+  ]);
+});
