@@ -1,7 +1,7 @@
 /** From the JSON text of a bucket policy to statements that can be evaluated, or to the reason why not. */
 import { S3Error } from '../base/errors.js';
 import { compilePattern, type Pattern } from './glob.js';
-import type { Policy, Principal, Statement } from './policy.js';
+import type { Policy, Principal, Statement } from './policy-model.js';
 import { compileCondition, PolicyValueError, type Condition } from './policy-conditions.js';
 
 /** S3 User Guide, "Bucket policies": 20 KB. */
