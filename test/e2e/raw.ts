@@ -37,6 +37,15 @@ export interface SignedHead {
 const sha256 = (data: string | Buffer): string => createHash('sha256').update(data).digest('hex');
 const hmac = (key: string | Buffer, data: string): Buffer => createHmac('sha256', key).update(data).digest();
 
+/** Every byte but the unreserved ones as an escape in capitals, whatever way it was written ("UriEncode"). */
+function canonicalText(text: string): string {
+  return text.replace(/%[0-9a-f]{2}|[^]/gi, (unit) => {
+    const byte = unit.length === 3 ? parseInt(unit.slice(1), 16) : unit.charCodeAt(0);
+    const letter = String.fromCharCode(byte);
+    return /[A-Za-z0-9._~-]/.test(letter) ? letter : `%${byte.toString(16).toUpperCase().padStart(2, '0')}`;
+  });
+}
+
 /** SigV4 for S3 (Amazon S3 API Reference, "Authenticating requests: using the Authorization header"). */
 export function sign(port: number, request: RawRequest): SignedHead {
   const body = request.body ?? '';
@@ -51,15 +60,16 @@ export function sign(port: number, request: RawRequest): SignedHead {
   const names = Object.keys(headers).sort();
   const at = request.target.indexOf('?');
   const path = at < 0 ? request.target : request.target.slice(0, at);
-  const query = at < 0 ? [] : request.target.slice(at + 1).split('&');
+  const pairs = at < 0 ? [] : request.target.slice(at + 1).split('&');
   // Sorted by name, then value: `=` must not take part.
-  const canonicalQuery = query
-    .map((pair) => (pair.includes('=') ? pair : `${pair}=`))
-    .sort((x, y) => (x.replace('=', '\0') < y.replace('=', '\0') ? -1 : 1));
+  const query = pairs
+    .map((pair) => pair.split('=').map((text) => canonicalText(text)))
+    .map(([name = '', ...value]) => [name, value.join('%3D')])
+    .sort(([a = '', x = ''], [b = '', y = '']) => (a < b || (a === b && x < y) ? -1 : 1));
   const canonical = [
     request.method,
-    path,
-    canonicalQuery.join('&'),
+    path.split('/').map(canonicalText).join('/'),
+    query.map(([name, value]) => `${name}=${value}`).join('&'),
     ...names.map((name) => `${name}:${(headers[name] ?? '').trim().replace(/ +/g, ' ')}`),
     '',
     names.join(';'),
