@@ -53,6 +53,7 @@ const TABLE = {
   InvalidTag: [400, 'The tag provided was not a valid tag.'],
   InvalidTargetBucketForLogging: [400, 'The target bucket for logging is not valid.'],
   InvalidToken: [400, 'The provided token is malformed or otherwise not valid.'],
+  InvalidWriteOffset: [400, 'The write offset value that you specified does not match the current object size.'],
   InvalidURI: [400, 'The specified URI could not be parsed.'],
   KeyTooLongError: [400, 'Your key is too long'],
   MalformedACLError: [

@@ -18,16 +18,17 @@ import {
   openSync,
   readFileSync,
   readdirSync,
-  readlinkSync,
   renameSync,
   statSync,
   unlinkSync,
   writeSync,
 } from 'node:fs';
-import { hostname, uptime } from 'node:os';
+import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { UsageError, errno } from '../base/errors.js';
+import { bootId, namespace, processState, startOf, type ProcessIdentity } from '../base/process.js';
+export { bootId } from '../base/process.js';
 import { giveTo, type Ownership } from '../fs/statefile.js';
 
 export interface ServerRecord {
@@ -201,45 +202,8 @@ function ownRecord(): ServerRecord {
   };
 }
 
-/** Names the boot of this machine. */
-export function bootId(): string {
-  try {
-    return readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
-  } catch {
-    // Without procfs the minute of the boot has to do; if the clock was set since, the heartbeat decides.
-    return `${hostname()}-${Math.round((Date.now() / 1000 - uptime()) / 60)}`;
-  }
-}
-
-function namespace(): string {
-  try {
-    return readlinkSync('/proc/self/ns/pid');
-  } catch {
-    return hostname();
-  }
-}
-
-/** Field 22 of /proc/<pid>/stat; the name in field 2 may itself hold spaces and parentheses. */
-function startOf(pid: number): string | undefined {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-    return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19];
-  } catch {
-    return undefined;
-  }
-}
-
-/** What the process table says: certain for processes of our own boot and namespace only. */
-function processState(record: ServerRecord): 'alive' | 'dead' | 'present' | 'unknown' {
-  if (record.pid <= 0 || record.bootId !== bootId() || record.namespace !== namespace()) return 'unknown';
-  try {
-    process.kill(record.pid, 0);
-  } catch (error) {
-    if (errno(error) === 'ESRCH') return 'dead';
-  }
-  // Without procfs the pid may be another process by now.
-  if (record.pidStart === undefined) return 'present';
-  return startOf(record.pid) === record.pidStart ? 'alive' : 'dead';
+function identityOf(record: ServerRecord): ProcessIdentity {
+  return { pid: record.pid, start: record.pidStart, boot: record.bootId, namespace: record.namespace };
 }
 
 async function isAlive(
@@ -248,7 +212,7 @@ async function isAlive(
   record: ServerRecord,
   onWait?: (record: ServerRecord) => void,
 ): Promise<boolean> {
-  const state = processState(record);
+  const state = processState(identityOf(record));
   if (state === 'alive' || state === 'dead') return state === 'alive';
   const first = stamp(path);
   if (first === undefined || touch(candidate) - first > STALE_MS) return false;
@@ -292,7 +256,7 @@ function takeOver(stateDir: string, path: string, candidate: string, dead: Serve
       const holder = readRecord(ticket);
       if (!holder) return false;
       const age = touch(candidate) - (stamp(ticket) ?? 0);
-      const state = processState(holder);
+      const state = processState(identityOf(holder));
       if (state === 'alive' || (state !== 'dead' && age <= STALE_MS)) throw inUse(holder);
       id = holder.id;
     }

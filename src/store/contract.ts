@@ -163,6 +163,8 @@ export interface ObjectInfo {
   size: number;
   /** MD5 in hex, `hex-N` for multipart; derived from the fingerprint (also with a `-`) until a foreign file was hashed. */
   etag: string;
+  /** Other ETags that were told of the same bytes, before they were hashed; conditions accept them too. */
+  aliases?: string[];
   /** Milliseconds; the file's mtime. */
   lastModified: number;
   versionId: 'null';

@@ -1,0 +1,57 @@
+/**
+ * The lines of the journal. `path` is relative to the root (`photos/2024/cat.jpg`); overflow objects are named by bucket and key.
+ * Every line that changes something has a sequence number, taken under the lock: the order of the numbers is the order of events.
+ */
+import type { Checksum, KeyFacts } from '../base/model.js';
+import type { Layout } from './rows.js';
+
+/** Which object a line speaks of. */
+export type Subject = { path: string } | { bucket: string; key: string };
+
+/** Facts of the bytes, as far as the tree does not say them. */
+export interface ByteFacts {
+  /** `mount:inode:birth:size:mtime` */
+  fp: string;
+  etag: string;
+  checksum?: Checksum;
+  layout?: Layout;
+}
+
+export type JournalLine =
+  | { op: 'segment'; version: 1; boot: string; pid: number; host: string; time: string }
+  /** An object is about to be published; counts only with its commit line, or if the file at its place has the fingerprint. */
+  | ({
+      op: 'prepare';
+      id: string;
+      bytes: ByteFacts;
+      facts: KeyFacts;
+      /** Directories that do not exist yet and will be made. */
+      mkdirs?: string[];
+      /** Overflow: file name. */
+      file?: string;
+      /** A move: where the object comes from. */
+      from?: Subject;
+      published: boolean;
+    } & Subject)
+  | { op: 'commit'; id: string; seq: number; ctime: string }
+  /** Bytes will be appended in place; without commit the file is cut back to `size`. */
+  | { op: 'append'; id: string; path: string; size: number; ino: string; bytes: Omit<ByteFacts, 'fp'>; facts: KeyFacts }
+  | { op: 'appended'; id: string; seq: number; fp: string; ctime: string }
+  | ({ op: 'delete'; seq: number; rmdirs?: string[] } & Subject)
+  | ({ op: 'facts'; seq: number; facts: KeyFacts } & Subject)
+  /** Hash of a foreign file: cost a read, so it is kept. */
+  | ({ op: 'hash'; seq: number; fp: string; ctime: string; etag: string } & Subject)
+  | { op: 'marker'; seq: number; path: string; time: number; facts: KeyFacts; mkdirs?: string[] }
+  | { op: 'unmark'; seq: number; path: string; rmdirs?: string[] }
+  | { op: 'part'; seq: number; uploadId: string; part: PartRecord };
+
+/** A part as it is recorded. */
+export interface PartRecord {
+  partNumber: number;
+  /** File in `staging/uploads/<id>/`. */
+  file: string;
+  size: number;
+  etag: string;
+  lastModified: number;
+  checksum?: { algorithm: Checksum['algorithm']; value: string };
+}

@@ -1,0 +1,228 @@
+/**
+ * Opening the catalog: the index is taken as it is or rebuilt, and what the journal says beyond it is applied. All segments are merged by
+ * sequence number, one line of each in memory.
+ */
+import { closeSync, existsSync, openSync, readFileSync, readdirSync, renameSync, unlinkSync, writeSync } from 'node:fs';
+import { join } from 'node:path';
+import { bootId } from '../base/process.js';
+import { parseFingerprint } from '../fs/fingerprint.js';
+import { syncDirSync } from '../fs/statefile.js';
+import { NO_FINGERPRINT, placeOf, split, type Catalog } from './catalog.js';
+import { listSegments, readSegment } from './journal.js';
+import type { JournalLine } from './lines.js';
+import { pairKey, type FileRow } from './rows.js';
+
+/** Written into the index's file name: another format means another index, made anew from the journal. */
+const FORMAT = 1;
+const OPEN_MARK = 'open-';
+
+type Prepare = Extract<JournalLine, { op: 'prepare' }>;
+type Append = Extract<JournalLine, { op: 'append' }>;
+export interface Dangling {
+  prepares: Prepare[];
+  appends: Append[];
+}
+
+/**
+ * Decides whether the index file can be trusted and marks it as in use. It is not synced, so after a power cut while anybody had it open
+ * it is moved aside: a mark per process, with the boot's id, tells.
+ * @returns path of the LMDB file and the mark to remove on a clean close.
+ */
+export function claimIndex(directory: string, token: string): { path: string; mark: string; fresh: boolean } {
+  const path = join(directory, `v${FORMAT}.mdb`);
+  const boot = bootId();
+  const marks = readdirSync(directory).filter((name) => name.startsWith(OPEN_MARK));
+  const lost = marks.filter((name) => readFileSync(join(directory, name), 'utf8').trim() !== boot);
+  if (lost.length > 0) {
+    // of the aside copies one is enough to look at
+    for (const suffix of ['', '-lock'])
+      if (existsSync(path + suffix)) renameSync(path + suffix, `${path}${suffix}.aside`);
+    for (const name of lost) unlinkSync(join(directory, name));
+  }
+  const fresh = !existsSync(path);
+  const mark = join(directory, `${OPEN_MARK}${token}`);
+  const fd = openSync(mark, 'w', 0o600);
+  writeSync(fd, boot);
+  closeSync(fd);
+  syncDirSync(directory);
+  return { path, mark, fresh };
+}
+
+/** Applies what the index does not have yet. @returns what was prepared but never committed, as far as the journal tells. */
+export async function replay(
+  catalog: Catalog,
+  warn: (message: string, data: Record<string, unknown>) => void,
+): Promise<Dangling> {
+  const { index, journal } = catalog;
+  const applied = index.number('seq');
+  const heads: Head[] = [];
+  const dangling: Dangling = { prepares: [], appends: [] };
+  for (const segment of listSegments(journal.directory)) {
+    const path = join(journal.directory, segment);
+    const lines = readSegment(path, index.number(`seg:${segment}`), (line) => {
+      warn('a damaged journal line was passed over', { segment, line: line.slice(0, 200) });
+    });
+    const head = new Head(lines, dangling);
+    if (await head.advance()) heads.push(head);
+  }
+  let batch: Event[] = [];
+  const flush = (): void => {
+    const events = batch;
+    batch = [];
+    index.write(() => {
+      let top = index.number('seq');
+      for (const event of events) {
+        apply(catalog, event);
+        top = Math.max(top, event.line.seq);
+      }
+      index.setNumber('seq', top);
+    });
+  };
+  for (;;) {
+    const next = earliest(heads);
+    if (!next?.event) break;
+    if (next.event.line.seq > applied) batch.push(next.event);
+    if (batch.length >= 1000) flush();
+    await next.advance();
+  }
+  if (batch.length > 0) flush();
+  return dangling;
+}
+
+type Numbered = Extract<JournalLine, { seq: number }>;
+interface Event {
+  line: Numbered;
+  prepare?: Prepare | Append;
+}
+
+/** The next event of a segment; prepare lines wait here for their commit. */
+class Head {
+  event: Event | undefined;
+  last = false;
+  private ahead: Event | undefined;
+  private started = false;
+  private committed: Prepare | Append | undefined;
+  private readonly waiting = new Map<string, Prepare | Append>();
+
+  constructor(
+    private readonly lines: AsyncGenerator<JournalLine>,
+    private readonly dangling: Dangling,
+  ) {}
+
+  async advance(): Promise<boolean> {
+    if (!this.started) {
+      this.started = true;
+      this.ahead = await this.read();
+    }
+    this.event = this.ahead;
+    if (this.event) {
+      this.ahead = await this.read();
+      this.last = this.ahead === undefined;
+    }
+    return this.event !== undefined;
+  }
+
+  private async read(): Promise<Event | undefined> {
+    for (;;) {
+      const { value, done } = await this.lines.next();
+      if (done) break;
+      if (value.op === 'prepare' || value.op === 'append') this.waiting.set(value.id, value);
+      else if ('seq' in value) {
+        const prepare = value.op === 'commit' || value.op === 'appended' ? this.waiting.get(value.id) : undefined;
+        if (prepare) this.waiting.delete(prepare.id);
+        this.committed = prepare;
+        return prepare ? { line: value, prepare } : { line: value };
+      }
+    }
+    // the last commit may be an orphan: written by a process that was killed before its transaction ended
+    if (this.committed?.op === 'prepare') this.dangling.prepares.push(this.committed);
+    this.committed = undefined;
+    for (const line of this.waiting.values()) {
+      if (line.op === 'prepare') this.dangling.prepares.push(line);
+      else this.dangling.appends.push(line);
+    }
+    this.waiting.clear();
+    return undefined;
+  }
+}
+
+/** Least number first; of equal ones the last line of its segment, which is the orphan of a killed process. */
+function earliest(heads: Head[]): Head | undefined {
+  let best: Head | undefined;
+  for (const head of heads) {
+    if (!head.event) continue;
+    if (!best?.event || head.event.line.seq < best.event.line.seq) best = head;
+    else if (head.event.line.seq === best.event.line.seq && head.last && !best.last) best = head;
+  }
+  return best;
+}
+
+function apply(catalog: Catalog, { line, prepare }: Event): void {
+  const { index } = catalog;
+  switch (line.op) {
+    case 'commit':
+      if (prepare?.op === 'prepare') catalog.publish(prepare, line.seq, BigInt(line.ctime));
+      return;
+    case 'appended':
+      if (prepare?.op === 'append') {
+        const place = placeOf({ path: prepare.path });
+        catalog.removeRow(place);
+        catalog.putRow(
+          place,
+          catalog.fileRow({ ...prepare.bytes, fp: line.fp }, prepare.facts, line.seq, BigInt(line.ctime), true),
+        );
+      }
+      return;
+    case 'delete':
+      catalog.removeRow(placeOf(line));
+      for (const path of line.rmdirs ?? []) catalog.dropDir(split(path));
+      return;
+    case 'facts': {
+      const place = placeOf(line);
+      const row: FileRow = catalog.row(place) ?? {
+        kind: 'file',
+        fp: NO_FINGERPRINT,
+        ctimeNs: 0n,
+        seq: 0,
+        etag: '',
+        published: false,
+      };
+      catalog.putRow(place, { ...row, facts: line.facts, seq: line.seq });
+      return;
+    }
+    case 'hash': {
+      const place = placeOf(line);
+      const row = catalog.row(place);
+      if (row?.layout !== undefined) index.removeLayout(row.layout);
+      catalog.putRow(place, {
+        kind: 'file',
+        fp: parseFingerprint(line.fp),
+        ctimeNs: BigInt(line.ctime),
+        seq: line.seq,
+        etag: line.etag,
+        published: row?.published ?? false,
+        ...(row?.facts && { facts: row.facts }),
+        ...(row?.file !== undefined && { file: row.file }),
+      });
+      return;
+    }
+    case 'marker':
+      for (const made of line.mkdirs ?? []) catalog.changeDir(split(made), (row) => (row.made = true));
+      catalog.changeDir(split(line.path), (row) => {
+        row.marker = { time: line.time, facts: line.facts };
+        row.seq = line.seq;
+      });
+      return;
+    case 'unmark':
+      if (catalog.findDir(split(line.path))) catalog.changeDir(split(line.path), (row) => delete row.marker);
+      for (const path of line.rmdirs ?? []) catalog.dropDir(split(path));
+      return;
+    case 'part':
+      index.put(
+        'parts',
+        pairKey(line.uploadId, String(line.part.partNumber).padStart(5, '0')),
+        Buffer.from(JSON.stringify(line.part)),
+      );
+      return;
+  }
+}

@@ -1,0 +1,185 @@
+/**
+ * Rows of the index: what is known of a file or directory, and their binary form.
+ *
+ * A row is keyed by (directory id, name); a directory's name ends in `/`, which gives S3's order, and moving a directory changes one row
+ * whatever lies below it. Fixed fields come first so that a listing decodes little; rare facts follow as JSON.
+ */
+import type { BigIntStats } from 'node:fs';
+import type { Checksum, KeyFacts } from '../base/model.js';
+import { FINGERPRINT_BYTES } from '../fs/fingerprint.js';
+
+export interface FileRow {
+  kind: 'file';
+  /** What the byte facts (etag, checksum, parts) belong to. */
+  fp: Buffer;
+  /** ctime when the byte facts were last known to hold; a later one makes them provisional. */
+  ctimeNs: bigint;
+  /** Place in the order of events; 0 for what the journal does not know. */
+  seq: number;
+  /** MD5 hex or `hex-N`; '' if nobody has hashed these bytes. */
+  etag: string;
+  /** Whether a client put it: shown even where an exclude pattern matches. */
+  published: boolean;
+  /** When (ms) the file was first missed; its facts are kept for a while. */
+  goneAt?: number;
+  facts?: KeyFacts;
+  checksum?: Checksum;
+  /** Number of parts, with the layout in its own table under `layout`. */
+  partCount?: number;
+  layout?: number;
+  /** Overflow objects: name of the file under `.gos3rve/overflow/<bucket>/`. */
+  file?: string;
+  /** An append is under way: readers see only this many bytes, with `fp` and etag as they were. */
+  appendFrom?: number;
+}
+
+export interface DirRow {
+  kind: 'dir';
+  id: number;
+  seq: number;
+  /** Made by gos3rve: removed when it falls empty. */
+  made: boolean;
+  /** Put as `dir/` by a client: listed. Time in ms. */
+  marker?: { time: number; facts: KeyFacts };
+  /** Identity and times when it was last read whole; absent or `stampTrusted` false: read again. */
+  stamp?: Buffer;
+  stampTrusted: boolean;
+}
+export type Row = FileRow | DirRow;
+
+/** Part layout of a multipart object: runs of equal sizes, and each part's checksum if there is one. */
+export interface Layout {
+  /** [size, how many parts of it][] in part order. */
+  sizes: [number, number][];
+  /** Part numbers as the client gave them, if they are not 1…N. */
+  numbers?: number[];
+  /** base64, per part. */
+  checksums?: string[];
+}
+
+const FILE = 1;
+const DIR = 2;
+const PUBLISHED = 1;
+const HAS_ETAG = 2;
+const MADE = 1;
+const TRUSTED = 2;
+const HAS_STAMP = 4;
+
+const FILE_HEAD = 2 + FINGERPRINT_BYTES + 8 + 6 + 16 + 2;
+const STAMP_BYTES = 32;
+const DIR_HEAD = 2 + 6 + 6 + STAMP_BYTES;
+
+export function encodeRow(row: Row): Buffer {
+  return row.kind === 'file' ? encodeFile(row) : encodeDir(row);
+}
+
+function encodeFile(row: FileRow): Buffer {
+  const { facts, checksum, partCount, layout, file, goneAt, appendFrom } = row;
+  const rare = { facts, checksum, partCount, layout, file, goneAt, appendFrom };
+  const tail = Object.values(rare).some((v) => v !== undefined) ? Buffer.from(JSON.stringify(rare)) : Buffer.alloc(0);
+  const out = Buffer.alloc(FILE_HEAD + tail.length);
+  out[0] = FILE;
+  out[1] = (row.published ? PUBLISHED : 0) | (row.etag ? HAS_ETAG : 0);
+  row.fp.copy(out, 2);
+  let at = 2 + FINGERPRINT_BYTES;
+  out.writeBigInt64BE(row.ctimeNs, at);
+  out.writeUIntBE(row.seq, (at += 8), 6);
+  at += 6;
+  if (row.etag) {
+    out.write(row.etag.slice(0, 32), at, 'hex');
+    out.writeUInt16BE(row.etag.length > 32 ? Number(row.etag.slice(33)) : 0, at + 16);
+  }
+  tail.copy(out, FILE_HEAD);
+  return out;
+}
+
+function encodeDir(row: DirRow): Buffer {
+  const tail = row.marker ? Buffer.from(JSON.stringify(row.marker)) : Buffer.alloc(0);
+  const out = Buffer.alloc(DIR_HEAD + tail.length);
+  out[0] = DIR;
+  out[1] = (row.made ? MADE : 0) | (row.stampTrusted ? TRUSTED : 0) | (row.stamp ? HAS_STAMP : 0);
+  out.writeUIntBE(row.id, 2, 6);
+  out.writeUIntBE(row.seq, 8, 6);
+  row.stamp?.copy(out, 14);
+  tail.copy(out, DIR_HEAD);
+  return out;
+}
+
+/** @throws Error on bytes that are no row: the index is damaged and must be rebuilt. */
+export function decodeRow(bytes: Buffer): Row {
+  if (bytes[0] === FILE && bytes.length >= FILE_HEAD) return decodeFile(bytes);
+  if (bytes[0] === DIR && bytes.length >= DIR_HEAD) return decodeDir(bytes);
+  throw new Error('the index holds a damaged row');
+}
+
+function decodeFile(bytes: Buffer): FileRow {
+  const flags = bytes[1] ?? 0;
+  let at = 2 + FINGERPRINT_BYTES;
+  const row: FileRow = {
+    kind: 'file',
+    fp: Buffer.from(bytes.subarray(2, at)),
+    ctimeNs: bytes.readBigInt64BE(at),
+    seq: bytes.readUIntBE(at + 8, 6),
+    etag: '',
+    published: (flags & PUBLISHED) !== 0,
+  };
+  at += 14;
+  if (flags & HAS_ETAG) {
+    const parts = bytes.readUInt16BE(at + 16);
+    row.etag = bytes.toString('hex', at, at + 16) + (parts > 0 ? `-${parts}` : '');
+  }
+  if (bytes.length > FILE_HEAD) Object.assign(row, JSON.parse(bytes.toString('utf8', FILE_HEAD)));
+  return row;
+}
+
+function decodeDir(bytes: Buffer): DirRow {
+  const flags = bytes[1] ?? 0;
+  const row: DirRow = {
+    kind: 'dir',
+    id: bytes.readUIntBE(2, 6),
+    seq: bytes.readUIntBE(8, 6),
+    made: (flags & MADE) !== 0,
+    stampTrusted: (flags & TRUSTED) !== 0,
+  };
+  if (flags & HAS_STAMP) row.stamp = Buffer.from(bytes.subarray(14, 14 + STAMP_BYTES));
+  if (bytes.length > DIR_HEAD)
+    row.marker = JSON.parse(bytes.toString('utf8', DIR_HEAD)) as NonNullable<DirRow['marker']>;
+  return row;
+}
+
+/** Identity and times of a directory: equal stamps mean that no entry came, went or was renamed. */
+export function dirStamp(stat: BigIntStats): Buffer {
+  const out = Buffer.allocUnsafe(STAMP_BYTES);
+  out.writeBigUInt64BE(stat.dev, 0);
+  out.writeBigUInt64BE(stat.ino, 8);
+  out.writeBigInt64BE(stat.mtimeNs, 16);
+  out.writeBigInt64BE(stat.ctimeNs, 24);
+  return out;
+}
+
+const ID_BYTES = 6;
+
+/** Key of a row: 6 bytes of directory id, then the name. */
+export function rowKey(dir: number, name: string | Buffer): Buffer {
+  const length = typeof name === 'string' ? Buffer.byteLength(name) : name.length;
+  const out = Buffer.allocUnsafe(ID_BYTES + length);
+  out.writeUIntBE(dir, 0, ID_BYTES);
+  if (typeof name === 'string') out.write(name, ID_BYTES);
+  else name.copy(out, ID_BYTES);
+  return out;
+}
+
+export function rowName(key: Buffer): Buffer {
+  return key.subarray(ID_BYTES);
+}
+
+/** Key of (bucket, text, rest…): ordered as the parts are, in bytes; NUL inside a part is escaped. */
+export function pairKey(...parts: string[]): Buffer {
+  return Buffer.concat(
+    parts.flatMap((part, i) => (i === 0 ? [escapeNul(part)] : [Buffer.from([0, 0]), escapeNul(part)])),
+  );
+}
+
+function escapeNul(part: string): Buffer {
+  return part.includes('\0') ? Buffer.from(part.replaceAll('\0', '\0\u0001')) : Buffer.from(part);
+}

@@ -1,0 +1,46 @@
+/**
+ * The file system's clock. A time stamp younger than its granularity proves nothing: another change in the same tick would leave it as it is
+ * (git calls such entries racily clean). It is compared with what the file system itself writes, since a NAS has its own clock.
+ */
+import { closeSync, fstatSync, openSync, writeSync } from 'node:fs';
+import { join } from 'node:path';
+
+/** Stamps older than this by our own clock are old by any sane clock: no probe needed. */
+const PLAINLY_OLD_NS = 10_000_000_000n;
+
+export class FileClock {
+  private fd: number | undefined;
+  private granularityNs: bigint | undefined;
+
+  /** @param directory a directory of ours on that file system; undefined on a read-only root, where our own clock must do. */
+  constructor(private readonly directory: string | undefined) {}
+
+  /** Whether a change right after `stampNs` could still bear the same stamp. */
+  isYoung(stampNs: bigint): boolean {
+    const ours = BigInt(Date.now()) * 1_000_000n;
+    if (ours - stampNs > PLAINLY_OLD_NS) return false;
+    const now = this.now();
+    return now - stampNs <= (this.granularityNs ?? 20_000_000n);
+  }
+
+  private now(): bigint {
+    if (this.directory === undefined) return BigInt(Date.now()) * 1_000_000n;
+    try {
+      this.fd ??= openSync(join(this.directory, 'clock'), 'w', 0o600);
+      writeSync(this.fd, '.', 0);
+      const { mtimeNs } = fstatSync(this.fd, { bigint: true });
+      // whole seconds: FAT (2 s) or an old NFS server; else a kernel tick, at most 10 ms
+      if (this.granularityNs === undefined || this.granularityNs > 1_000_000_000n) {
+        this.granularityNs = mtimeNs % 1_000_000_000n === 0n ? 2_000_000_000n : 20_000_000n;
+      }
+      return mtimeNs;
+    } catch {
+      return BigInt(Date.now()) * 1_000_000n;
+    }
+  }
+
+  close(): void {
+    if (this.fd !== undefined) closeSync(this.fd);
+    this.fd = undefined;
+  }
+}

@@ -1,0 +1,115 @@
+/**
+ * Directories held open, so that no swap of a parent by a link can lead a request out of its bucket.
+ *
+ * On Linux a directory is opened once, its true path is read back from `/proc/self/fd/N` at each use and must be the path that we meant,
+ * and every file operation goes through `/proc/self/fd/N/name`: whatever others rename meanwhile, we act in that directory. Elsewhere
+ * there is no such path; realpath(3) is compared instead, which leaves a short race (the README says so).
+ */
+import { closeSync, constants, fsync, openSync, readlinkSync, realpathSync } from 'node:fs';
+import { join } from 'node:path';
+
+const { O_RDONLY, O_DIRECTORY, O_NOFOLLOW, O_NONBLOCK } = constants;
+const LINUX = process.platform === 'linux';
+
+/** A directory that was verified to lie where its path says. Valid until the next await, unless pinned. */
+export interface Dir {
+  readonly path: string;
+  /** Path by which to reach `name` in exactly this directory. */
+  at(name: string): string;
+}
+
+class OpenDir implements Dir {
+  pins = 0;
+  evicted = false;
+  constructor(
+    readonly path: string,
+    readonly fd: number,
+  ) {}
+  at(name: string): string {
+    return LINUX ? `/proc/self/fd/${this.fd}/${name}` : join(this.path, name);
+  }
+  /** Whether the open directory still has the path that it was opened by. */
+  holds(): boolean {
+    try {
+      return (LINUX ? readlinkSync(`/proc/self/fd/${this.fd}`) : realpathSync.native(this.path)) === this.path;
+    } catch {
+      return false;
+    }
+  }
+}
+
+/** A bounded cache of open directories, least recently used out first. */
+export class Dirs {
+  private readonly open = new Map<string, OpenDir>();
+
+  constructor(private readonly limit = 256) {}
+
+  /**
+   * @param path absolute, without links.
+   * @throws ENOENT, ENOTDIR (also if any component is a link), EACCES.
+   */
+  get(path: string): Dir {
+    const cached = this.open.get(path);
+    if (cached) {
+      if (cached.holds()) {
+        this.open.delete(path);
+        this.open.set(path, cached);
+        return cached;
+      }
+      this.evict(cached);
+    }
+    const fd = openSync(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_NONBLOCK);
+    const dir = new OpenDir(path, fd);
+    if (!dir.holds()) {
+      closeSync(fd);
+      throw Object.assign(new Error(`ENOTDIR: a link or another folder is in the way, '${path}'`), { code: 'ENOTDIR' });
+    }
+    this.open.set(path, dir);
+    if (this.open.size > this.limit) this.evictOldest();
+    return dir;
+  }
+
+  /** Flushes the directory's entries: fsync(2) of the directory. Directories that are gone need none. */
+  async sync(dir: Dir): Promise<void> {
+    if (!(dir instanceof OpenDir)) return;
+    dir.pins++;
+    try {
+      await new Promise<void>((resolve, reject) => fsync(dir.fd, (e) => (e ? reject(e) : resolve())));
+    } catch (error) {
+      // some file systems (SMB, FUSE) know no fsync of a directory; there it is the server's affair
+      const code = error instanceof Error && 'code' in error ? error.code : undefined;
+      if (code !== 'EINVAL' && code !== 'ENOTSUP' && code !== 'EISDIR') throw error;
+    } finally {
+      dir.pins--;
+      if (dir.evicted && dir.pins === 0) closeSync(dir.fd);
+    }
+  }
+
+  /** Gets and flushes; a directory that has vanished is flushed enough. */
+  async syncPath(path: string): Promise<void> {
+    let dir: Dir;
+    try {
+      dir = this.get(path);
+    } catch {
+      return;
+    }
+    await this.sync(dir);
+  }
+
+  close(): void {
+    for (const dir of [...this.open.values()]) this.evict(dir);
+  }
+
+  private evictOldest(): void {
+    for (const dir of this.open.values()) {
+      this.evict(dir);
+      return;
+    }
+  }
+
+  private evict(dir: OpenDir): void {
+    this.open.delete(dir.path);
+    dir.evicted = true;
+    if (dir.pins === 0) closeSync(dir.fd);
+  }
+}

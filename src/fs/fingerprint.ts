@@ -1,0 +1,56 @@
+/**
+ * The fingerprint of a file: what must be unchanged for facts of its bytes (ETag, checksums) to hold (DESIGN rule 4).
+ *
+ * Binary form, 36 bytes, big-endian: mount identity u32, inode u64, birth time ns i64, size u64, mtime ns i64. Two are compared as bytes.
+ */
+import { createHash } from 'node:crypto';
+import type { BigIntStats } from 'node:fs';
+
+export const FINGERPRINT_BYTES = 36;
+
+/** @param mount stable identity of the mount, see `fs/mounts.ts`; device numbers change across boots. */
+export function fingerprint(stat: BigIntStats, mount: number): Buffer {
+  const out = Buffer.allocUnsafe(FINGERPRINT_BYTES);
+  out.writeUInt32BE(mount, 0);
+  out.writeBigUInt64BE(stat.ino, 4);
+  out.writeBigInt64BE(stat.birthtimeNs, 12);
+  out.writeBigUInt64BE(stat.size, 20);
+  out.writeBigInt64BE(stat.mtimeNs, 28);
+  return out;
+}
+
+/** Readable form for the journal: `mount:inode:birth:size:mtime`, decimal. */
+export function formatFingerprint(fp: Buffer): string {
+  return `${fp.readUInt32BE(0)}:${fp.readBigUInt64BE(4)}:${fp.readBigInt64BE(12)}:${fp.readBigUInt64BE(20)}:${fp.readBigInt64BE(28)}`;
+}
+
+/** @throws Error on a text that {@link formatFingerprint} did not write. */
+export function parseFingerprint(text: string): Buffer {
+  const parts = text.split(':');
+  if (parts.length !== 5) throw new Error(`not a fingerprint: ${text}`);
+  const [mount, ino, birth, size, mtime] = parts as [string, string, string, string, string];
+  const out = Buffer.allocUnsafe(FINGERPRINT_BYTES);
+  out.writeUInt32BE(Number(mount), 0);
+  out.writeBigUInt64BE(BigInt(ino), 4);
+  out.writeBigInt64BE(BigInt(birth), 12);
+  out.writeBigUInt64BE(BigInt(size), 20);
+  out.writeBigInt64BE(BigInt(mtime), 28);
+  return out;
+}
+
+/** Same size and mtime, whatever the inode: the file may have been restored from a copy (rsync -a, cp -a). */
+export function looksRestored(a: Buffer, b: Buffer): boolean {
+  return a.compare(b, 20, 36, 20, 36) === 0;
+}
+
+export function fingerprintSize(fp: Buffer): number {
+  return Number(fp.readBigUInt64BE(20));
+}
+
+/**
+ * ETag of a file whose bytes nobody has hashed yet: 32 hex digits and `-1`, so that no client takes it for an MD5. The ctime is in it: an
+ * overwrite in place with restored size and mtime gives another one.
+ */
+export function derivedEtag(fp: Buffer, ctimeNs: bigint): string {
+  return `${createHash('md5').update(fp).update(String(ctimeNs)).digest('hex')}-1`;
+}

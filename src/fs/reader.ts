@@ -1,0 +1,112 @@
+/**
+ * Range reads from one open file, with two buffers (one is filled while the other is sent) and the torn-read check: before the last
+ * bytes go out the file must still be the one that was described to the client (DESIGN, "How the index stays true").
+ */
+import { closeSync, constants, fstatSync, openSync, read, readlinkSync, type BigIntStats } from 'node:fs';
+import { S3Error } from '../base/errors.js';
+
+const CHUNK_BYTES = 512 * 1024;
+const POOL_LIMIT = 16;
+const pool: Buffer[] = [];
+
+const { O_RDONLY, O_NONBLOCK, O_NOFOLLOW } = constants;
+
+/** Opens a regular file for reading and nothing else: no FIFO blocks us, no device is touched. @throws NoSuchKey for other kinds. */
+export function openRegular(path: string, follow = false): { fd: number; stat: BigIntStats } {
+  const fd = openSync(path, O_RDONLY | O_NONBLOCK | (follow ? 0 : O_NOFOLLOW));
+  const stat = fstatSync(fd, { bigint: true });
+  if (stat.isFile()) return { fd, stat };
+  closeSync(fd);
+  throw new S3Error('NoSuchKey', 'The specified key is no regular file.');
+}
+
+/** A regular file that is open for reading. */
+export interface OpenFile {
+  fd: number;
+  /** At opening; everything told to the client is of this file. */
+  stat: BigIntStats;
+  /** True path by which it was opened. */
+  path: string;
+}
+
+/**
+ * Hands bytes `start` to `end` of the file to `sink`. A chunk is valid until its `sink` call resolves.
+ * @throws S3Error InternalError if the file was changed in place or cut short meanwhile.
+ */
+export async function readRange(
+  file: OpenFile,
+  start: number,
+  end: number,
+  sink: (chunk: Buffer) => Promise<void> | void,
+): Promise<void> {
+  if (end <= start) return;
+  const size = Math.min(CHUNK_BYTES, end - start);
+  const buffers: [Buffer, Buffer] = [take(size), take(size)];
+  let position = start;
+  let turn = 0;
+  let ahead = readFully(file.fd, buffers[0], position, size);
+  try {
+    while (position < end) {
+      const chunk = await ahead;
+      position += chunk.length;
+      turn ^= 1;
+      if (position < end) {
+        ahead = readFully(file.fd, turn === 0 ? buffers[0] : buffers[1], position, Math.min(size, end - position));
+        // seen at the next await; the sink may throw first
+        ahead.catch(() => undefined);
+      } else if (isTorn(file)) {
+        throw new S3Error('InternalError', 'The file was changed by another program while it was read. Try again.');
+      }
+      await sink(chunk);
+    }
+  } finally {
+    // a read under way still writes to its buffer: only then may others have it
+    await ahead.catch(() => undefined);
+    give(buffers[0]);
+    give(buffers[1]);
+  }
+}
+
+/**
+ * Whether the bytes may have changed since the file was opened. A ctime alone also moves when the file is replaced, unlinked, linked or
+ * renamed (harmless: we read the old inode); with the same links and the same name it is taken for a write with restored times.
+ */
+export function isTorn(file: OpenFile): boolean {
+  const now = fstatSync(file.fd, { bigint: true });
+  if (now.size !== file.stat.size || now.mtimeNs !== file.stat.mtimeNs) return true;
+  if (now.ctimeNs === file.stat.ctimeNs || now.nlink !== file.stat.nlink) return false;
+  return !wasRenamed(file);
+}
+
+function wasRenamed(file: OpenFile): boolean {
+  if (process.platform !== 'linux') return true;
+  return readlinkSync(`/proc/self/fd/${file.fd}`) !== file.path;
+}
+
+function readFully(fd: number, buffer: Buffer, position: number, length: number): Promise<Buffer> {
+  return new Promise((resolve, reject) => {
+    let done = 0;
+    const step = (): void => {
+      read(fd, buffer, done, length - done, position + done, (error, bytes) => {
+        if (error) return reject(error);
+        if (bytes === 0)
+          return reject(
+            new S3Error('InternalError', 'The file was cut short by another program while it was read. Try again.'),
+          );
+        done += bytes;
+        if (done < length) step();
+        else resolve(buffer.subarray(0, length));
+      });
+    };
+    step();
+  });
+}
+
+function take(size: number): Buffer {
+  if (size < CHUNK_BYTES) return Buffer.allocUnsafeSlow(size);
+  return pool.pop() ?? Buffer.allocUnsafeSlow(CHUNK_BYTES);
+}
+
+function give(buffer: Buffer): void {
+  if (buffer.length === CHUNK_BYTES && pool.length < POOL_LIMIT) pool.push(buffer);
+}

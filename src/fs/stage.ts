@@ -1,0 +1,194 @@
+/**
+ * Staged writes: a body goes to a nameless-to-others file on the target's mount, hashed on the way, and is published by rename(2) only when
+ * it is whole, has its mode and is flushed (DESIGN rule 3, step 1).
+ */
+import { randomBytes } from 'node:crypto';
+import { constants, fchmodSync, fchownSync, fstatSync, mkdirSync, unlinkSync, type BigIntStats } from 'node:fs';
+import { copyFile, open, type FileHandle } from 'node:fs/promises';
+import { join } from 'node:path';
+import { S3Error } from '../base/errors.js';
+import type { Body, Digests, DigestPlan } from '../base/model.js';
+import { createHasher, prepareHashes } from './hash.js';
+
+/** Socket chunks are gathered to writes of about this size: fewer system calls, larger extents. */
+const GATHER_BYTES = 1 << 20;
+
+export interface StageOptions {
+  /** Directory, made if missing, on the target's mount. */
+  directory: string;
+  /** Marks the file as this process's: `<owner>-<random>`; see store/staging.ts. */
+  owner: string;
+  /** Mode of a new file, before the umask. */
+  mode: number;
+}
+
+export interface Staged {
+  path: string;
+  size: number;
+  digests: Digests;
+  /** After the flush; the fingerprint is made of it. */
+  stat: BigIntStats;
+}
+
+/** Mode and owner to keep from the file that is replaced. */
+export interface Inherit {
+  mode: number;
+  uid: number;
+  gid: number;
+}
+
+/** A new staging file, opened exclusively. */
+export async function createStaging(options: StageOptions): Promise<{ path: string; file: FileHandle }> {
+  const path = join(options.directory, `${options.owner}-${randomBytes(8).toString('hex')}`);
+  const flags = constants.O_CREAT | constants.O_EXCL | constants.O_RDWR;
+  try {
+    return { path, file: await open(path, flags, options.mode) };
+  } catch (error) {
+    if (!(error instanceof Error && 'code' in error && error.code === 'ENOENT')) throw error;
+    mkdirSync(options.directory, { recursive: true, mode: 0o700 });
+    return { path, file: await open(path, flags, options.mode) };
+  }
+}
+
+/**
+ * Writes a body to a staging file and flushes it.
+ * @param flush whether to fsync. fdatasync would not do: it need not keep the mtime, and the fingerprint has it.
+ * @throws whatever the body or `plan.check` throws, IncompleteBody on a wrong length; nothing stays behind then.
+ */
+export async function stageBody(
+  body: Body,
+  plan: DigestPlan,
+  options: StageOptions,
+  inherit: Inherit | undefined,
+  flush: boolean,
+): Promise<Staged> {
+  await prepareHashes();
+  const hasher = createHasher(plan.algorithms);
+  const { path, file } = await createStaging(options);
+  try {
+    const size = await writeGathered(body, file, (chunk) => hasher.update(chunk));
+    if (body.size !== undefined && size !== body.size) {
+      throw new S3Error('IncompleteBody', `${size} of the announced ${body.size} bytes arrived`);
+    }
+    const digests = hasher.digest();
+    plan.check?.(digests, size);
+    if (inherit) applyInherit(file.fd, inherit);
+    if (flush) await file.sync();
+    const stat = fstatSync(file.fd, { bigint: true });
+    await file.close();
+    return { path, size, digests, stat };
+  } catch (error) {
+    await file.close().catch(() => undefined);
+    discard(path);
+    throw error;
+  }
+}
+
+/** Gathers chunks into large writes, the next being filled while one is under way. */
+async function writeGathered(body: Body, file: FileHandle, seen: (chunk: Uint8Array) => void): Promise<number> {
+  let pending: Uint8Array[] = [];
+  let pendingBytes = 0;
+  let size = 0;
+  let position = 0;
+  let writing: Promise<void> = Promise.resolve();
+  const flushPending = async (): Promise<void> => {
+    await writing;
+    const chunks = pending;
+    const bytes = pendingBytes;
+    pending = [];
+    pendingBytes = 0;
+    if (bytes === 0) return;
+    writing = writeAll(file, chunks, bytes, position);
+    // an early rejection is seen at the next await; without a handler until then Node would end the process
+    writing.catch(() => undefined);
+    position += bytes;
+  };
+  for await (const chunk of body.chunks) {
+    size += chunk.byteLength;
+    if (body.size !== undefined && size > body.size)
+      throw new S3Error('IncompleteBody', `more than the announced ${body.size} bytes arrived`);
+    seen(chunk);
+    pending.push(chunk);
+    pendingBytes += chunk.byteLength;
+    if (pendingBytes >= GATHER_BYTES) await flushPending();
+  }
+  await flushPending();
+  await writing;
+  return size;
+}
+
+async function writeAll(file: FileHandle, chunks: Uint8Array[], bytes: number, position: number): Promise<void> {
+  const buffer = chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks, bytes);
+  let done = 0;
+  while (done < bytes) {
+    const { bytesWritten } = await file.write(buffer, done, bytes - done, position + done);
+    done += bytesWritten;
+  }
+}
+
+/** Appends the whole of `source` to `file` at `position`, by large reads. @returns bytes copied. */
+export async function appendFile(
+  file: FileHandle,
+  source: string,
+  position: number,
+  seen?: (chunk: Uint8Array) => void,
+): Promise<number> {
+  const from = await open(source, constants.O_RDONLY | constants.O_NOFOLLOW);
+  try {
+    const buffer = Buffer.allocUnsafe(GATHER_BYTES);
+    let copied = 0;
+    for (;;) {
+      const { bytesRead } = await from.read(buffer, 0, buffer.length, copied);
+      if (bytesRead === 0) return copied;
+      const chunk = buffer.subarray(0, bytesRead);
+      seen?.(chunk);
+      await writeAll(file, [chunk], bytesRead, position + copied);
+      copied += bytesRead;
+    }
+  } finally {
+    await from.close();
+  }
+}
+
+/** Copies a file into staging, as a reflink where the file system can; mode as for a new file. */
+export async function stageCopy(
+  sourcePath: string,
+  options: StageOptions,
+): Promise<{ path: string; file: FileHandle }> {
+  const { path, file } = await createStaging(options);
+  try {
+    const { mode } = fstatSync(file.fd);
+    await copyFile(sourcePath, path, constants.COPYFILE_FICLONE);
+    fchmodSync(file.fd, mode & 0o7777);
+    return { path, file };
+  } catch (error) {
+    await file.close().catch(() => undefined);
+    discard(path);
+    throw error;
+  }
+}
+
+/** Keeps mode and owner of a replaced file where permitted (DESIGN rule 6). */
+export function applyInherit(fd: number, inherit: Inherit): void {
+  const now = fstatSync(fd);
+  try {
+    if (now.uid !== inherit.uid || now.gid !== inherit.gid) fchownSync(fd, inherit.uid, inherit.gid);
+  } catch {
+    // not permitted: the new file is ours
+  }
+  try {
+    // after chown, which clears the set-id bits
+    fchmodSync(fd, inherit.mode & 0o7777);
+  } catch {
+    // not permitted (SMB, FAT): the mount's mode stays
+  }
+}
+
+/** Removes a staging file that is not to be published. */
+export function discard(path: string): void {
+  try {
+    unlinkSync(path);
+  } catch {
+    // already published or gone
+  }
+}

@@ -1,0 +1,83 @@
+/**
+ * Small files of our own under `.gos3rve`: replaced atomically, readable with an editor, and owned by the owner of the root even when
+ * root's cron writes them (DESIGN, "On disk").
+ */
+import { randomBytes } from 'node:crypto';
+import {
+  chownSync,
+  closeSync,
+  fsyncSync,
+  lstatSync,
+  mkdirSync,
+  openSync,
+  renameSync,
+  unlinkSync,
+  writeSync,
+} from 'node:fs';
+import { dirname } from 'node:path';
+
+/** Who shall own what we make; undefined when we may not choose. */
+export interface Ownership {
+  uid: number;
+  gid: number;
+}
+
+/** The owner of `path`, if we are privileged to give files away and it is somebody else. */
+export function ownershipOf(path: string): Ownership | undefined {
+  if (process.getuid?.() !== 0) return undefined;
+  const { uid, gid } = lstatSync(path);
+  return uid === 0 && gid === 0 ? undefined : { uid, gid };
+}
+
+export function giveTo(path: string, owner: Ownership | undefined): void {
+  if (!owner) return;
+  try {
+    chownSync(path, owner.uid, owner.gid);
+  } catch {
+    // a file system without owners
+  }
+}
+
+/** Makes a directory of ours and its parents, 0700. */
+export function makeStateDir(path: string, owner?: Ownership): void {
+  const first = mkdirSync(path, { recursive: true, mode: 0o700 });
+  if (first === undefined) return;
+  for (let made = path; ; made = dirname(made)) {
+    giveTo(made, owner);
+    if (made === first) return;
+  }
+}
+
+/** Replaces `path` by `text`: temporary file, fsync, rename, fsync of the directory. */
+export function writeFileAtomic(path: string, text: string, owner?: Ownership, mode = 0o600): void {
+  const temporary = `${path}.${randomBytes(6).toString('hex')}.tmp`;
+  const fd = openSync(temporary, 'wx', mode);
+  try {
+    writeSync(fd, text);
+    fsyncSync(fd);
+  } catch (error) {
+    closeSync(fd);
+    unlinkSync(temporary);
+    throw error;
+  }
+  closeSync(fd);
+  giveTo(temporary, owner);
+  renameSync(temporary, path);
+  syncDirSync(dirname(path));
+}
+
+export function syncDirSync(path: string): void {
+  let fd: number;
+  try {
+    fd = openSync(path, 'r');
+  } catch {
+    return;
+  }
+  try {
+    fsyncSync(fd);
+  } catch {
+    // no fsync of directories here (SMB, FUSE)
+  } finally {
+    closeSync(fd);
+  }
+}

@@ -1,0 +1,226 @@
+/** Buckets: top-level folders (and aliases), each with one JSON file of settings under `.gos3rve/buckets/`. */
+import { readFileSync, readdirSync, rmdirSync, statSync, unlinkSync, mkdirSync, opendirSync } from 'node:fs';
+import { join } from 'node:path';
+import { S3Error, errno } from '../base/errors.js';
+import { decodeName, isPossibleName } from '../fs/keypath.js';
+import { makeStateDir, syncDirSync, writeFileAtomic } from '../fs/statefile.js';
+import type { Bucket, BucketPage, BucketSettings, ListBucketsQuery } from './contract.js';
+import { isAbsent, noSuchBucket, stateName, type Core } from './core.js';
+import type { Publisher } from './publish.js';
+
+interface Cached {
+  stamp: string;
+  settings: BucketSettings;
+}
+
+/** What is worth telling at start. */
+export interface Notes {
+  /** Folders served under a name that S3 would not allow. */
+  badNames: string[];
+  /** The first few files at the top, in no bucket. */
+  looseFiles: string[];
+  looseCount: number;
+  /** Links at the top, which are not served. */
+  links: string[];
+}
+
+/** S3's rule for new names, in short: 3-63 of a-z 0-9 . - */
+const S3_NAME = /^(?!xn--)(?!.*\.\.)(?!\d+\.\d+\.\d+\.\d+$)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/;
+
+export class Buckets {
+  private readonly cache = new Map<string, Cached>();
+  private readonly directory: string;
+
+  constructor(
+    private readonly core: Core,
+    private readonly publisher: Publisher,
+  ) {
+    this.directory = join(core.stateDir, 'buckets');
+  }
+
+  list(query: ListBucketsQuery): BucketPage {
+    const max = query.max ?? Number.MAX_SAFE_INTEGER;
+    const after = Buffer.from(query.after ?? '');
+    const names = this.names()
+      .filter(
+        (name) =>
+          name.startsWith(query.prefix ?? '') && (query.after === undefined || Buffer.from(name).compare(after) > 0),
+      )
+      .sort((a, b) => Buffer.from(a).compare(Buffer.from(b)));
+    const buckets: Bucket[] = [];
+    for (const name of names) {
+      if (buckets.length === max) return { buckets, next: buckets.at(-1)?.name ?? '' };
+      try {
+        buckets.push(this.get(name));
+      } catch (error) {
+        if (!(error instanceof S3Error && error.code === 'NoSuchBucket')) throw error;
+      }
+    }
+    return { buckets };
+  }
+
+  /** @throws NoSuchBucket. */
+  get(name: string): Bucket {
+    const dirs = this.core.bucketDirs(name);
+    const stat = statSync(this.core.bucketDir(name).path, { throwIfNoEntry: false });
+    if (!stat || (dirs.length === 0 && !this.core.isAlias(name))) throw noSuchBucket(name);
+    const settings = this.settings(name);
+    return { name, created: settings.created ?? Math.floor(stat.birthtimeMs || stat.ctimeMs), settings };
+  }
+
+  create(name: string, settings: BucketSettings): Bucket {
+    const { core } = this;
+    core.checkWritable();
+    if (core.isAlias(name)) throw new S3Error('BucketAlreadyExists');
+    if (!isPossibleName(name) || core.excluded(name))
+      throw new S3Error('InvalidBucketName', undefined, { data: { BucketName: name } });
+    const created = Date.now();
+    core.catalog.index.write(() => {
+      // settings first: a crash leaves settings without a folder, which the next CreateBucket replaces - never a bucket of nobody
+      if (statSync(core.pathOf([name]), { throwIfNoEntry: false }))
+        throw new S3Error('BucketAlreadyExists', undefined, { data: { BucketName: name } });
+      this.write(name, { ...settings, created });
+      try {
+        mkdirSync(core.dirs.get(core.root).at(name), {
+          mode: core.options.umask === undefined ? 0o777 : 0o777 & ~core.options.umask,
+        });
+      } catch (error) {
+        if (errno(error) === 'EEXIST')
+          throw new S3Error('BucketAlreadyExists', undefined, { data: { BucketName: name } });
+        throw error;
+      }
+    });
+    if (core.durable) syncDirSync(core.root);
+    return this.get(name);
+  }
+
+  /** Refuses while anything at all is in the folder, and names it (DESIGN rule 6). */
+  async delete(name: string): Promise<void> {
+    const { core } = this;
+    core.checkWritable();
+    if (core.isAlias(name))
+      throw new S3Error('AccessDenied', `Bucket ${name} is set by --bucket and cannot be deleted by a client.`);
+    core.catalog.index.write(() => {
+      const { path } = core.bucketDir(name);
+      const overflow = core.catalog.index.page(
+        'overflow',
+        Buffer.from(`${name}\0\0`),
+        Buffer.from(`${name}\0\u0001`),
+        1,
+      );
+      const first = firstEntry(path) ?? (overflow.length > 0 ? 'an object whose key is no possible path' : undefined);
+      if (first !== undefined) throw notEmpty(name, first);
+      try {
+        rmdirSync(core.dirs.get(core.root).at(name));
+      } catch (error) {
+        if (errno(error) === 'ENOTEMPTY' || errno(error) === 'EEXIST')
+          throw notEmpty(name, firstEntry(path) ?? 'something');
+        throw error;
+      }
+      core.catalog.dropDir([name]);
+      this.publisher.recordDelete({ path: name }, [name]);
+      this.remove(name);
+    });
+    if (!core.durable) return;
+    await core.catalog.journal.flush(core.catalog.journal.segment);
+    await core.syncDirs([core.root]);
+  }
+
+  update(name: string, change: (settings: BucketSettings) => BucketSettings): Bucket {
+    this.core.checkWritable();
+    return this.core.catalog.index.write(() => {
+      const bucket = this.get(name);
+      this.write(name, change(bucket.settings));
+      return this.get(name);
+    });
+  }
+
+  notes(): Notes {
+    const notes: Notes = { badNames: [], looseFiles: [], looseCount: 0, links: [] };
+    for (const { name, kind } of this.top()) {
+      if (kind === 'bucket' && !S3_NAME.test(name)) notes.badNames.push(name);
+      if (kind === 'link') notes.links.push(name);
+      if (kind !== 'file') continue;
+      notes.looseCount++;
+      if (notes.looseFiles.length < 5) notes.looseFiles.push(name);
+    }
+    return notes;
+  }
+
+  private names(): string[] {
+    const own = this.top().flatMap(({ name, kind }) => (kind === 'bucket' ? [name] : []));
+    return [...new Set([...own, ...this.core.aliasNames()])];
+  }
+
+  private top(): { name: string; kind: 'bucket' | 'file' | 'link' }[] {
+    const out: { name: string; kind: 'bucket' | 'file' | 'link' }[] = [];
+    for (const entry of readdirSync(this.core.root, { withFileTypes: true, encoding: 'buffer' })) {
+      const name = decodeName(entry.name);
+      if (name === undefined || !isPossibleName(name) || this.core.excluded(name)) continue;
+      if (entry.isDirectory()) out.push({ name, kind: 'bucket' });
+      else if (entry.isFile()) out.push({ name, kind: 'file' });
+      else if (entry.isSymbolicLink()) out.push({ name, kind: 'link' });
+    }
+    return out;
+  }
+
+  /** Parsed once, and again when the file is another. */
+  private settings(name: string): BucketSettings {
+    const path = this.settingsPath(name);
+    const stat = statSync(path, { throwIfNoEntry: false, bigint: true });
+    if (!stat) {
+      this.cache.delete(name);
+      return {};
+    }
+    const stamp = `${stat.ino}:${stat.mtimeNs}:${stat.size}`;
+    const cached = this.cache.get(name);
+    if (cached?.stamp === stamp) return cached.settings;
+    const settings = readSettings(path, name);
+    this.cache.set(name, { stamp, settings });
+    return settings;
+  }
+
+  private write(name: string, settings: BucketSettings): void {
+    makeStateDir(this.directory, this.core.owner);
+    writeFileAtomic(this.settingsPath(name), `${JSON.stringify(settings, null, 2)}\n`, this.core.owner);
+    this.cache.delete(name);
+  }
+
+  private remove(name: string): void {
+    try {
+      unlinkSync(this.settingsPath(name));
+    } catch (error) {
+      if (!isAbsent(error)) throw error;
+    }
+    this.cache.delete(name);
+  }
+
+  private settingsPath(name: string): string {
+    return join(this.directory, `${stateName(name)}.json`);
+  }
+}
+
+function readSettings(path: string, name: string): BucketSettings {
+  try {
+    return JSON.parse(readFileSync(path, 'utf8')) as BucketSettings;
+  } catch (error) {
+    throw new S3Error('InternalError', `The settings of bucket ${name} cannot be read; mend ${path}.`, {
+      cause: error,
+    });
+  }
+}
+
+function firstEntry(path: string): string | undefined {
+  const directory = opendirSync(path);
+  try {
+    return directory.readSync()?.name;
+  } finally {
+    directory.closeSync();
+  }
+}
+
+function notEmpty(bucket: string, entry: string): S3Error {
+  return new S3Error('BucketNotEmpty', `The bucket you tried to delete is not empty: it holds ${entry}`, {
+    data: { BucketName: bucket },
+  });
+}

@@ -1,0 +1,207 @@
+/** CompleteMultipartUpload: the parts are checked, joined into one staging file and published like any other object. */
+import { createHash } from 'node:crypto';
+import { fstatSync } from 'node:fs';
+import { S3Error } from '../base/errors.js';
+import type { Checksum } from '../base/model.js';
+import type { PartRecord } from '../catalog/lines.js';
+import type { Layout } from '../catalog/rows.js';
+import { appendFile, applyInherit, createStaging, discard } from '../fs/stage.js';
+import { combineChecksums, compositeChecksum } from '../wire/checksums.js';
+import type { CompleteOptions, ObjectInfo, PartRef, Upload } from './contract.js';
+import type { Core } from './core.js';
+import type { Objects } from './objects.js';
+import type { Ready } from './publish.js';
+import { invalidPart, type Uploads } from './uploads.js';
+
+export class Completer {
+  /** Completions of one upload go one after the other, so that a retry finds the answer of the first. */
+  private readonly running = new Map<string, Promise<unknown>>();
+
+  constructor(
+    private readonly core: Core,
+    private readonly uploads: Uploads,
+    private readonly objects: Objects,
+  ) {}
+
+  async complete(
+    bucket: string,
+    key: string,
+    uploadId: string,
+    refs: PartRef[],
+    options: CompleteOptions,
+  ): Promise<ObjectInfo> {
+    this.core.checkWritable();
+    const before = this.running.get(uploadId) ?? Promise.resolve();
+    const work = before.catch(() => undefined).then(() => this.run(bucket, key, uploadId, refs, options));
+    this.running.set(uploadId, work);
+    try {
+      return await work;
+    } finally {
+      if (this.running.get(uploadId) === work) this.running.delete(uploadId);
+    }
+  }
+
+  private async run(
+    bucket: string,
+    key: string,
+    uploadId: string,
+    refs: PartRef[],
+    options: CompleteOptions,
+  ): Promise<ObjectInfo> {
+    const { core, uploads } = this;
+    const asked = refs.map(({ partNumber, etag }) => `${partNumber}:${etag}`).join(',');
+    const done = uploads.completed(uploadId);
+    if (done?.bucket === bucket && done.key === key && done.parts === digest(asked)) return done.info;
+    const upload = uploads.get(bucket, key, uploadId);
+    const parts = this.check(uploadId, refs);
+    const size = parts.reduce((sum, part) => sum + part.size, 0);
+    if (options.size !== undefined && options.size !== size) {
+      throw new S3Error(
+        'InvalidRequest',
+        `The announced object size is ${options.size} bytes, the parts have ${size}.`,
+      );
+    }
+    const checksum = checksumOf(upload, parts);
+    checkDeclared(upload, checksum, options);
+    const ready = await this.join(bucket, key, uploadId, parts, options);
+    const bytes = { etag: etagOf(parts), layout: layoutOf(parts), ...(checksum && { checksum }) };
+    const info = await this.objects.publisher.publish(
+      bucket,
+      key,
+      ready,
+      { bytes, facts: upload.facts },
+      options.condition,
+    );
+    core.catalog.index.write(() => {
+      uploads.rememberCompleted(uploadId, { bucket, key, parts: digest(asked), info });
+      uploads.forget(bucket, key, uploadId);
+    });
+    await uploads.removeFiles(bucket, uploadId);
+    return info;
+  }
+
+  /** @throws InvalidPartOrder, InvalidPart, EntityTooSmall. */
+  private check(uploadId: string, refs: PartRef[]): PartRecord[] {
+    const parts: PartRecord[] = [];
+    let previous = 0;
+    for (const ref of refs) {
+      if (ref.partNumber <= previous)
+        throw new S3Error('InvalidPartOrder', undefined, { data: { UploadId: uploadId } });
+      previous = ref.partNumber;
+    }
+    for (const ref of refs) {
+      const part = this.uploads.part(uploadId, ref.partNumber);
+      if (part?.etag !== ref.etag) throw invalidPart(uploadId, ref.partNumber, ref.etag);
+      for (const [algorithm, value] of Object.entries(ref.checksums)) {
+        if (part.checksum?.algorithm === algorithm && part.checksum.value !== value)
+          throw invalidPart(uploadId, ref.partNumber, ref.etag);
+      }
+      parts.push(part);
+    }
+    for (const part of parts.slice(0, -1)) {
+      if (part.size >= this.core.minPartSize) continue;
+      throw new S3Error('EntityTooSmall', undefined, {
+        data: {
+          ProposedSize: part.size,
+          MinSizeAllowed: this.core.minPartSize,
+          PartNumber: part.partNumber,
+          ETag: part.etag,
+        },
+      });
+    }
+    return parts;
+  }
+
+  private async join(
+    bucket: string,
+    key: string,
+    uploadId: string,
+    parts: PartRecord[],
+    options: CompleteOptions,
+  ): Promise<Ready> {
+    const { core, uploads } = this;
+    const target = core.target(bucket, key);
+    core.checkFree(
+      target.base.path,
+      parts.reduce((sum, part) => sum + part.size, 0),
+    );
+    const { path, file } = await createStaging(this.objects.staging(target));
+    try {
+      let size = 0;
+      for (const part of parts) {
+        const copied = await appendFile(file, uploads.partPath(bucket, uploadId, part), size);
+        if (copied !== part.size) throw invalidPart(uploadId, part.partNumber, part.etag);
+        size += copied;
+        options.onProgress?.();
+      }
+      const inherit = this.objects.publisher.inheritFrom(target);
+      if (inherit) applyInherit(file.fd, inherit);
+      if (core.durable) await file.sync();
+      return { path, stat: fstatSync(file.fd, { bigint: true }) };
+    } catch (error) {
+      discard(path);
+      throw error;
+    } finally {
+      await file.close();
+    }
+  }
+}
+
+/** md5 of the parts' md5s, and their number. */
+function etagOf(parts: PartRecord[]): string {
+  const md5 = createHash('md5');
+  for (const { etag } of parts) md5.update(Buffer.from(etag, 'hex'));
+  return `${md5.digest('hex')}-${parts.length}`;
+}
+
+function layoutOf(parts: PartRecord[]): Layout {
+  const sizes: [number, number][] = [];
+  for (const { size } of parts) {
+    const run = sizes.at(-1);
+    if (run?.[0] === size) run[1]++;
+    else sizes.push([size, 1]);
+  }
+  const layout: Layout = { sizes };
+  if (parts.some(({ partNumber }, i) => partNumber !== i + 1))
+    layout.numbers = parts.map(({ partNumber }) => partNumber);
+  if (parts.every(({ checksum }) => checksum)) layout.checksums = parts.map(({ checksum }) => checksum?.value ?? '');
+  return layout;
+}
+
+/** The object's checksum from those of its parts, if the upload has an algorithm. */
+function checksumOf(upload: Upload, parts: PartRecord[]): Checksum | undefined {
+  if (!upload.checksum) return undefined;
+  const { algorithm, type } = upload.checksum;
+  const values = parts.map(({ checksum, size }) => ({
+    value: checksum?.algorithm === algorithm ? checksum.value : '',
+    size,
+  }));
+  if (values.some(({ value }) => value === '')) return undefined;
+  if (type === 'COMPOSITE')
+    return {
+      algorithm,
+      type,
+      value: compositeChecksum(
+        algorithm,
+        values.map(({ value }) => value),
+      ),
+    };
+  if (algorithm !== 'CRC32' && algorithm !== 'CRC32C' && algorithm !== 'CRC64NVME') return undefined;
+  return { algorithm, type, value: combineChecksums(algorithm, values) };
+}
+
+/** @throws BadDigest if the client's checksum of the whole is another. */
+function checkDeclared(upload: Upload, checksum: Checksum | undefined, { checksum: declared }: CompleteOptions): void {
+  if (!declared || !checksum || declared.algorithm !== checksum.algorithm) return;
+  // a composite may be given with or without the number of parts
+  const plain = checksum.value.replace(/-\d+$/, '');
+  if (declared.value === checksum.value || declared.value === plain) return;
+  throw new S3Error(
+    'BadDigest',
+    `The ${declared.algorithm} that you specified did not match the one of upload ${upload.uploadId}.`,
+  );
+}
+
+function digest(text: string): string {
+  return createHash('md5').update(text).digest('hex');
+}

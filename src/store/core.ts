@@ -1,0 +1,423 @@
+/**
+ * What all parts of the local store share: options, paths, catalog, directory handles; and the way from (bucket, key) to a file.
+ */
+import { lstatSync, mkdirSync, realpathSync, statSync, statfsSync, type BigIntStats } from 'node:fs';
+import { join } from 'node:path';
+import picomatch from 'picomatch';
+import { S3Error, errno } from '../base/errors.js';
+import type { Catalog, Place } from '../catalog/catalog.js';
+import type { FileRow } from '../catalog/rows.js';
+import { FileClock } from '../fs/clock.js';
+import { Dirs, type Dir } from '../fs/dirs.js';
+import { fingerprint } from '../fs/fingerprint.js';
+import { STATE_DIR, keyToPath } from '../fs/keypath.js';
+import { Mounts } from '../fs/mounts.js';
+import { giveTo, makeStateDir, ownershipOf, type Ownership } from '../fs/statefile.js';
+import { processToken } from '../base/process.js';
+
+export interface StoreOptions {
+  /** Where state lies; default `<root>/.gos3rve`. Staging and overflow always lie on the root's mount, for they hold bodies. */
+  stateDir?: string;
+  readOnly?: boolean;
+  /** Bucket name -> path below the root ('' or '.': the root itself). */
+  aliases?: Record<string, string>;
+  /** Globs of names that are not served unless a client put them. */
+  exclude?: string[];
+  /** Which links inside their bucket are followed; default `files`. */
+  symlinks?: 'files' | 'all' | 'none';
+  /** For new files and directories; default the process's. */
+  umask?: number;
+  /** Bytes that uploads must leave free. */
+  minFree?: number;
+  /** Bytes; default 5 MiB. */
+  minPartSize?: number;
+  durability?: 'flush' | 'fast';
+  log?: (level: 'info' | 'warn' | 'error', message: string, data?: Record<string, unknown>) => void;
+}
+
+/** A file that was found at a key, as stat told just now. */
+export interface Found {
+  place: Place;
+  stat: BigIntStats;
+  fp: Buffer;
+  row: FileRow | undefined;
+  /** Verified directory and name: where to open, rename, unlink. */
+  dir: Dir;
+  name: string;
+  /** The name is a link that is followed: open may follow it too. */
+  link: boolean;
+}
+
+/** Where a write to a key goes. */
+export interface Target {
+  place: Place;
+  /** Deepest directory that exists, verified. */
+  base: Dir;
+  /** Directories still to be made below it. */
+  missing: string[];
+  /** Path of the directory that will hold the file. */
+  dirPath: string;
+  name: string;
+}
+
+export class Core {
+  readonly dirs = new Dirs();
+  readonly mounts: Mounts;
+  readonly clock: FileClock;
+  readonly durable: boolean;
+  readonly symlinks: 'files' | 'all' | 'none';
+  readonly minPartSize: number;
+  readonly log: NonNullable<StoreOptions['log']>;
+  readonly owner: Ownership | undefined;
+  /** `<root>/.gos3rve`: bodies. */
+  readonly dataDir: string;
+  readonly token = processToken();
+  private readonly rootStat: BigIntStats;
+  private readonly isExcluded: (name: string) => boolean;
+  private readonly aliases: Map<string, string[]>;
+
+  constructor(
+    /** Real path. */
+    readonly root: string,
+    readonly stateDir: string,
+    readonly catalog: Catalog,
+    readonly options: StoreOptions,
+  ) {
+    this.rootStat = statSync(root, { bigint: true });
+    this.mounts = new Mounts(root, this.rootStat.dev);
+    this.owner = ownershipOf(root);
+    this.dataDir = join(root, STATE_DIR);
+    this.clock = new FileClock(options.readOnly ? undefined : join(this.dataDir, 'staging'));
+    this.durable = options.durability !== 'fast';
+    this.symlinks = options.symlinks ?? 'files';
+    this.minPartSize = options.minPartSize ?? 5 * 1024 * 1024;
+    this.log = options.log ?? (() => undefined);
+    this.isExcluded = excluder(options.exclude ?? []);
+    this.aliases = new Map(
+      Object.entries(options.aliases ?? {}).map(([name, path]) => [
+        name,
+        path.split('/').filter((s) => s !== '' && s !== '.'),
+      ]),
+    );
+  }
+
+  /** @throws ServiceUnavailable if the root is no longer the directory that was opened: an empty mount point must not look like a mass deletion. */
+  checkRoot(): void {
+    const now = statSync(this.root, { bigint: true, throwIfNoEntry: false });
+    if (now?.ino !== this.rootStat.ino || now.dev !== this.rootStat.dev) {
+      throw new S3Error(
+        'ServiceUnavailable',
+        'The directory that is served has vanished or was replaced; is its disk mounted?',
+      );
+    }
+  }
+
+  /** @throws AccessDenied on a read-only store. */
+  checkWritable(): void {
+    if (this.options.readOnly) throw new S3Error('AccessDenied', 'This server is read-only.');
+  }
+
+  /** @throws InsufficientStorage if `size` more bytes would leave less than --min-free. */
+  checkFree(directory: string, size: number): void {
+    if (this.options.minFree === undefined || this.options.minFree <= 0) return;
+    const { bavail, bsize } = statfsSync(directory);
+    if (bavail * bsize - size < this.options.minFree) {
+      throw new S3Error('InsufficientStorage', 'The upload would leave less free space than --min-free asks for.');
+    }
+  }
+
+  aliasNames(): string[] {
+    return [...this.aliases.keys()];
+  }
+
+  /** Segments of a bucket's directory below the root. @throws NoSuchBucket for names that can be no folder. */
+  bucketDirs(bucket: string): string[] {
+    const alias = this.aliases.get(bucket);
+    if (alias) return alias;
+    if (bucket.includes('/') || keyToPath(bucket) === undefined || this.isExcluded(bucket)) throw noSuchBucket(bucket);
+    return [bucket];
+  }
+
+  isAlias(bucket: string): boolean {
+    return this.aliases.has(bucket);
+  }
+
+  pathOf(dirs: readonly string[]): string {
+    return dirs.length === 0 ? this.root : `${this.root}/${dirs.join('/')}`;
+  }
+
+  excluded(name: string): boolean {
+    return this.isExcluded(name);
+  }
+
+  /** The verified directory of a bucket. @throws NoSuchBucket. */
+  bucketDir(bucket: string): Dir {
+    try {
+      return this.dirs.get(this.pathOf(this.bucketDirs(bucket)));
+    } catch (error) {
+      const code = errno(error);
+      if (code === 'ENOENT' || code === 'ENOTDIR' || code === 'ELOOP') throw noSuchBucket(bucket);
+      throw error;
+    }
+  }
+
+  /** The file at a key: the real one, else an overflow object. Synchronous, so it can be asked again under the lock. */
+  find(bucket: string, key: string): Found | undefined {
+    return this.findInTree(bucket, key) ?? this.findOverflow(bucket, key);
+  }
+
+  findInTree(bucket: string, key: string): Found | undefined {
+    const path = keyToPath(key);
+    if (!path || path.name === '') return undefined;
+    const bucketDirs = this.bucketDirs(bucket);
+    const dirs = [...bucketDirs, ...path.dirs];
+    const dir = this.existingDir(bucketDirs, path.dirs);
+    if (!dir) return undefined;
+    const place: Place = { kind: 'tree', dirs, name: path.name };
+    const found = this.statFile(dir, path.name, this.pathOf(bucketDirs), place);
+    if (!found) return undefined;
+    const hidden = this.isExcluded(path.name) || path.dirs.some((name) => this.isExcluded(name));
+    return hidden && found.row?.published !== true ? undefined : found;
+  }
+
+  findOverflow(bucket: string, key: string): Found | undefined {
+    const place: Place = { kind: 'overflow', bucket, key };
+    const row = this.catalog.row(place);
+    if (row?.file === undefined) return undefined;
+    try {
+      const dir = this.dirs.get(this.overflowDir(bucket));
+      const stat = lstatSync(dir.at(row.file), { bigint: true });
+      if (!stat.isFile()) return undefined;
+      return { place, stat, fp: fingerprint(stat, 0), row, dir, name: row.file, link: false };
+    } catch (error) {
+      if (isAbsent(error)) return undefined;
+      throw error;
+    }
+  }
+
+  /** lstat of a name in a verified directory; links are followed only to a regular file inside the bucket. */
+  statFile(dir: Dir, name: string, bucketPath: string, place: Place): Found | undefined {
+    let stat: BigIntStats;
+    let link = false;
+    try {
+      stat = lstatSync(dir.at(name), { bigint: true });
+      if (stat.isSymbolicLink()) {
+        if (this.symlinks === 'none') return undefined;
+        const real = realpathSync.native(`${dir.path}/${name}`);
+        if (!isInside(real, bucketPath)) return undefined;
+        stat = lstatSync(real, { bigint: true });
+        link = true;
+      }
+    } catch (error) {
+      if (isAbsent(error)) return undefined;
+      throw error;
+    }
+    if (!stat.isFile()) return undefined;
+    return {
+      place,
+      stat,
+      fp: fingerprint(stat, this.mounts.idOf(stat.dev, dir.path)),
+      row: this.catalog.row(place),
+      dir,
+      name,
+      link,
+    };
+  }
+
+  /** Resolves directories below a bucket; directory links only in mode `all`, inside the bucket, and never upwards (loops). */
+  existingDir(bucketDirs: readonly string[], below: readonly string[]): Dir | undefined {
+    try {
+      return this.dirs.get(this.pathOf([...bucketDirs, ...below]));
+    } catch (error) {
+      if (!isAbsent(error)) throw error;
+      if (this.symlinks !== 'all' || errno(error) === 'ENOENT') return undefined;
+    }
+    return this.resolveLinks(this.pathOf(bucketDirs), below);
+  }
+
+  /** @returns the directory, or undefined if it does not exist or a link on the way may not be followed. */
+  private resolveLinks(bucketPath: string, below: readonly string[]): Dir | undefined {
+    let current = bucketPath;
+    try {
+      for (const name of below) {
+        const next = `${this.dirs.get(current).path}/${name}`;
+        current = lstatSync(next).isSymbolicLink() ? this.followDirLink(next, current, bucketPath) : next;
+        if (current === '') return undefined;
+      }
+      return this.dirs.get(current);
+    } catch (error) {
+      if (isAbsent(error)) return undefined;
+      throw error;
+    }
+  }
+
+  /** Real path behind a directory link, or '' if it leaves the bucket or leads to a directory that holds the link itself. */
+  followDirLink(link: string, holder: string, bucketPath: string): string {
+    const real = realpathSync.native(link);
+    if (!isInside(real, bucketPath)) return '';
+    return holder === real || holder.startsWith(`${real}/`) ? '' : real;
+  }
+
+  /** Where a put of this key goes, now. The tree if it can, else overflow (DESIGN rule 5). @throws NoSuchBucket. */
+  target(bucket: string, key: string): Target {
+    const bucketDir = this.bucketDir(bucket);
+    const path = keyToPath(key);
+    if (path && path.name !== '') {
+      const inTree = this.treeTarget(bucket, bucketDir, path.dirs, path.name);
+      if (inTree) return inTree;
+    }
+    return this.overflowTarget(bucket, key);
+  }
+
+  /** undefined if something is in the way. */
+  private treeTarget(bucket: string, bucketDir: Dir, below: readonly string[], name: string): Target | undefined {
+    const reached = this.reach(bucketDir, below);
+    if (!reached) return undefined;
+    const { base, missing } = reached;
+    const dirPath = missing.length === 0 ? base.path : `${base.path}/${missing.join('/')}`;
+    if (Buffer.byteLength(dirPath) + Buffer.byteLength(name) + 2 > 4095) return undefined;
+    if (missing.length === 0) {
+      const there = lstatOf(base.at(name));
+      if (there && !there.isFile() && !there.isSymbolicLink()) return undefined;
+    }
+    return {
+      place: { kind: 'tree', dirs: [...this.bucketDirs(bucket), ...below], name },
+      base,
+      missing,
+      dirPath,
+      name,
+    };
+  }
+
+  /** Goes down as far as directories exist. @returns undefined if a component is no directory. */
+  reach(bucketDir: Dir, below: readonly string[]): { base: Dir; missing: string[] } | undefined {
+    try {
+      return {
+        base: this.dirs.get(below.length === 0 ? bucketDir.path : `${bucketDir.path}/${below.join('/')}`),
+        missing: [],
+      };
+    } catch (error) {
+      if (!isAbsent(error)) throw error;
+    }
+    let current = bucketDir.path;
+    for (const [i, name] of below.entries()) {
+      const next = `${current}/${name}`;
+      const there = lstatOf(this.dirs.get(current).at(name));
+      if (!there) return { base: this.dirs.get(current), missing: below.slice(i) };
+      if (there.isSymbolicLink() && this.symlinks === 'all') {
+        current = this.followDirLink(next, current, bucketDir.path);
+        if (current === '' || !statSync(current).isDirectory()) return undefined;
+      } else if (there.isDirectory()) current = next;
+      else return undefined;
+    }
+    return { base: this.dirs.get(current), missing: [] };
+  }
+
+  private overflowTarget(bucket: string, key: string): Target {
+    const path = this.overflowDir(bucket);
+    let base: Dir;
+    try {
+      base = this.dirs.get(path);
+    } catch (error) {
+      if (!isAbsent(error)) throw error;
+      makeStateDir(path, this.owner);
+      base = this.dirs.get(path);
+    }
+    return { place: { kind: 'overflow', bucket, key }, base, missing: [], dirPath: path, name: '' };
+  }
+
+  /** Folder of a bucket's overflow objects; the name is escaped so that any bucket name fits. */
+  overflowDir(bucket: string): string {
+    return join(this.dataDir, 'overflow', stateName(bucket));
+  }
+
+  /** Makes the missing directories of a target. Only under the lock. @returns all paths in which an entry was made. */
+  makeMissing(target: Target): { dir: Dir; made: string[] } {
+    const made: string[] = [];
+    let dir = target.base;
+    for (const name of target.missing) {
+      try {
+        mkdirSync(dir.at(name), { mode: this.options.umask === undefined ? 0o777 : 0o777 & ~this.options.umask });
+        made.push(dir.path);
+      } catch (error) {
+        if (errno(error) !== 'EEXIST') throw error;
+      }
+      dir = this.dirs.get(`${dir.path}/${name}`);
+    }
+    return { dir, made };
+  }
+
+  /** Staging folder on the mount of a directory. */
+  stagingFor(dir: Dir): string {
+    const { dev } = statSync(dir.path, { bigint: true });
+    const path = this.mounts.stagingFor(dev, dir.path);
+    makeStateDir(path, this.owner);
+    return path;
+  }
+
+  /** Mode of new files before the process's umask, or after ours. */
+  fileMode(): number {
+    return this.options.umask === undefined ? 0o666 : 0o666 & ~this.options.umask;
+  }
+
+  /** Flushes directories, in parallel, unless durability is `fast`. */
+  async syncDirs(paths: Iterable<string>): Promise<void> {
+    if (!this.durable) return;
+    await Promise.all([...new Set(paths)].map((path) => this.dirs.syncPath(path)));
+  }
+
+  giveAway(path: string): void {
+    giveTo(path, this.owner);
+  }
+
+  close(): void {
+    this.dirs.close();
+    this.clock.close();
+  }
+}
+
+export function noSuchBucket(bucket: string): S3Error {
+  return new S3Error('NoSuchBucket', undefined, { data: { BucketName: bucket } });
+}
+
+export function noSuchKey(key: string): S3Error {
+  return new S3Error('NoSuchKey', undefined, { data: { Key: key } });
+}
+
+/** Nothing there, or something that no key can name. */
+export function isAbsent(error: unknown): boolean {
+  const code = errno(error);
+  return code === 'ENOENT' || code === 'ENOTDIR' || code === 'ELOOP' || code === 'ENAMETOOLONG';
+}
+
+export function lstatOf(path: string): BigIntStats | undefined {
+  try {
+    return lstatSync(path, { bigint: true });
+  } catch (error) {
+    if (isAbsent(error)) return undefined;
+    throw error;
+  }
+}
+
+/** File name for any bucket name: percent-encoded, never hidden, never too long. */
+export function stateName(bucket: string): string {
+  return encodeURIComponent(bucket).replace(/^\./, '%2E').replaceAll('*', '%2A').slice(0, 200);
+}
+
+/** Strictly below `folder`, and through no `.gos3rve`. */
+export function isInside(path: string, folder: string): boolean {
+  if (path !== folder && !path.startsWith(`${folder}/`)) return false;
+  return !path
+    .slice(folder.length)
+    .split('/')
+    .some((name) => name.toLowerCase() === STATE_DIR);
+}
+
+/** One test for all patterns: a set for plain names, a matcher for the rest; answers are remembered for the last few thousand names. */
+function excluder(patterns: readonly string[]): (name: string) => boolean {
+  if (patterns.length === 0) return () => false;
+  const plain = new Set(patterns.filter((pattern) => !/[*?[\]{}()!+@\\/]/.test(pattern)));
+  const globs = patterns.filter((pattern) => !plain.has(pattern));
+  const matches = globs.length === 0 ? () => false : picomatch(globs, { dot: true, nonegate: true });
+  return (name) => plain.has(name) || matches(name);
+}

@@ -1,0 +1,176 @@
+/** Listings: the walk over the tree and the overflow objects merged in byte order, rolled up by any delimiter (ListObjects, ListObjectsV2). */
+import type { Catalog } from '../catalog/catalog.js';
+import { pairKey } from '../catalog/rows.js';
+import type { ListPage, ListQuery, ObjectInfo } from './contract.js';
+import type { Core, Found } from './core.js';
+import { SMALL_FILE, describe, knowledge, type Identifier } from './describe.js';
+import type { DirReader } from './dir-reader.js';
+import { Walker, type Bound, type Walked } from './walker.js';
+
+/** Files that nobody has hashed: this much is read a page at most. */
+const HASH_BUDGET = 4 << 20;
+const OVERFLOW_PAGE = 128;
+
+export class Lister {
+  constructor(
+    private readonly core: Core,
+    private readonly reader: DirReader,
+    private readonly identifier: Identifier,
+  ) {}
+
+  async list(bucket: string, query: ListQuery): Promise<ListPage> {
+    this.core.bucketDir(bucket);
+    const page: ListPage = { entries: [] };
+    if (query.max <= 0) return page;
+    const source = new Merged(this.core, this.reader, bucket, query.prefix);
+    let budget = HASH_BUDGET;
+    let last = '';
+    for (let bound: Bound | undefined = start(query); bound;) {
+      await source.seek(bound);
+      bound = undefined;
+      for (let walked = await source.next(); walked; walked = await source.next()) {
+        const prefix = commonPrefix(walked.key, query);
+        // the page after a common prefix starts behind all of it
+        if (prefix !== undefined && prefix === query.after) {
+          bound = { bytes: successor(prefix), inclusive: true };
+          break;
+        }
+        if (page.entries.length === query.max) return { ...page, next: last };
+        if (prefix !== undefined) {
+          page.entries.push({ prefix });
+          last = prefix;
+          bound = { bytes: successor(prefix), inclusive: true };
+          break;
+        }
+        const entry: ObjectInfo = 'marker' in walked ? walked.marker : await this.entry(bucket, walked, budget);
+        if ('found' in walked && knowledge(walked.found) !== 'known') budget -= entry.size;
+        page.entries.push(entry);
+        last = walked.key;
+      }
+    }
+    return page;
+  }
+
+  private async entry(
+    bucket: string,
+    { key, found }: { key: string; found: Found },
+    budget: number,
+  ): Promise<ObjectInfo> {
+    const size = Number(found.stat.size);
+    if (knowledge(found) === 'known' || size > SMALL_FILE || size > budget || this.core.options.readOnly)
+      return describe(bucket, key, found);
+    return describe(bucket, key, await this.identifier.identify(bucket, key, found).catch(() => found));
+  }
+}
+
+/** Inclusive at the prefix, exclusive at `after`. */
+function start({ after }: ListQuery): Bound {
+  return { bytes: Buffer.from(after), inclusive: after === '' };
+}
+
+/** The common prefix that the key rolls up to, if any. */
+function commonPrefix(key: string, { prefix, delimiter }: ListQuery): string | undefined {
+  if (delimiter === '') return undefined;
+  const at = key.indexOf(delimiter, prefix.length);
+  return at < 0 ? undefined : key.slice(0, at + delimiter.length);
+}
+
+/** The least bytes greater than everything that starts with `prefix`. UTF-8 never has 0xff, so the last byte can be raised. */
+export function successor(prefix: string): Buffer {
+  const bytes = Buffer.from(prefix);
+  bytes[bytes.length - 1] = (bytes.at(-1) ?? 0) + 1;
+  return bytes;
+}
+
+/** Tree and overflow as one ordered sequence; at the same key the real file wins. */
+class Merged {
+  private readonly walker: Walker;
+  private readonly overflow: Overflow;
+  private tree: Walked | undefined;
+  private other: Walked | undefined;
+  private fresh = false;
+
+  constructor(core: Core, reader: DirReader, bucket: string, prefix: string) {
+    this.walker = new Walker(core, reader, bucket, prefix);
+    this.overflow = new Overflow(core, core.catalog, bucket, prefix);
+  }
+
+  async seek(bound: Bound): Promise<void> {
+    await this.walker.seek(bound);
+    this.overflow.seek(bound);
+    this.fresh = true;
+  }
+
+  async next(): Promise<Walked | undefined> {
+    if (this.fresh) {
+      this.tree = await this.walker.next();
+      this.other = this.overflow.next();
+      this.fresh = false;
+    }
+    const { tree, other } = this;
+    if (!other) {
+      this.tree = tree && (await this.walker.next());
+      return tree;
+    }
+    const order = tree ? Buffer.from(tree.key).compare(Buffer.from(other.key)) : 1;
+    if (order >= 0) this.other = this.overflow.next();
+    if (order <= 0) this.tree = await this.walker.next();
+    return order > 0 ? other : tree;
+  }
+}
+
+class Overflow {
+  private page: { key: Buffer; value: Buffer }[] = [];
+  private at = 0;
+  private position: Buffer = Buffer.alloc(0);
+  private end = false;
+  private readonly head: Buffer;
+
+  constructor(
+    private readonly core: Core,
+    private readonly catalog: Catalog,
+    private readonly bucket: string,
+    private readonly prefix: string,
+  ) {
+    this.head = pairKey(bucket, '');
+  }
+
+  seek(bound: Bound): void {
+    const prefix = Buffer.from(this.prefix);
+    const from = prefix.compare(bound.bytes) > 0 ? { bytes: prefix, inclusive: true } : bound;
+    const escaped = pairKey(from.bytes.toString('latin1')).toString('latin1');
+    this.position = Buffer.concat([
+      this.head,
+      Buffer.from(escaped, 'latin1'),
+      from.inclusive ? Buffer.alloc(0) : Buffer.from([0]),
+    ]);
+    this.page = [];
+    this.at = 0;
+    this.end = false;
+  }
+
+  next(): Walked | undefined {
+    for (;;) {
+      const entry = this.page[this.at++];
+      if (!entry) {
+        if (!this.fill()) return undefined;
+        continue;
+      }
+      const key = entry.key.toString('utf8', this.head.length).replaceAll('\0\u0001', '\0');
+      if (!key.startsWith(this.prefix)) return undefined;
+      const found = this.core.findOverflow(this.bucket, key);
+      if (found) return { key, found };
+    }
+  }
+
+  private fill(): boolean {
+    if (this.end) return false;
+    const limit = Buffer.concat([this.head, Buffer.from([0xff])]);
+    this.page = this.catalog.index.page('overflow', this.position, limit, OVERFLOW_PAGE);
+    this.at = 0;
+    this.end = this.page.length < OVERFLOW_PAGE;
+    const last = this.page.at(-1);
+    if (last) this.position = Buffer.concat([last.key, Buffer.from([0])]);
+    return this.page.length > 0;
+  }
+}

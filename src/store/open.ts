@@ -1,0 +1,85 @@
+/** The library door to a directory: opens (or makes) its state and gives the store. */
+import { accessSync, constants, realpathSync, statSync, unlinkSync } from 'node:fs';
+import { hostname } from 'node:os';
+import { join, resolve } from 'node:path';
+import { UsageError, errno } from '../base/errors.js';
+import { bootId, processToken } from '../base/process.js';
+import { randomBytes } from 'node:crypto';
+import { Catalog } from '../catalog/catalog.js';
+import { Journal } from '../catalog/journal.js';
+import { Index } from '../catalog/lmdb.js';
+import { claimIndex, replay } from '../catalog/replay.js';
+import { STATE_DIR } from '../fs/keypath.js';
+import { makeStateDir, ownershipOf } from '../fs/statefile.js';
+import type { Store } from './contract.js';
+import { Core, type StoreOptions } from './core.js';
+import { LocalStoreImpl } from './local.js';
+import type { Notes } from './buckets.js';
+
+export type { StoreOptions } from './core.js';
+
+export interface LocalStore extends Store {
+  /** Real path. */
+  readonly root: string;
+  readonly stateDir: string;
+  /** Oddities at the top of the tree, for whoever starts a server. */
+  notes(): Promise<Notes>;
+}
+
+/**
+ * Opens the directory `root` as a store. Several processes may have it open at once.
+ * @throws UsageError if the root is no directory that can be read, or state cannot be kept.
+ */
+export async function openStore(root: string, options: StoreOptions = {}): Promise<LocalStore> {
+  const path = checkedRoot(root);
+  const stateDir = resolve(options.stateDir ?? join(path, STATE_DIR));
+  const owner = ownershipOf(path);
+  makeState(() => {
+    for (const name of ['', 'journal', 'index', 'buckets']) makeStateDir(join(stateDir, name), owner);
+    if (!options.readOnly) makeStateDir(join(path, STATE_DIR, 'staging'), owner);
+  }, stateDir);
+  const claim = claimIndex(join(stateDir, 'index'), `${processToken()}-${randomBytes(4).toString('hex')}`);
+  const index = Index.open(claim.path);
+  const journal = new Journal(join(stateDir, 'journal'), owner, () => ({
+    op: 'segment',
+    version: 1,
+    boot: bootId(),
+    pid: process.pid,
+    host: hostname(),
+    time: new Date().toISOString(),
+  }));
+  const catalog = new Catalog(index, journal);
+  const core = new Core(path, stateDir, catalog, options);
+  const dangling = await replay(catalog, (message, data) => core.log('warn', message, data));
+  const store = new LocalStoreImpl(core, async () => {
+    await journal.close();
+    await index.close();
+    unlinkSync(claim.mark);
+  });
+  store.recover(dangling, claim.fresh);
+  return store;
+}
+
+function checkedRoot(root: string): string {
+  try {
+    const path = realpathSync.native(root);
+    if (!statSync(path).isDirectory()) throw new UsageError(`${root} is not a directory`, 1);
+    accessSync(path, constants.R_OK | constants.X_OK);
+    return path;
+  } catch (error) {
+    if (error instanceof UsageError) throw error;
+    if (errno(error) === 'ENOENT') throw new UsageError(`${root} does not exist`, 1);
+    throw new UsageError(`${root} cannot be read (${errno(error) ?? 'unknown error'})`, 1);
+  }
+}
+
+function makeState(make: () => void, stateDir: string): void {
+  try {
+    make();
+  } catch (error) {
+    throw new UsageError(
+      `cannot keep state in ${stateDir} (${errno(error) ?? 'unknown error'}); pass --state-dir with a directory that can be written`,
+      1,
+    );
+  }
+}

@@ -1,0 +1,274 @@
+/**
+ * Publishing: the one way by which an object comes to stand at a key (DESIGN rule 3).
+ *
+ *   staged and flushed -> prepare line, flushed -> under the lock: condition and place checked again, rename, commit line, row
+ *   -> fsync of the folders -> answer
+ */
+import { constants, linkSync, lstatSync, renameSync, rmdirSync, unlinkSync, type BigIntStats } from 'node:fs';
+import { copyFile, open } from 'node:fs/promises';
+import { join } from 'node:path';
+import { randomBytes } from 'node:crypto';
+import { S3Error, errno } from '../base/errors.js';
+import type { KeyFacts, WriteCondition } from '../base/model.js';
+import { samePlace, subjectOf } from '../catalog/catalog.js';
+import type { ByteFacts, JournalLine, Subject } from '../catalog/lines.js';
+import type { Dir } from '../fs/dirs.js';
+import { fingerprint, formatFingerprint } from '../fs/fingerprint.js';
+import { discard, type Inherit } from '../fs/stage.js';
+import { checkWrite, type Validators } from '../wire/conditions.js';
+import type { ObjectInfo } from './contract.js';
+import { lstatOf, type Core, type Found, type Target } from './core.js';
+import { describe, knowledge, type Identifier } from './describe.js';
+
+/** A body that lies on the target's mount, whole, with its final mode. */
+export interface Ready {
+  path: string;
+  stat: BigIntStats;
+}
+
+/** What will be known of the object. `fp` is filled in here. */
+export interface Facts {
+  bytes: Omit<ByteFacts, 'fp'>;
+  facts: KeyFacts;
+}
+
+/** How often a race with other writers or outside programs is run again. */
+const ATTEMPTS = 20;
+
+type Prepare = Extract<JournalLine, { op: 'prepare' }>;
+
+/** Thrown under the lock when what was decided before no longer holds. */
+class Retry extends Error {}
+
+export class Publisher {
+  constructor(
+    private readonly core: Core,
+    private readonly identifier: Identifier,
+  ) {}
+
+  /** Mode and owner to keep of a file that is overwritten, else undefined. */
+  inheritFrom(target: Target): Inherit | undefined {
+    if (target.missing.length > 0 || target.name === '') return undefined;
+    const there = lstatOf(target.base.at(target.name));
+    if (!there?.isFile()) return undefined;
+    return { mode: Number(there.mode), uid: Number(there.uid), gid: Number(there.gid) };
+  }
+
+  /** Publishes a staged body at a key. The staged file is gone afterwards, whatever happens. */
+  async publish(
+    bucket: string,
+    key: string,
+    ready: Ready,
+    facts: Facts,
+    condition?: WriteCondition,
+  ): Promise<ObjectInfo> {
+    let staged = ready;
+    try {
+      for (let attempt = 0; ; attempt++) {
+        try {
+          return await this.attempt(bucket, key, staged, facts, condition);
+        } catch (error) {
+          if (errno(error) === 'EXDEV') staged = await this.restage(bucket, key, staged);
+          else if (!(error instanceof Retry)) throw error;
+          if (attempt >= ATTEMPTS) throw new S3Error('OperationAborted', undefined, { cause: error });
+        }
+      }
+    } finally {
+      discard(staged.path);
+    }
+  }
+
+  private async attempt(
+    bucket: string,
+    key: string,
+    staged: Ready,
+    facts: Facts,
+    condition?: WriteCondition,
+  ): Promise<ObjectInfo> {
+    const { core } = this;
+    const known = await this.current(bucket, key, condition);
+    const target = core.target(bucket, key);
+    const mount = core.mounts.idOf(staged.stat.dev, target.base.path);
+    const file = target.place.kind === 'overflow' ? randomBytes(12).toString('hex') : undefined;
+    const line: Prepare = {
+      op: 'prepare',
+      id: `${core.token}-${randomBytes(6).toString('hex')}`,
+      ...subjectOf(target.place),
+      bytes: { fp: formatFingerprint(fingerprint(staged.stat, mount)), ...facts.bytes },
+      facts: facts.facts,
+      published: true,
+      ...(target.missing.length > 0 && { mkdirs: madePaths(target) }),
+      ...(file !== undefined && { file }),
+    };
+    return this.committed(line, target, (dirtied) => {
+      const found = this.checkAgain(bucket, key, condition, known);
+      const now = core.target(bucket, key);
+      if (!samePlace(now.place, target.place) || now.missing.length > target.missing.length) throw new Retry();
+      const { dir, made } = core.makeMissing(now);
+      for (const path of made) dirtied.add(path);
+      this.place(staged.path, dir.at(file ?? now.name), condition);
+      if (file !== undefined && found?.place.kind === 'overflow') discard(found.dir.at(found.name));
+      if (target.place.kind === 'tree') this.dropOverflow(bucket, key, dirtied);
+      return { dir, name: file ?? now.name };
+    }).then((found) => describe(bucket, key, found));
+  }
+
+  /**
+   * Prepare line and flush, then `act` under the lock, then commit line, row and the flush of the folders.
+   * @param act does the rename and tells where the file is now; what it throws leaves everything as it was.
+   */
+  async committed(
+    line: Prepare,
+    target: Target,
+    act: (dirtied: Set<string>) => { dir: Dir; name: string },
+  ): Promise<Found> {
+    const { core } = this;
+    const { catalog } = core;
+    const ticket = catalog.journal.prepare(line);
+    const dirtied = new Set<string>();
+    let renamed = false;
+    try {
+      if (core.durable) await catalog.journal.flush(ticket.segment);
+      const found = catalog.index.write((): Found => {
+        const { dir, name } = act(dirtied);
+        renamed = true;
+        dirtied.add(dir.path);
+        const stat = lstatSync(dir.at(name), { bigint: true });
+        const seq = catalog.nextSeq();
+        this.appendCommit(line, seq, stat);
+        const row = catalog.publish(line, seq, stat.ctimeNs);
+        catalog.journal.settle(ticket);
+        catalog.noteSettled();
+        const fp = fingerprint(stat, core.mounts.idOf(stat.dev, dir.path));
+        return { place: target.place, stat, fp, row, dir, name, link: false };
+      });
+      await core.syncDirs(dirtied);
+      return found;
+    } finally {
+      // a line whose rename happened without its row stays open: the next look at the file adopts it
+      if (!renamed) catalog.journal.settle(ticket);
+    }
+  }
+
+  /** The prepare line is durable and says all; a commit line that finds no room is only missed by speed. */
+  private appendCommit(line: Prepare, seq: number, stat: BigIntStats): void {
+    try {
+      this.core.catalog.journal.append({ op: 'commit', id: line.id, seq, ctime: String(stat.ctimeNs) });
+    } catch (error) {
+      this.core.log('error', 'the journal could not be written', { error: String(error) });
+    }
+  }
+
+  /** rename(2), or link(2) when nothing may be there: atomic against programs outside too. */
+  private place(from: string, to: string, condition: WriteCondition | undefined): void {
+    if (condition?.ifNoneMatch?.includes('*')) {
+      try {
+        linkSync(from, to);
+        unlinkSync(from);
+        return;
+      } catch (error) {
+        if (errno(error) === 'EEXIST')
+          throw new S3Error('PreconditionFailed', undefined, { data: { Condition: 'If-None-Match' } });
+        if (errno(error) !== 'EPERM' && errno(error) !== 'ENOTSUP' && errno(error) !== 'EMLINK') throw error;
+        // a file system without hard links
+      }
+    }
+    renameSync(from, to);
+  }
+
+  /** An overflow copy of a key that now has a path is superseded. */
+  private dropOverflow(bucket: string, key: string, dirtied: Set<string>): void {
+    const old = this.core.findOverflow(bucket, key);
+    if (!old) return;
+    discard(old.dir.at(old.name));
+    dirtied.add(old.dir.path);
+    this.recordDelete({ bucket, key }, []);
+  }
+
+  /** Appends a delete line and drops the row. Under the lock. */
+  recordDelete(subject: Subject, rmdirs: string[]): void {
+    const { catalog } = this.core;
+    catalog.journal.append({ op: 'delete', seq: catalog.nextSeq(), ...subject, ...(rmdirs.length > 0 && { rmdirs }) });
+    catalog.noteSettled();
+  }
+
+  /** Removes directories that gos3rve made and that have fallen empty, deepest first. Under the lock. @returns paths below the root. */
+  prune(dirs: readonly string[]): string[] {
+    const { core } = this;
+    const removed: string[] = [];
+    for (let depth = dirs.length; depth > 1; depth--) {
+      const path = dirs.slice(0, depth);
+      const row = core.catalog.findDir(path);
+      const name = path.at(-1);
+      if (!row?.made || row.marker || name === undefined) break;
+      try {
+        rmdirSync(core.dirs.get(core.pathOf(path.slice(0, -1))).at(name));
+      } catch {
+        break;
+      }
+      core.catalog.dropDir(path);
+      removed.push(path.join('/'));
+    }
+    return removed;
+  }
+
+  /** The object that a condition speaks of, with its true ETag. */
+  async current(bucket: string, key: string, condition: WriteCondition | undefined): Promise<Found | undefined> {
+    if (!namesEtag(condition)) return undefined;
+    const found = this.core.find(bucket, key);
+    return found && this.identifier.identify(bucket, key, found);
+  }
+
+  /** Under the lock: evaluates the condition on the file as it is now. @throws PreconditionFailed, NoSuchKey, Retry. */
+  checkAgain(
+    bucket: string,
+    key: string,
+    condition: WriteCondition | undefined,
+    known: Found | undefined,
+  ): Found | undefined {
+    const found = this.core.find(bucket, key);
+    if (!condition) return found;
+    if (found && namesEtag(condition) && knowledge(found) !== 'known') {
+      const same = known?.fp.equals(found.fp) === true && known.stat.ctimeNs === found.stat.ctimeNs;
+      if (!same) throw new Retry();
+    }
+    checkWrite(condition, found && validators(bucket, key, found));
+    return found;
+  }
+
+  /** Another mount after all (mounted since we looked): copies the body to where rename(2) works. */
+  private async restage(bucket: string, key: string, staged: Ready): Promise<Ready> {
+    const { core } = this;
+    core.mounts.refresh();
+    const target = core.target(bucket, key);
+    const path = join(core.stagingFor(target.base), `${core.token}-${randomBytes(8).toString('hex')}`);
+    await copyFile(staged.path, path, constants.COPYFILE_EXCL);
+    const file = await open(path, 'r+');
+    try {
+      await file.chmod(Number(staged.stat.mode) & 0o7777);
+      if (core.durable) await file.sync();
+      const stat = await file.stat({ bigint: true });
+      discard(staged.path);
+      return { path, stat };
+    } finally {
+      await file.close();
+    }
+  }
+}
+
+/** The key's validators as conditions compare them. */
+export function validators(bucket: string, key: string, found: Found): Validators & { size: number } {
+  const { etag, aliases, lastModified, size } = describe(bucket, key, found);
+  return { etag, lastModified, size, ...(aliases && { aliases }) };
+}
+
+function namesEtag(condition: WriteCondition | undefined): boolean {
+  return [...(condition?.ifMatch ?? []), ...(condition?.ifNoneMatch ?? [])].some((etag) => etag !== '*');
+}
+
+/** Paths, relative to the root, of the directories that a target still misses. */
+export function madePaths(target: Target): string[] {
+  const { dirs } = target.place as Extract<Target['place'], { kind: 'tree' }>;
+  const depth = dirs.length - target.missing.length;
+  return target.missing.map((_, i) => dirs.slice(0, depth + i + 1).join('/'));
+}

@@ -1,0 +1,272 @@
+/** Multipart uploads: `staging/uploads/<id>/` holds `upload.json` and one file a part; the journal records the parts, the index finds them. */
+import { randomBytes } from 'node:crypto';
+import { lstatSync, renameSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { S3Error } from '../base/errors.js';
+import type { Body, DigestPlan } from '../base/model.js';
+import type { PartRecord } from '../catalog/lines.js';
+import { pairKey } from '../catalog/rows.js';
+import { makeStateDir, writeFileAtomic } from '../fs/statefile.js';
+import { discard, stageBody } from '../fs/stage.js';
+import type { ListUploadsQuery, ObjectInfo, Part, PartPage, Upload, UploadOptions, UploadPage } from './contract.js';
+import type { Core } from './core.js';
+import { successor } from './listing.js';
+
+const MAX_PARTS = 10_000;
+const UPLOAD_ID = /^[A-Za-z0-9_-]{20,64}$/;
+const PAGE = 256;
+
+/** What a completed upload answered; kept so that a retry gets the same (S3: CompleteMultipartUpload is idempotent). */
+export interface Completed {
+  bucket: string;
+  key: string;
+  parts: string;
+  info: ObjectInfo;
+}
+
+export class Uploads {
+  constructor(private readonly core: Core) {}
+
+  async create(bucket: string, key: string, options: UploadOptions): Promise<Upload> {
+    const { core } = this;
+    core.checkWritable();
+    const uploadId = `${Date.now().toString(36).padStart(9, '0')}${randomBytes(18).toString('base64url')}`;
+    const upload: Upload = {
+      uploadId,
+      bucket,
+      key,
+      initiated: Date.now(),
+      facts: options.facts ?? {},
+      ...(options.initiator && { initiator: options.initiator }),
+      ...(options.checksum && { checksum: options.checksum }),
+    };
+    const directory = this.directory(bucket, uploadId);
+    makeStateDir(directory, core.owner);
+    writeFileAtomic(join(directory, 'upload.json'), `${JSON.stringify(upload, null, 2)}\n`, core.owner);
+    core.catalog.index.write(() => this.remember(upload));
+    await core.syncDirs([directory, join(directory, '..'), join(directory, '../..')]);
+    return upload;
+  }
+
+  /** Puts the index row. Only inside a write. */
+  remember(upload: Upload): void {
+    this.core.catalog.index.put(
+      'uploads',
+      pairKey(upload.bucket, upload.key, upload.uploadId),
+      Buffer.from(JSON.stringify(upload)),
+    );
+  }
+
+  /** @throws NoSuchUpload. */
+  get(bucket: string, key: string, uploadId: string): Upload {
+    this.core.bucketDir(bucket);
+    const bytes = UPLOAD_ID.test(uploadId)
+      ? this.core.catalog.index.get('uploads', pairKey(bucket, key, uploadId))
+      : undefined;
+    if (!bytes) throw new S3Error('NoSuchUpload', undefined, { data: { UploadId: uploadId } });
+    return JSON.parse(bytes.toString()) as Upload;
+  }
+
+  async putPart(
+    bucket: string,
+    key: string,
+    uploadId: string,
+    partNumber: number,
+    body: Body,
+    digests: DigestPlan = { algorithms: [] },
+  ): Promise<Part> {
+    const { core } = this;
+    core.checkWritable();
+    if (!Number.isInteger(partNumber) || partNumber < 1 || partNumber > MAX_PARTS) {
+      throw new S3Error('InvalidArgument', `Part number must be an integer between 1 and ${MAX_PARTS}, inclusive`);
+    }
+    this.get(bucket, key, uploadId);
+    const directory = this.directory(bucket, uploadId);
+    core.checkFree(directory, body.size ?? 0);
+    const staged = await stageBody(
+      body,
+      digests,
+      { directory, owner: core.token, mode: 0o600 },
+      undefined,
+      core.durable,
+    );
+    try {
+      const file = `${String(partNumber).padStart(5, '0')}-${randomBytes(6).toString('hex')}`;
+      const value = digests.store && staged.digests[digests.store];
+      const part: PartRecord = {
+        partNumber,
+        file,
+        size: staged.size,
+        etag: staged.digests.MD5.toString('hex'),
+        lastModified: Date.now(),
+        ...(digests.store && value && { checksum: { algorithm: digests.store, value: value.toString('base64') } }),
+      };
+      const old = this.record(bucket, key, uploadId, part, staged.path);
+      if (core.durable) await core.catalog.journal.flush(core.catalog.journal.segment);
+      await core.syncDirs([directory]);
+      if (old) discard(join(directory, old.file));
+      return partOf(part);
+    } finally {
+      discard(staged.path);
+    }
+  }
+
+  /** Under the lock: the upload still exists, the file gets its name, the line and the row. @returns the part that is replaced. */
+  private record(
+    bucket: string,
+    key: string,
+    uploadId: string,
+    part: PartRecord,
+    staged: string,
+  ): PartRecord | undefined {
+    const { catalog } = this.core;
+    return catalog.index.write(() => {
+      this.get(bucket, key, uploadId);
+      const old = this.part(uploadId, part.partNumber);
+      renameSync(staged, join(this.directory(bucket, uploadId), part.file));
+      catalog.journal.append({ op: 'part', seq: catalog.nextSeq(), uploadId, part });
+      catalog.index.put('parts', partKey(uploadId, part.partNumber), Buffer.from(JSON.stringify(part)));
+      catalog.noteSettled();
+      return old;
+    });
+  }
+
+  part(uploadId: string, partNumber: number): PartRecord | undefined {
+    const bytes = this.core.catalog.index.get('parts', partKey(uploadId, partNumber));
+    return bytes && (JSON.parse(bytes.toString()) as PartRecord);
+  }
+
+  listParts(bucket: string, key: string, uploadId: string, after: number, max: number): PartPage {
+    this.get(bucket, key, uploadId);
+    const parts = this.records(uploadId, after, max + 1).map(partOf);
+    return { parts: parts.slice(0, max), truncated: parts.length > max };
+  }
+
+  private records(uploadId: string, after: number, limit: number): PartRecord[] {
+    const rows = this.core.catalog.index.page('parts', partKey(uploadId, after + 1), partKey(uploadId, 99_999), limit);
+    return rows.map(({ value }) => JSON.parse(value.toString()) as PartRecord);
+  }
+
+  list(bucket: string, query: ListUploadsQuery): UploadPage {
+    this.core.bucketDir(bucket);
+    const page: UploadPage = { entries: [] };
+    let start = this.listStart(bucket, query);
+    const end = Buffer.from(`${bucket}\0\u0001`);
+    let last: Upload | undefined;
+    for (;;) {
+      const rows = this.core.catalog.index.page('uploads', start, end, PAGE);
+      let skipped = false;
+      for (const row of rows) {
+        const upload = JSON.parse(row.value.toString()) as Upload;
+        start = Buffer.concat([row.key, Buffer.from([0])]);
+        if (!upload.key.startsWith(query.prefix)) return page;
+        const prefix = rolledUp(upload.key, query);
+        if (prefix !== undefined && prefix === query.keyMarker) continue;
+        if (page.entries.length === query.max) return { ...page, ...nextMarkers(page, last) };
+        last = upload;
+        if (prefix === undefined) page.entries.push(upload);
+        else {
+          page.entries.push({ prefix });
+          start = Buffer.concat([pairKey(bucket, ''), successor(prefix)]);
+          skipped = true;
+          break;
+        }
+      }
+      if (!skipped && rows.length < PAGE) return page;
+    }
+  }
+
+  private listStart(bucket: string, { prefix, keyMarker, uploadIdMarker }: ListUploadsQuery): Buffer {
+    const head = pairKey(bucket, prefix);
+    if (keyMarker === '') return head;
+    const after =
+      uploadIdMarker === ''
+        ? Buffer.concat([pairKey(bucket, keyMarker), Buffer.from([0, 1])])
+        : Buffer.concat([pairKey(bucket, keyMarker, uploadIdMarker), Buffer.from([0])]);
+    return after.compare(head) > 0 ? after : head;
+  }
+
+  async abort(bucket: string, key: string, uploadId: string): Promise<void> {
+    this.core.checkWritable();
+    this.core.catalog.index.write(() => {
+      this.get(bucket, key, uploadId);
+      this.forget(bucket, key, uploadId);
+    });
+    await this.removeFiles(bucket, uploadId);
+  }
+
+  /** Drops the rows of an upload that has ended. Only inside a write. */
+  forget(bucket: string, key: string, uploadId: string): void {
+    const { index } = this.core.catalog;
+    index.remove('uploads', pairKey(bucket, key, uploadId));
+    for (const { key: part } of index.page('parts', partKey(uploadId, 0), partKey(uploadId, 99_999), MAX_PARTS))
+      index.remove('parts', part);
+  }
+
+  /** Drops part rows of uploads that have ended: a journal names them for ever. Only inside a write. */
+  dropUnknown(known: ReadonlySet<string>): void {
+    const { index } = this.core.catalog;
+    for (let start: Buffer = Buffer.alloc(0), rows = [{ key: start }]; rows.length > 0;) {
+      rows = index.page('parts', start, Buffer.from([0xff]), PAGE);
+      for (const { key } of rows) {
+        if (!known.has(key.toString('utf8', 0, key.indexOf('\0\0')))) index.remove('parts', key);
+        start = Buffer.concat([key, Buffer.from([0])]);
+      }
+    }
+  }
+
+  async removeFiles(bucket: string, uploadId: string): Promise<void> {
+    const directory = this.directory(bucket, uploadId);
+    await rm(directory, { recursive: true, force: true });
+    await this.core.syncDirs([join(directory, '..')]);
+  }
+
+  completed(uploadId: string): Completed | undefined {
+    const bytes = this.core.catalog.index.get('meta', Buffer.from(`done:${uploadId}`));
+    return bytes && (JSON.parse(bytes.toString()) as Completed);
+  }
+
+  /** Only inside a write. */
+  rememberCompleted(uploadId: string, completed: Completed): void {
+    this.core.catalog.index.put('meta', Buffer.from(`done:${uploadId}`), Buffer.from(JSON.stringify(completed)));
+  }
+
+  directory(bucket: string, uploadId: string): string {
+    return join(this.core.stagingFor(this.core.bucketDir(bucket)), 'uploads', uploadId);
+  }
+
+  /** Path of a part's file, if it still has the recorded size. @throws InvalidPart. */
+  partPath(bucket: string, uploadId: string, part: PartRecord): string {
+    const path = join(this.directory(bucket, uploadId), part.file);
+    if (lstatSync(path, { throwIfNoEntry: false })?.size !== part.size)
+      throw invalidPart(uploadId, part.partNumber, part.etag);
+    return path;
+  }
+}
+
+export function invalidPart(uploadId: string, partNumber: number, etag: string): S3Error {
+  return new S3Error('InvalidPart', undefined, { data: { UploadId: uploadId, PartNumber: partNumber, ETag: etag } });
+}
+
+function partKey(uploadId: string, partNumber: number): Buffer {
+  return pairKey(uploadId, String(partNumber).padStart(5, '0'));
+}
+
+function partOf({ partNumber, size, etag, lastModified, checksum }: PartRecord): Part {
+  return { partNumber, size, etag, lastModified, ...(checksum && { checksum }) };
+}
+
+function rolledUp(key: string, { prefix, delimiter }: ListUploadsQuery): string | undefined {
+  if (delimiter === '') return undefined;
+  const at = key.indexOf(delimiter, prefix.length);
+  return at < 0 ? undefined : key.slice(0, at + delimiter.length);
+}
+
+function nextMarkers(page: UploadPage, last: Upload | undefined): Partial<UploadPage> {
+  const entry = page.entries.at(-1);
+  if (!entry || !last) return {};
+  return 'prefix' in entry
+    ? { nextKeyMarker: entry.prefix }
+    : { nextKeyMarker: last.key, nextUploadIdMarker: last.uploadId };
+}

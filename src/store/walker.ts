@@ -1,0 +1,234 @@
+/**
+ * Walks the objects of a bucket in byte order of their keys, from any point on, page by page of ordered rows: the cost is that of the page,
+ * wherever it lies and however much there is (DESIGN, "How the index stays true").
+ *
+ * Each directory that is entered is checked by one stat; one that changed is read again first. Files are checked by stat. A seek goes
+ * down along the bound's own path, so skipping a common prefix costs its depth.
+ */
+import { lstatSync, type BigIntStats } from 'node:fs';
+import { errno } from '../base/errors.js';
+import type { DirRow } from '../catalog/rows.js';
+import { dirStamp, rowKey, rowName } from '../catalog/rows.js';
+import type { ObjectInfo } from './contract.js';
+import type { Dir } from '../fs/dirs.js';
+import { isAbsent, lstatOf, type Core, type Found } from './core.js';
+import { markerInfo } from './markers.js';
+import type { DirReader } from './dir-reader.js';
+
+const PAGE = 256;
+
+/** Where to start: the first key that is `inclusive ? >= : >` these bytes. */
+export interface Bound {
+  bytes: Buffer;
+  inclusive: boolean;
+}
+
+export type Walked = { key: string; found: Found } | { key: string; marker: ObjectInfo };
+
+interface Frame {
+  /** Real path. */
+  path: string;
+  row: DirRow;
+  segments: string[];
+  /** Key of the directory, '' or ending in `/`. */
+  key: string;
+  ids: bigint[];
+  /** An excluded name is on the way: only what clients put is shown. */
+  hidden: boolean;
+  page: { name: Buffer; value: Buffer }[];
+  at: number;
+  /** Where the next page starts. */
+  next: Buffer;
+  end: boolean;
+  /** Bytes that the first entry still has to be at or after, below its own directory. */
+  bound: Bound | undefined;
+}
+
+export class Walker {
+  private stack: Frame[] = [];
+  private readonly bucketDirs: string[];
+  private readonly bucketPath: string;
+  private readonly prefix: Buffer;
+
+  constructor(
+    private readonly core: Core,
+    private readonly reader: DirReader,
+    private readonly bucket: string,
+    prefix: string,
+  ) {
+    this.bucketDirs = core.bucketDirs(bucket);
+    this.bucketPath = core.pathOf(this.bucketDirs);
+    this.prefix = Buffer.from(prefix);
+  }
+
+  /** Goes to the first key at the bound. */
+  async seek(bound: Bound): Promise<void> {
+    this.stack = [];
+    const from = this.prefix.compare(bound.bytes) > 0 ? { bytes: this.prefix, inclusive: true } : bound;
+    const frame = await this.enter(this.bucketPath, this.bucketDirs, '', [], from);
+    if (frame) this.stack.push(frame);
+  }
+
+  /** The next object, or undefined at the end of the prefix. */
+  async next(): Promise<Walked | undefined> {
+    for (;;) {
+      const frame = this.stack.at(-1);
+      if (!frame) return undefined;
+      const entry = this.take(frame);
+      if (!entry) {
+        this.stack.pop();
+        continue;
+      }
+      const bound = frame.bound;
+      frame.bound = undefined;
+      const name = entry.name.toString('utf8');
+      const key = frame.key + name;
+      if (this.isPast(key)) {
+        this.stack = [];
+        return undefined;
+      }
+      const inner = bound && rest(bound, entry.name);
+      if (name.endsWith('/')) {
+        const walked = await this.directory(frame, name.slice(0, -1), key, inner);
+        if (walked) return walked;
+      } else if (this.isWithin(key)) {
+        const found = this.file(frame, name);
+        if (found) return { key, found };
+      }
+    }
+  }
+
+  /** Enters a directory; its marker comes first. */
+  private async directory(
+    frame: Frame,
+    name: string,
+    key: string,
+    bound: Bound | undefined,
+  ): Promise<Walked | undefined> {
+    const path = this.childPath(frame, name);
+    if (path === undefined) return undefined;
+    const child = await this.enter(path, [...frame.segments, name], key, frame.ids, bound);
+    if (!child) return undefined;
+    child.hidden = frame.hidden || this.core.excluded(name);
+    this.stack.push(child);
+    const { marker } = child.row;
+    const wanted = bound === undefined || (bound.bytes.length === 0 && bound.inclusive);
+    return marker && wanted && this.isWithin(key) ? { key, marker: markerInfo(this.bucket, key, marker) } : undefined;
+  }
+
+  /** Real path of a sub-directory; a link only if links to directories are followed. */
+  private childPath(frame: Frame, name: string): string | undefined {
+    const path = `${frame.path}/${name}`;
+    const stat = lstatOf(path);
+    if (stat?.isDirectory()) return path;
+    if (!stat?.isSymbolicLink() || this.core.symlinks !== 'all') return undefined;
+    try {
+      return this.core.followDirLink(path, frame.path, this.bucketPath) || undefined;
+    } catch (error) {
+      if (isAbsent(error)) return undefined;
+      throw error;
+    }
+  }
+
+  private file(frame: Frame, name: string): Found | undefined {
+    let dir: Dir;
+    try {
+      dir = this.core.dirs.get(frame.path);
+    } catch (error) {
+      if (isAbsent(error)) return undefined;
+      throw error;
+    }
+    const found = this.core.statFile(dir, name, this.bucketPath, { kind: 'tree', dirs: frame.segments, name });
+    if (!found) return undefined;
+    return (frame.hidden || this.core.excluded(name)) && found.row?.published !== true ? undefined : found;
+  }
+
+  /** Checks the directory by stat, reads it again if it changed. @returns undefined if it is gone, a loop, or not readable. */
+  private async enter(
+    path: string,
+    segments: string[],
+    key: string,
+    above: bigint[],
+    bound: Bound | undefined,
+  ): Promise<Frame | undefined> {
+    const stat = directoryStat(path);
+    if (!stat || above.includes(stat.ino)) return undefined;
+    let row = this.core.catalog.findDir(segments);
+    if (!row?.stamp || !row.stampTrusted || !row.stamp.equals(dirStamp(stat))) {
+      const read = await this.reader.read(path, segments, this.bucketPath);
+      if (!read) return undefined;
+      row = read;
+    }
+    const first = bound ? firstName(bound) : Buffer.alloc(0);
+    return {
+      path,
+      row,
+      segments,
+      key,
+      ids: [...above, stat.ino],
+      hidden: false,
+      page: [],
+      at: 0,
+      next: rowKey(row.id, first),
+      end: false,
+      bound: bound && bound.bytes.length > 0 ? bound : undefined,
+    };
+  }
+
+  private take(frame: Frame): { name: Buffer; value: Buffer } | undefined {
+    for (;;) {
+      const entry = frame.page[frame.at++];
+      if (entry) {
+        if (frame.bound && isBefore(frame.bound, entry.name)) continue;
+        return entry;
+      }
+      if (frame.end) return undefined;
+      const page = this.core.catalog.index.page('tree', frame.next, rowKey(frame.row.id + 1, ''), PAGE);
+      frame.page = page.map(({ key, value }) => ({ name: Buffer.from(rowName(key)), value }));
+      frame.at = 0;
+      frame.end = page.length < PAGE;
+      const last = page.at(-1);
+      if (last) frame.next = Buffer.concat([last.key, Buffer.from([0])]);
+    }
+  }
+
+  private isWithin(key: string): boolean {
+    return this.prefix.length === 0 || Buffer.from(key).subarray(0, this.prefix.length).equals(this.prefix);
+  }
+
+  /** Beyond the prefix for good: neither within it nor on the way to it. */
+  private isPast(key: string): boolean {
+    if (this.prefix.length === 0) return false;
+    const bytes = Buffer.from(key);
+    const length = Math.min(bytes.length, this.prefix.length);
+    return bytes.compare(this.prefix, 0, length, 0, length) > 0;
+  }
+}
+
+/** What is left of a bound below `name`, an entry at its head; undefined if the entry lies beyond it. */
+function rest(bound: Bound, name: Buffer): Bound | undefined {
+  if (name.at(-1) !== 0x2f || bound.bytes.length < name.length) return undefined;
+  if (!bound.bytes.subarray(0, name.length).equals(name)) return undefined;
+  return { bytes: bound.bytes.subarray(name.length), inclusive: bound.inclusive };
+}
+
+/** First row name that can hold a key at the bound: up to and with its first slash. */
+function firstName(bound: Bound): Buffer {
+  const slash = bound.bytes.indexOf(0x2f);
+  return slash < 0 ? bound.bytes : bound.bytes.subarray(0, slash + 1);
+}
+
+/** Whether the first entry of a page still lies before the bound: only its exact name can, when exclusive. */
+function isBefore(bound: Bound, name: Buffer): boolean {
+  return !bound.inclusive && name.at(-1) !== 0x2f && name.equals(bound.bytes);
+}
+
+function directoryStat(path: string): BigIntStats | undefined {
+  try {
+    const stat = lstatSync(path, { bigint: true });
+    return stat.isDirectory() ? stat : undefined;
+  } catch (error) {
+    if (isAbsent(error) || errno(error) === 'EACCES') return undefined;
+    throw error;
+  }
+}
