@@ -131,7 +131,6 @@ export class Index {
   }
 
   async close(): Promise<void> {
-    await this.env.flushed.catch(() => undefined);
     await this.env.close();
   }
 

@@ -81,3 +81,13 @@ export function syncDirSync(path: string): void {
     closeSync(fd);
   }
 }
+
+/** Flushes a file that somebody else has written. */
+export function syncFileSync(path: string): void {
+  const fd = openSync(path, 'r');
+  try {
+    fsyncSync(fd);
+  } finally {
+    closeSync(fd);
+  }
+}

@@ -10,7 +10,7 @@ import { Journal } from '../catalog/journal.js';
 import { Index } from '../catalog/lmdb.js';
 import { claimIndex, replay } from '../catalog/replay.js';
 import { STATE_DIR } from '../fs/keypath.js';
-import { makeStateDir, ownershipOf } from '../fs/statefile.js';
+import { makeStateDir, ownershipOf, syncFileSync } from '../fs/statefile.js';
 import type { Store } from './contract.js';
 import { Core, type StoreOptions } from './core.js';
 import { LocalStoreImpl } from './local.js';
@@ -54,6 +54,8 @@ export async function openStore(root: string, options: StoreOptions = {}): Promi
   const store = new LocalStoreImpl(core, async () => {
     await journal.close();
     await index.close();
+    // only an index that is on the disk may be trusted after a power cut
+    syncFileSync(claim.path);
     unlinkSync(claim.mark);
   });
   store.recover(dangling, claim.fresh);
