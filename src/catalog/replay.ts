@@ -2,50 +2,18 @@
  * Opening the catalog: the index is taken as it is or rebuilt, and what the journal says beyond it is applied. All segments are merged by
  * sequence number, one line of each in memory.
  */
-import { closeSync, existsSync, openSync, readFileSync, readdirSync, renameSync, unlinkSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
-import { bootId } from '../base/process.js';
 import { parseFingerprint } from '../fs/fingerprint.js';
-import { syncDirSync } from '../fs/statefile.js';
 import { NO_FINGERPRINT, placeOf, split, type Catalog } from './catalog.js';
 import { listSegments, readSegment } from './journal.js';
 import type { JournalLine } from './lines.js';
 import { pairKey, type FileRow } from './rows.js';
-
-/** Written into the index's file name: another format means another index, made anew from the journal. */
-const FORMAT = 1;
-const OPEN_MARK = 'open-';
 
 type Prepare = Extract<JournalLine, { op: 'prepare' }>;
 type Append = Extract<JournalLine, { op: 'append' }>;
 export interface Dangling {
   prepares: Prepare[];
   appends: Append[];
-}
-
-/**
- * Decides whether the index file can be trusted and marks it as in use. It is not synced, so after a power cut while anybody had it open
- * it is moved aside: a mark per process, with the boot's id, tells.
- * @returns path of the LMDB file and the mark to remove on a clean close.
- */
-export function claimIndex(directory: string, token: string): { path: string; mark: string; fresh: boolean } {
-  const path = join(directory, `v${FORMAT}.mdb`);
-  const boot = bootId();
-  const marks = readdirSync(directory).filter((name) => name.startsWith(OPEN_MARK));
-  const lost = marks.filter((name) => readFileSync(join(directory, name), 'utf8').trim() !== boot);
-  if (lost.length > 0) {
-    // of the aside copies one is enough to look at
-    for (const suffix of ['', '-lock'])
-      if (existsSync(path + suffix)) renameSync(path + suffix, `${path}${suffix}.aside`);
-    for (const name of lost) unlinkSync(join(directory, name));
-  }
-  const fresh = !existsSync(path);
-  const mark = join(directory, `${OPEN_MARK}${token}`);
-  const fd = openSync(mark, 'w', 0o600);
-  writeSync(fd, boot);
-  closeSync(fd);
-  syncDirSync(directory);
-  return { path, mark, fresh };
 }
 
 /** Applies what the index does not have yet. @returns what was prepared but never committed, as far as the journal tells. */

@@ -29,6 +29,8 @@ export interface FileRow {
   layout?: number;
   /** Overflow objects: name of the file under `.gos3rve/overflow/<bucket>/`. */
   file?: string;
+  /** Made longer in place by us: bytes that were there before are as they were. */
+  appended?: boolean;
   /** An append is under way: readers see only this many bytes, with `fp` and etag as they were. */
   appendFrom?: number;
 }
@@ -74,8 +76,8 @@ export function encodeRow(row: Row): Buffer {
 }
 
 function encodeFile(row: FileRow): Buffer {
-  const { facts, checksum, partCount, layout, file, goneAt, appendFrom } = row;
-  const rare = { facts, checksum, partCount, layout, file, goneAt, appendFrom };
+  const { facts, checksum, partCount, layout, file, goneAt, appendFrom, appended } = row;
+  const rare = { facts, checksum, partCount, layout, file, goneAt, appendFrom, appended };
   const tail = Object.values(rare).some((v) => v !== undefined) ? Buffer.from(JSON.stringify(rare)) : Buffer.alloc(0);
   const out = Buffer.alloc(FILE_HEAD + tail.length);
   out[0] = FILE;
@@ -180,6 +182,9 @@ export function pairKey(...parts: string[]): Buffer {
   );
 }
 
-function escapeNul(part: string): Buffer {
-  return part.includes('\0') ? Buffer.from(part.replaceAll('\0', '\0\u0001')) : Buffer.from(part);
+/** A NUL inside a part becomes NUL 01, so that the NUL NUL between parts sorts before it. */
+export function escapeNul(part: string | Buffer): Buffer {
+  const bytes = Buffer.from(part as string);
+  if (!bytes.includes(0)) return bytes;
+  return Buffer.from(bytes.toString('latin1').replaceAll('\0', '\0\u0001'), 'latin1');
 }

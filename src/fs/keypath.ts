@@ -34,7 +34,7 @@ export function keyToPath(key: string): KeyPath | undefined {
 
 /** Whether a single path segment can be a file name that we serve. */
 export function isPossibleName(name: string): boolean {
-  if (name === '' || name === '.' || name === '..') return false;
+  if (name === '' || name === '.' || name === '..' || name.includes('/') || name.includes('\0')) return false;
   if (isStateDir(name)) return false;
   // 85 UTF-16 units are at most 255 bytes: most names need no byte count
   if (name.length > 85 && Buffer.byteLength(name) > NAME_MAX) return false;

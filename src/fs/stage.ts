@@ -192,3 +192,8 @@ export function discard(path: string): void {
     // already published or gone
   }
 }
+
+/** Path by which an open file can be opened again, whatever has become of its name. */
+export function openAgain(fd: number, path: string): string {
+  return process.platform === 'linux' ? `/proc/self/fd/${fd}` : path;
+}

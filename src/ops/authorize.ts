@@ -136,10 +136,15 @@ async function aclVerdict(c: Case, action: string, key: string | undefined): Pro
   if (info !== undefined) return aclAllows(inForce(objectAcl(info.facts, settings, c.owner)), c.identity, ofObject);
   // Only who may list learns that a key does not exist (S3, GetObject: permissions).
   const mayList =
-    (await policyVerdict(c, 's3:ListBucket', undefined)) === 'Allow' ||
+    (await policyVerdict(listing(c, key), 's3:ListBucket', undefined)) === 'Allow' ||
     aclAllows(inForce(bucketAcl(settings, c.owner)), c.identity, 'READ');
   if (mayList) throw new S3Error('NoSuchKey', undefined, { data: { Key: key } });
   return false;
+}
+
+/** The case as a listing of this one key would be: a policy that lets list under `public/` shows what is missing there, not elsewhere. */
+function listing(c: Case, key: string): Case {
+  return { ...c, facts: { ...c.facts, query: new Map([['prefix', key]]) } };
 }
 
 async function headOrNothing(store: AuthStore, bucket: string, key: string): Promise<ObjectInfo | undefined> {

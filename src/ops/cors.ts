@@ -96,7 +96,7 @@ function matches(pattern: string, value: string): boolean {
 /**
  * Response headers for a request from `origin`: of the first rule that fits origin, method and all headers that a preflight
  * asks for; undefined if none does (the request is served all the same, the browser keeps the answer from the page).
- * @param headers of the request, for Access-Control-Request-Headers.
+ * @param headers of the request, for Access-Control-Request-Method and -Headers.
  */
 export function corsHeaders(
   rules: readonly CorsRule[] | undefined,
@@ -104,6 +104,8 @@ export function corsHeaders(
   method: string,
   headers: OpInput['headers'],
 ): Record<string, string> | undefined {
+  // S3 goes by the method that the headers ask for even in a request that is no preflight.
+  const asked = headers['access-control-request-method'] ?? method;
   const wanted = (headers['access-control-request-headers'] ?? '')
     .toLowerCase()
     .split(',')
@@ -111,7 +113,7 @@ export function corsHeaders(
     .filter((name) => name !== '');
   for (const rule of rules ?? []) {
     const allowed = rule.allowedOrigins.find((pattern) => matches(pattern, origin));
-    if (allowed === undefined || !rule.allowedMethods.includes(method)) continue;
+    if (allowed === undefined || !rule.allowedMethods.includes(asked)) continue;
     const fits = (name: string): boolean => rule.allowedHeaders.some((p) => matches(p.toLowerCase(), name));
     if (!wanted.every(fits)) continue;
     return {

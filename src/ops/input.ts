@@ -105,6 +105,15 @@ export function refuseEncryption(headers: OpInput['headers'], mode: 'read' | 'wr
       );
     }
     if (algorithm !== 'AES256') throw new S3Error('InvalidEncryptionAlgorithmError');
+    if (headers[SSE] !== undefined) {
+      throw new S3Error(
+        'InvalidArgument',
+        'Server Side Encryption with Customer provided key is incompatible with the encryption method specified',
+        {
+          data: { ArgumentName: SSE, ArgumentValue: headers[SSE] },
+        },
+      );
+    }
     if (mode === 'read') {
       throw new S3Error('InvalidRequest', 'The encryption parameters are not applicable to this object.');
     }
@@ -118,8 +127,14 @@ export function refuseEncryption(headers: OpInput['headers'], mode: 'read' | 'wr
     return;
   }
   if (mode === 'read') throw new S3Error('InvalidArgument', `${SSE} cannot be used when an object is read.`);
-  if (sse !== 'AES256' && sse !== 'aws:kms' && sse !== 'aws:kms:dsse')
-    throw new S3Error('InvalidEncryptionAlgorithmError');
+  const invalid = (message: string): S3Error =>
+    new S3Error('InvalidArgument', message, { data: { ArgumentName: SSE, ArgumentValue: sse } });
+  if (sse !== 'AES256' && sse !== 'aws:kms' && sse !== 'aws:kms:dsse') {
+    throw invalid('The encryption method specified is not supported');
+  }
+  if (sse === 'AES256' && headers[`${SSE}-aws-kms-key-id`] !== undefined) {
+    throw invalid(`${SSE}-aws-kms-key-id needs ${SSE}: aws:kms`);
+  }
   throw new S3Error('NotImplemented', `Encryption on the server (${SSE}: ${sse}) is not supported.`);
 }
 

@@ -5,6 +5,7 @@ import { S3Error, errno } from '../base/errors.js';
 import { decodeName, isPossibleName } from '../fs/keypath.js';
 import { makeStateDir, syncDirSync, writeFileAtomic } from '../fs/statefile.js';
 import type { Bucket, BucketPage, BucketSettings, ListBucketsQuery } from './contract.js';
+import { pairKey } from '../catalog/rows.js';
 import { isAbsent, noSuchBucket, stateName, type Core } from './core.js';
 import type { Publisher } from './publish.js';
 
@@ -102,13 +103,9 @@ export class Buckets {
       throw new S3Error('AccessDenied', `Bucket ${name} is set by --bucket and cannot be deleted by a client.`);
     core.catalog.index.write(() => {
       const { path } = core.bucketDir(name);
-      const overflow = core.catalog.index.page(
-        'overflow',
-        Buffer.from(`${name}\0\0`),
-        Buffer.from(`${name}\0\u0001`),
-        1,
-      );
-      const first = firstEntry(path) ?? (overflow.length > 0 ? 'an object whose key is no possible path' : undefined);
+      const from = pairKey(name, '');
+      const [overflow] = core.catalog.index.page('overflow', from, Buffer.concat([from, Buffer.from([0xff])]), 1);
+      const first = firstEntry(path) ?? overflow?.key.toString('utf8', from.length);
       if (first !== undefined) throw notEmpty(name, first);
       try {
         rmdirSync(core.dirs.get(core.root).at(name));

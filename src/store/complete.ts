@@ -53,6 +53,7 @@ export class Completer {
     const done = uploads.completed(uploadId);
     if (done?.bucket === bucket && done.key === key && done.parts === digest(asked)) return done.info;
     const upload = uploads.get(bucket, key, uploadId);
+    if (refs.length === 0) throw new S3Error('MalformedXML', 'You must specify at least one part');
     const parts = this.check(uploadId, refs);
     const size = parts.reduce((sum, part) => sum + part.size, 0);
     if (options.size !== undefined && options.size !== size) {
@@ -192,10 +193,15 @@ function checksumOf(upload: Upload, parts: PartRecord[]): Checksum | undefined {
 
 /** @throws BadDigest if the client's checksum of the whole is another. */
 function checkDeclared(upload: Upload, checksum: Checksum | undefined, { checksum: declared }: CompleteOptions): void {
-  if (!declared || !checksum || declared.algorithm !== checksum.algorithm) return;
+  if (!declared) return;
+  if (!checksum || declared.algorithm !== checksum.algorithm) {
+    throw new S3Error(
+      'InvalidRequest',
+      `Upload ${upload.uploadId} was not started with the checksum ${declared.algorithm}.`,
+    );
+  }
   // a composite may be given with or without the number of parts
-  const plain = checksum.value.replace(/-\d+$/, '');
-  if (declared.value === checksum.value || declared.value === plain) return;
+  if (declared.value === checksum.value || declared.value === checksum.value.replace(/-\d+$/, '')) return;
   throw new S3Error(
     'BadDigest',
     `The ${declared.algorithm} that you specified did not match the one of upload ${upload.uploadId}.`,

@@ -43,7 +43,7 @@ export interface Store {
   /** Opens the object for reading; the caller closes. Info and bytes are of one and the same file. @throws NoSuchKey. */
   open(bucket: string, key: string): Promise<OpenObject>;
   put(bucket: string, key: string, body: Body, options?: PutOptions): Promise<ObjectInfo>;
-  /** Appends `body` at `offset`, which must be the object's size. @throws InvalidArgument otherwise; 0 creates. */
+  /** Appends `body` at `offset`, which must be the object's size. @throws InvalidWriteOffset otherwise; 0 creates. */
   append(bucket: string, key: string, offset: number, body: Body, options?: PutOptions): Promise<ObjectInfo>;
   copy(from: ObjectRef, to: ObjectRef, options?: CopyOptions): Promise<ObjectInfo>;
   /** Deletes; a key without an object is no error. Resolves to whether there was one. @throws PreconditionFailed. */

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import picomatch from 'picomatch';
 import { S3Error, errno } from '../base/errors.js';
 import type { Catalog, Place } from '../catalog/catalog.js';
-import type { FileRow } from '../catalog/rows.js';
+import type { DirRow, FileRow } from '../catalog/rows.js';
 import { FileClock } from '../fs/clock.js';
 import { Dirs, type Dir } from '../fs/dirs.js';
 import { fingerprint } from '../fs/fingerprint.js';
@@ -44,8 +44,8 @@ export interface Found {
   /** Verified directory and name: where to open, rename, unlink. */
   dir: Dir;
   name: string;
-  /** The name is a link that is followed: open may follow it too. */
-  link: boolean;
+  /** The name is a link that is followed: what is opened must lie in this directory, the bucket's. */
+  link?: string;
 }
 
 /** Where a write to a key goes. */
@@ -87,7 +87,7 @@ export class Core {
     this.mounts = new Mounts(root, this.rootStat.dev);
     this.owner = ownershipOf(root);
     this.dataDir = join(root, STATE_DIR);
-    this.clock = new FileClock(options.readOnly ? undefined : join(this.dataDir, 'staging'));
+    this.clock = new FileClock(options.readOnly ? undefined : this.dataDir);
     this.durable = options.durability !== 'fast';
     this.symlinks = options.symlinks ?? 'files';
     this.minPartSize = options.minPartSize ?? 5 * 1024 * 1024;
@@ -188,17 +188,27 @@ export class Core {
       const dir = this.dirs.get(this.overflowDir(bucket));
       const stat = lstatSync(dir.at(row.file), { bigint: true });
       if (!stat.isFile()) return undefined;
-      return { place, stat, fp: fingerprint(stat, 0), row, dir, name: row.file, link: false };
+      return { place, stat, fp: fingerprint(stat, 0), row, dir, name: row.file };
     } catch (error) {
       if (isAbsent(error)) return undefined;
       throw error;
     }
   }
 
+  /** What a client put as `dir/`, if the directory is there. */
+  findMarker(bucket: string, key: string): DirRow['marker'] {
+    if (!key.endsWith('/')) return undefined;
+    const path = keyToPath(key);
+    if (path?.name !== '') return undefined;
+    const bucketDirs = this.bucketDirs(bucket);
+    const row = this.catalog.findDir([...bucketDirs, ...path.dirs]);
+    return row?.marker && this.existingDir(bucketDirs, path.dirs) ? row.marker : undefined;
+  }
+
   /** lstat of a name in a verified directory; links are followed only to a regular file inside the bucket. */
   statFile(dir: Dir, name: string, bucketPath: string, place: Place): Found | undefined {
     let stat: BigIntStats;
-    let link = false;
+    let link: string | undefined;
     try {
       stat = lstatSync(dir.at(name), { bigint: true });
       if (stat.isSymbolicLink()) {
@@ -206,7 +216,7 @@ export class Core {
         const real = realpathSync.native(`${dir.path}/${name}`);
         if (!isInside(real, bucketPath)) return undefined;
         stat = lstatSync(real, { bigint: true });
-        link = true;
+        link = bucketPath;
       }
     } catch (error) {
       if (isAbsent(error)) return undefined;
@@ -220,7 +230,7 @@ export class Core {
       row: this.catalog.row(place),
       dir,
       name,
-      link,
+      ...(link !== undefined && { link }),
     };
   }
 

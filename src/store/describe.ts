@@ -5,7 +5,7 @@
  * - Same fingerprint, later ctime; or another inode with the same size and mtime (a restore): provisional, hashed again before it is told.
  * - Anything else: foreign bytes. A small file is hashed at once, a large one gets the derived ETag and is hashed in the background.
  */
-import { closeSync } from 'node:fs';
+import { closeSync, readlinkSync, realpathSync } from 'node:fs';
 import { lookup as mimeType } from 'mime-types';
 import type { Acl, KeyFacts } from '../base/model.js';
 import { createHash } from 'node:crypto';
@@ -14,10 +14,14 @@ import type { FileRow, Layout } from '../catalog/rows.js';
 import { derivedEtag, formatFingerprint, looksRestored } from '../fs/fingerprint.js';
 import { isTorn, openRegular, readRange, type OpenFile } from '../fs/reader.js';
 import type { ObjectInfo } from './contract.js';
-import { noSuchKey, type Core, type Found } from './core.js';
+import { S3Error } from '../base/errors.js';
+import { isInside, noSuchKey, type Core, type Found } from './core.js';
 
 /** Hashed on the way of a GET or HEAD; larger ones in the background. */
 export const SMALL_FILE = 1 << 20;
+
+/** MD5 of nothing. */
+export const EMPTY_ETAG = 'd41d8cd98f00b204e9800998ecf8427e';
 
 export type Knowledge = 'known' | 'provisional' | 'unknown';
 
@@ -43,7 +47,7 @@ export function describe(bucket: string, key: string, found: Found): ObjectInfo 
     etag: known === 'known' && row ? row.etag : derived,
     lastModified: Number((appending ? row.fp.readBigInt64BE(28) : stat.mtimeNs) / 1_000_000n),
     versionId: 'null',
-    facts: factsOf(key, row?.facts),
+    facts: factsOf(key, row?.facts, row?.published === true),
   };
   if (known === 'known' && row) {
     if (info.etag !== derived) info.aliases = [derived];
@@ -53,9 +57,9 @@ export function describe(bucket: string, key: string, found: Found): ObjectInfo 
   return info;
 }
 
-/** Facts of a key; a content type is guessed from the name where no client gave one. */
-function factsOf(key: string, facts: KeyFacts | undefined): KeyFacts {
-  if (facts?.contentType !== undefined) return facts;
+/** Facts of a key; the content type of a file that no client put is guessed from its name. */
+function factsOf(key: string, facts: KeyFacts | undefined, published: boolean): KeyFacts {
+  if (published || facts?.contentType !== undefined) return facts ?? {};
   const guessed = mimeType(key);
   return { ...facts, contentType: guessed === false ? 'binary/octet-stream' : guessed };
 }
@@ -198,10 +202,15 @@ export class Identifier {
   }
 }
 
-/** Opens what was found, and nothing else. */
+/** Opens what was found, and nothing else: what a link leads to by now must still lie in the bucket. @throws NoSuchKey. */
 export function openFound(found: Found): OpenFile {
-  const { fd, stat } = openRegular(found.dir.at(found.name), found.link);
-  return { fd, stat, path: `${found.dir.path}/${found.name}` };
+  const { fd, stat } = openRegular(found.dir.at(found.name), found.link !== undefined);
+  const path = `${found.dir.path}/${found.name}`;
+  if (found.link === undefined) return { fd, stat, path };
+  const real = process.platform === 'linux' ? readlinkSync(`/proc/self/fd/${fd}`) : realpathSync.native(path);
+  if (isInside(real, found.link)) return { fd, stat, path: real };
+  closeSync(fd);
+  throw new S3Error('NoSuchKey');
 }
 
 /** MD5 of the whole, or by the parts of a layout; undefined if told to stop. */

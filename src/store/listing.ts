@@ -1,6 +1,6 @@
 /** Listings: the walk over the tree and the overflow objects merged in byte order, rolled up by any delimiter (ListObjects, ListObjectsV2). */
 import type { Catalog } from '../catalog/catalog.js';
-import { pairKey } from '../catalog/rows.js';
+import { escapeNul, pairKey } from '../catalog/rows.js';
 import type { ListPage, ListQuery, ObjectInfo } from './contract.js';
 import type { Core, Found } from './core.js';
 import { SMALL_FILE, describe, knowledge, type Identifier } from './describe.js';
@@ -138,10 +138,9 @@ class Overflow {
   seek(bound: Bound): void {
     const prefix = Buffer.from(this.prefix);
     const from = prefix.compare(bound.bytes) > 0 ? { bytes: prefix, inclusive: true } : bound;
-    const escaped = pairKey(from.bytes.toString('latin1')).toString('latin1');
     this.position = Buffer.concat([
       this.head,
-      Buffer.from(escaped, 'latin1'),
+      escapeNul(from.bytes),
       from.inclusive ? Buffer.alloc(0) : Buffer.from([0]),
     ]);
     this.page = [];

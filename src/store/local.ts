@@ -10,6 +10,8 @@ import { Identifier } from './describe.js';
 import { DirReader } from './dir-reader.js';
 import { Lister } from './listing.js';
 import { Objects } from './objects.js';
+import { Appender } from './append.js';
+import { Transfer } from './transfer.js';
 import type { LocalStore } from './open.js';
 import { cleanStaging, recover, restoreUploads } from './recovery.js';
 import { Uploads } from './uploads.js';
@@ -22,6 +24,8 @@ export class LocalStoreImpl implements LocalStore {
   readonly stateDir: string;
   private readonly identifier: Identifier;
   private readonly objects: Objects;
+  private readonly transfer: Transfer;
+  private readonly appender: Appender;
   private readonly buckets: Buckets;
   private readonly lister: Lister;
   private readonly uploads: Uploads;
@@ -37,6 +41,8 @@ export class LocalStoreImpl implements LocalStore {
     this.stateDir = core.stateDir;
     this.identifier = new Identifier(core);
     this.objects = new Objects(core, this.identifier);
+    this.transfer = new Transfer(core, this.objects);
+    this.appender = new Appender(core, this.objects);
     this.buckets = new Buckets(core, this.objects.publisher);
     this.lister = new Lister(core, new DirReader(core), this.identifier);
     this.uploads = new Uploads(core);
@@ -84,16 +90,16 @@ export class LocalStoreImpl implements LocalStore {
     return this.run(() => this.objects.put(bucket, key, body, options));
   }
   append(bucket: string, key: string, offset: number, body: Body, options?: C.PutOptions): Promise<C.ObjectInfo> {
-    return this.run(() => this.objects.append(bucket, key, offset, body, options));
+    return this.run(() => this.appender.append(bucket, key, offset, body, options));
   }
   copy(from: C.ObjectRef, to: C.ObjectRef, options?: C.CopyOptions): Promise<C.ObjectInfo> {
-    return this.run(() => this.objects.copy(from, to, options));
+    return this.run(() => this.transfer.copy(from, to, options));
   }
   delete(bucket: string, key: string, options: { condition?: WriteCondition } = {}): Promise<boolean> {
     return this.run(() => this.objects.delete(bucket, key, options.condition));
   }
   move(from: C.ObjectRef, to: C.ObjectRef, options?: C.MoveOptions): Promise<C.ObjectInfo> {
-    return this.run(() => this.objects.move(from, to, options));
+    return this.run(() => this.transfer.move(from, to, options));
   }
   updateFacts(
     bucket: string,

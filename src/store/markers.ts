@@ -4,10 +4,8 @@ import { keyToPath } from '../fs/keypath.js';
 import { checkWrite } from '../wire/conditions.js';
 import type { ObjectInfo } from './contract.js';
 import { noSuchKey, type Core } from './core.js';
+import { EMPTY_ETAG } from './describe.js';
 import type { Publisher } from './publish.js';
-
-/** MD5 of nothing. */
-export const EMPTY_ETAG = 'd41d8cd98f00b204e9800998ecf8427e';
 
 export class Markers {
   constructor(
@@ -23,13 +21,8 @@ export class Markers {
   }
 
   find(bucket: string, key: string): ObjectInfo | undefined {
-    if (!key.endsWith('/')) return undefined;
-    const path = keyToPath(key);
-    if (path?.name !== '') return undefined;
-    const bucketDirs = this.core.bucketDirs(bucket);
-    const row = this.core.catalog.findDir([...bucketDirs, ...path.dirs]);
-    if (!row?.marker || !this.core.existingDir(bucketDirs, path.dirs)) return undefined;
-    return markerInfo(bucket, key, row.marker);
+    const marker = this.core.findMarker(bucket, key);
+    return marker && markerInfo(bucket, key, marker);
   }
 
   async put(bucket: string, key: string, facts: KeyFacts, condition?: WriteCondition): Promise<ObjectInfo> {
@@ -42,6 +35,7 @@ export class Markers {
     catalog.index.write(() => {
       const old = this.find(bucket, key);
       checkWrite(condition, old);
+      this.publisher.dropOverflow(bucket, key, dirtied);
       const reached = core.reach(core.bucketDir(bucket), below);
       if (!reached) throw noSuchKey(key);
       const { made } = core.makeMissing({ place: { kind: 'tree', dirs, name: '' }, ...reached, dirPath: '', name: '' });

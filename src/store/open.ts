@@ -1,5 +1,5 @@
 /** The library door to a directory: opens (or makes) its state and gives the store. */
-import { accessSync, constants, realpathSync, statSync, unlinkSync } from 'node:fs';
+import { accessSync, constants, realpathSync, statSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join, resolve } from 'node:path';
 import { UsageError, errno } from '../base/errors.js';
@@ -8,9 +8,10 @@ import { randomBytes } from 'node:crypto';
 import { Catalog } from '../catalog/catalog.js';
 import { Journal } from '../catalog/journal.js';
 import { Index } from '../catalog/lmdb.js';
-import { claimIndex, replay } from '../catalog/replay.js';
+import { claimIndex } from '../catalog/claim.js';
+import { replay } from '../catalog/replay.js';
 import { STATE_DIR } from '../fs/keypath.js';
-import { makeStateDir, ownershipOf, syncFileSync } from '../fs/statefile.js';
+import { makeStateDir, ownershipOf } from '../fs/statefile.js';
 import type { Store } from './contract.js';
 import { Core, type StoreOptions } from './core.js';
 import { LocalStoreImpl } from './local.js';
@@ -38,7 +39,7 @@ export async function openStore(root: string, options: StoreOptions = {}): Promi
     for (const name of ['', 'journal', 'index', 'buckets']) makeStateDir(join(stateDir, name), owner);
     if (!options.readOnly) makeStateDir(join(path, STATE_DIR, 'staging'), owner);
   }, stateDir);
-  const claim = claimIndex(join(stateDir, 'index'), `${processToken()}-${randomBytes(4).toString('hex')}`);
+  const claim = claimIndex(join(stateDir, 'index'), `${processToken()}-${randomBytes(4).toString('hex')}`, owner);
   const index = Index.open(claim.path);
   const journal = new Journal(join(stateDir, 'journal'), owner, () => ({
     op: 'segment',
@@ -50,15 +51,14 @@ export async function openStore(root: string, options: StoreOptions = {}): Promi
   }));
   const catalog = new Catalog(index, journal);
   const core = new Core(path, stateDir, catalog, options);
+  const fresh = index.number('seq') === 0;
   const dangling = await replay(catalog, (message, data) => core.log('warn', message, data));
   const store = new LocalStoreImpl(core, async () => {
     await journal.close();
     await index.close();
-    // only an index that is on the disk may be trusted after a power cut
-    syncFileSync(claim.path);
-    unlinkSync(claim.mark);
+    claim.release();
   });
-  store.recover(dangling, claim.fresh);
+  store.recover(dangling, fresh);
   return store;
 }
 

@@ -18,7 +18,7 @@ import { discard, type Inherit } from '../fs/stage.js';
 import { checkWrite, type Validators } from '../wire/conditions.js';
 import type { ObjectInfo } from './contract.js';
 import { lstatOf, type Core, type Found, type Target } from './core.js';
-import { describe, knowledge, type Identifier } from './describe.js';
+import { EMPTY_ETAG, describe, knowledge, type Identifier } from './describe.js';
 
 /** A body that lies on the target's mount, whole, with its final mode. */
 export interface Ready {
@@ -109,6 +109,7 @@ export class Publisher {
       this.place(staged.path, dir.at(file ?? now.name), condition);
       if (file !== undefined && found?.place.kind === 'overflow') discard(found.dir.at(found.name));
       if (target.place.kind === 'tree') this.dropOverflow(bucket, key, dirtied);
+      else this.dropMarker(bucket, key);
       return { dir, name: file ?? now.name };
     }).then((found) => describe(bucket, key, found));
   }
@@ -140,7 +141,7 @@ export class Publisher {
         catalog.journal.settle(ticket);
         catalog.noteSettled();
         const fp = fingerprint(stat, core.mounts.idOf(stat.dev, dir.path));
-        return { place: target.place, stat, fp, row, dir, name, link: false };
+        return { place: target.place, stat, fp, row, dir, name };
       });
       await core.syncDirs(dirtied);
       return found;
@@ -177,12 +178,22 @@ export class Publisher {
   }
 
   /** An overflow copy of a key that now has a path is superseded. */
-  private dropOverflow(bucket: string, key: string, dirtied: Set<string>): void {
+  dropOverflow(bucket: string, key: string, dirtied: Set<string>): void {
     const old = this.core.findOverflow(bucket, key);
     if (!old) return;
+    this.core.catalog.removeRow(old.place);
     discard(old.dir.at(old.name));
     dirtied.add(old.dir.path);
     this.recordDelete({ bucket, key }, []);
+  }
+
+  /** A body at `dir/` supersedes the marker. */
+  private dropMarker(bucket: string, key: string): void {
+    const { core } = this;
+    if (!core.findMarker(bucket, key)) return;
+    const dirs = [...core.bucketDirs(bucket), ...key.slice(0, -1).split('/')];
+    core.catalog.changeDir(dirs, (row) => delete row.marker);
+    core.catalog.journal.append({ op: 'unmark', seq: core.catalog.nextSeq(), path: dirs.join('/') });
   }
 
   /** Appends a delete line and drops the row. Under the lock. */
@@ -226,13 +237,16 @@ export class Publisher {
     condition: WriteCondition | undefined,
     known: Found | undefined,
   ): Found | undefined {
-    const found = this.core.find(bucket, key);
+    const { core } = this;
+    const found = core.find(bucket, key);
     if (!condition) return found;
     if (found && namesEtag(condition) && knowledge(found) !== 'known') {
       const same = known?.fp.equals(found.fp) === true && known.stat.ctimeNs === found.stat.ctimeNs;
       if (!same) throw new Retry();
     }
-    checkWrite(condition, found && validators(bucket, key, found));
+    const marker = found ? undefined : core.findMarker(bucket, key);
+    const empty = marker && { etag: EMPTY_ETAG, lastModified: marker.time, size: 0 };
+    checkWrite(condition, found ? validators(bucket, key, found) : empty);
     return found;
   }
 

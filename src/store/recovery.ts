@@ -9,7 +9,7 @@ import type { Dangling } from '../catalog/replay.js';
 import { fingerprint, parseFingerprint } from '../fs/fingerprint.js';
 import type { Upload } from './contract.js';
 import type { Core } from './core.js';
-import { cutFile } from './objects.js';
+import { cutFile } from './append.js';
 import type { Publisher } from './publish.js';
 import type { Uploads } from './uploads.js';
 

@@ -27,7 +27,8 @@ const HEADER_RULE =
   "The header 'x-amz-tagging' shall be encoded as UTF-8 then URLEncoded URL query parameters without tag name duplicates.";
 
 /**
- * Reads the x-amz-tagging header, `key=value&key=value` in query encoding, and checks it by the rules for objects.
+ * Reads the x-amz-tagging header, `key=value&key=value` in query encoding, and checks it by the rules for objects. A query has
+ * no order, so the tags are in that of their keys.
  * @throws InvalidArgument if it cannot be decoded or a key comes twice; InvalidTag, BadRequest.
  */
 export function parseTagging(header: string): Tags {
@@ -39,7 +40,7 @@ export function parseTagging(header: string): Tags {
   }
   if (new Set(tags.map(([key]) => key)).size !== tags.length) throw invalidHeader();
   validateTags(tags);
-  return tags;
+  return tags.sort(([a], [b]) => (a < b ? -1 : 1));
 
   function decode(text: string): string {
     try {

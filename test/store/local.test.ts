@@ -22,10 +22,10 @@ storeContract(
     };
   },
   // The child runs what `npm run build` made: Node cannot load TypeScript by itself.
-  (root, bucket) =>
+  (script, root, bucket) =>
     spawn(
       process.execPath,
-      [path.join(PROJECT, 'test/suites/store/writer.js'), path.join(PROJECT, 'dist/store/open.js'), root, bucket],
+      [path.join(PROJECT, 'test/suites/store', script), path.join(PROJECT, 'dist/store/open.js'), root, bucket],
       { stdio: ['ignore', 'pipe', 'pipe'] },
     ),
 );

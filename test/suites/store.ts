@@ -11,19 +11,19 @@ import { copyContract } from './store/copy.js';
 import { durableContract } from './store/durable.js';
 import { foreignContract } from './store/foreign.js';
 import { keyContract } from './store/keys.js';
-import type { MakeStore, SpawnWriter } from './store/kit.js';
+import type { MakeStore, SpawnChild } from './store/kit.js';
 import { linkContract } from './store/links.js';
 import { listContract } from './store/list.js';
 import { multipartContract } from './store/multipart.js';
 import { objectContract } from './store/objects.js';
 
-export type { FixtureOptions, MakeStore, SpawnWriter, StoreFixture } from './store/kit.js';
+export type { FixtureOptions, MakeStore, SpawnChild, StoreFixture } from './store/kit.js';
 
 /**
  * @param make opens a store on a fresh root, or on `options.root`.
- * @param writer starts a child process that puts for ever ({@link SpawnWriter}); without it the kill -9 tests are left out.
+ * @param child starts processes on a root ({@link SpawnChild}); without it the kill -9 tests are left out.
  */
-export function storeContract(name: string, make: MakeStore, writer?: SpawnWriter): void {
+export function storeContract(name: string, make: MakeStore, child?: SpawnChild): void {
   describe(`${name} store`, () => {
     bucketContract(make);
     objectContract(make);
@@ -35,6 +35,6 @@ export function storeContract(name: string, make: MakeStore, writer?: SpawnWrite
     linkContract(make);
     listContract(make);
     multipartContract(make);
-    durableContract(make, writer);
+    durableContract(make, child);
   });
 }

@@ -28,8 +28,9 @@ export function appendContract(make: MakeStore): void {
 
     it('refuses any other offset', async () => {
       await put(w.store, 'l', 'four');
-      for (const offset of [0, 3, 5]) await refuses(w.store.append(BUCKET, 'l', offset, body('x')), 'InvalidArgument');
-      await refuses(w.store.append(BUCKET, 'none', 1, body('x')), 'InvalidArgument', 'NoSuchKey');
+      for (const offset of [0, 3, 5])
+        await refuses(w.store.append(BUCKET, 'l', offset, body('x')), 'InvalidWriteOffset');
+      await refuses(w.store.append(BUCKET, 'none', 1, body('x')), 'InvalidWriteOffset', 'NoSuchKey');
       expect(await list(w.store)).toEqual(['l']);
       expect(await text(w.store, 'l')).toBe('four');
     });

@@ -1,16 +1,16 @@
 /** DESIGN rules 2 to 4: facts survive a restart, the loss of the index and a copy of the disk; kill -9 leaves old or new, whole. */
 import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
-import { readdir, rename, rm, writeFile } from 'node:fs/promises';
+import { readdir, rename, rm, stat, truncate, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Bucket, ObjectInfo, Store } from '../../../src/store/contract.js';
-import type { MakeStore, SpawnWriter, StoreFixture } from './kit.js';
+import type { MakeStore, SpawnChild, StoreFixture } from './kit.js';
 import { BUCKET, MIN_PART, body, get, list, md5, put, putParts, refuses, text } from './kit.js';
 import { ALL_FACTS } from './objects.js';
 
-export function durableContract(make: MakeStore, writer?: SpawnWriter): void {
+export function durableContract(make: MakeStore, child?: SpawnChild): void {
   describe('durability', () => {
     let first: StoreFixture;
     beforeEach(async () => {
@@ -35,11 +35,6 @@ export function durableContract(make: MakeStore, writer?: SpawnWriter): void {
     it.each([
       ['a restart', () => Promise.resolve()],
       ['the loss of the index', () => rm(path.join(first.root, '.gos3rve', 'index'), { recursive: true })],
-      ['an index file cut to nothing', () => spoilIndex(path.join(first.root, '.gos3rve', 'index'), '')],
-      [
-        'garbage for an index file',
-        () => spoilIndex(path.join(first.root, '.gos3rve', 'index'), 'garbage '.repeat(4096)),
-      ],
     ])('knows everything after %s', { timeout: 60_000 }, async (_what, meanwhile) => {
       const uploadId = await furnish(first.store);
       const before = await describeAll(first.store);
@@ -59,11 +54,11 @@ export function durableContract(make: MakeStore, writer?: SpawnWriter): void {
 
     it('keeps facts and ETags when the disk is copied to another', { timeout: 60_000 }, async () => {
       await furnish(first.store);
-      const before = await describeAll(first.store);
+      const before = withoutAliases(await describeAll(first.store));
       const aside = `${first.root}.old`;
       await reopened(
         async (store) => {
-          expect(await describeAll(store)).toEqual(before);
+          expect(withoutAliases(await describeAll(store))).toEqual(before);
         },
         async () => {
           await rename(first.root, aside);
@@ -129,10 +124,31 @@ export function durableContract(make: MakeStore, writer?: SpawnWriter): void {
       }
     });
 
-    it.runIf(writer)('leaves old or new, whole, after kill -9', { timeout: 180_000 }, async () => {
-      if (!writer) return;
+    it.runIf(child).each([
+      ['cut to nothing', ''],
+      ['of garbage', 'garbage '.repeat(8192)],
+      ['cut in the middle', undefined],
+    ])('knows everything after kill -9 and an index file %s', { timeout: 60_000 }, async (_what, content) => {
+      if (!child) return;
+      const answered = await writeUntilKilled(child, first.root, 300);
+      await first.store.close();
+      await spoilIndex(path.join(first.root, '.gos3rve', 'index'), content);
+      // In a process of its own: a damaged LMDB file can take the process with it.
+      const reader = child('reader.js', first.root, BUCKET);
+      let out = '';
+      reader.stdout?.on('data', (chunk) => (out += String(chunk)));
+      const [code, signal] = (await once(reader, 'exit')) as [number | null, string | null];
+      expect([code, signal]).toEqual([0, null]);
+      const read = new Map(
+        out.split('\n').map((line): [string, number] => [line.split(' ')[0] ?? '', Number(line.split(' ')[1])]),
+      );
+      for (const [key, version] of answered) expect(read.get(key), key).toBeGreaterThanOrEqual(version);
+    });
+
+    it.runIf(child)('leaves old or new, whole, after kill -9', { timeout: 180_000 }, async () => {
+      if (!child) return;
       for (let round = 0; round < 6; round++) {
-        const answered = await writeUntilKilled(writer, first.root, 150 + 70 * round);
+        const answered = await writeUntilKilled(child, first.root, 150 + 70 * round);
         await reopened(async (store) => {
           for (const [key, least] of answered) await checkVersion(store, key, least);
           expect((await list(store)).filter((key) => !answered.has(key) && !key.startsWith('w/'))).toEqual([]);
@@ -201,16 +217,25 @@ async function describeAll(store: Store): Promise<Description> {
   return { settings, objects, uploads: (await store.listUploads(BUCKET, query)).entries };
 }
 
-/** Overwrites the index's data file as a bad disk would; the file's name is the implementation's. */
-async function spoilIndex(folder: string, content: string): Promise<void> {
+/** ETags derived from the fingerprint belong to the inode: a copy has others. */
+function withoutAliases({ objects, ...rest }: Description): Description {
+  return { ...rest, objects: objects.map(({ info: { aliases: _, ...info }, ...object }) => ({ ...object, info })) };
+}
+
+/** Overwrites the index's data file as a bad disk would, or cuts it in half; the file's name is the implementation's. */
+async function spoilIndex(folder: string, content: string | undefined): Promise<void> {
   const names = (await readdir(folder)).filter((name) => /\.mdb$|^data/.test(name) && !/lock/.test(name));
   expect(names).not.toEqual([]);
-  for (const name of names) await writeFile(path.join(folder, name), content);
+  for (const name of names) {
+    const file = path.join(folder, name);
+    if (content === undefined) await truncate(file, Math.floor((await stat(file)).size / 2));
+    else await writeFile(file, content);
+  }
 }
 
 /** Runs the writer for `ms` after its first answer, kills it, and gives back what it said was done: key -> version. */
-async function writeUntilKilled(writer: SpawnWriter, root: string, ms: number): Promise<Map<string, number>> {
-  const child = writer(root, BUCKET);
+async function writeUntilKilled(spawn: SpawnChild, root: string, ms: number): Promise<Map<string, number>> {
+  const child = spawn('writer.js', root, BUCKET);
   const ended = once(child, 'exit');
   const answered = new Map<string, number>();
   let out = '';

@@ -27,8 +27,8 @@ export interface StoreFixture {
   stop(): Promise<void>;
 }
 export type MakeStore = (options?: FixtureOptions) => Promise<StoreFixture>;
-/** Starts a process that runs test/suites/store/writer.js on `root`: it puts for ever and prints what was answered. */
-export type SpawnWriter = (root: string, bucket: string) => ChildProcess;
+/** Starts a process that runs `writer.js` (puts for ever) or `reader.js` (reads once) of this folder on `root`. */
+export type SpawnChild = (script: 'writer.js' | 'reader.js', root: string, bucket: string) => ChildProcess;
 
 export const MIN_PART = 1024;
 export const BUCKET = 'box';

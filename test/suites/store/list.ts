@@ -70,7 +70,7 @@ export function listContract(make: MakeStore): void {
             expect(await list(w.store, { delimiter, max }, name)).toEqual(whole);
           },
         ),
-        { numRuns: 15 },
+        { numRuns: 15, verbose: 2, interruptAfterTimeLimit: 20000, markInterruptAsFailure: true },
       );
     });
 

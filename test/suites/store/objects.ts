@@ -98,7 +98,8 @@ export function objectContract(make: MakeStore): void {
       const facts = (await w.store.head(BUCKET, 'k')).facts;
       expect(facts.metadata ?? {}).toEqual({});
       expect(facts.tags ?? []).toEqual([]);
-      expect(facts.contentType).toBeUndefined();
+      // Without one from the client it may be guessed.
+      expect(facts.contentType).not.toBe(ALL_FACTS.contentType);
     });
 
     it('overwrites whole, keeping the mode of the file', async () => {
@@ -276,9 +277,9 @@ export function objectContract(make: MakeStore): void {
   });
 }
 
-/** Bodies that were left behind; uploads have folders of their own. */
+/** Bodies that were left behind. Files that the local store keeps there for its own use are not meant. */
 async function leftInStaging(root: string): Promise<string[]> {
   const staging = path.join(root, '.gos3rve', 'staging');
   const found = await readdir(staging, { recursive: true, withFileTypes: true }).catch(() => []);
-  return found.filter((entry) => entry.isFile() && !/^(owner|lock|\.)/.test(entry.name)).map((entry) => entry.name);
+  return found.filter((entry) => entry.isFile() && entry.name !== 'clock').map((entry) => entry.name);
 }

@@ -1,0 +1,248 @@
+/**
+ * Appends (`x-amz-write-offset-bytes`): in place, after a prepare line with the old length. Readers see the old object until the new one is
+ * whole; a crash in between is cut back to the old length (store/recovery.ts). A file with several links is copied instead.
+ */
+import { createHash, randomBytes } from 'node:crypto';
+import { closeSync, constants, fstatSync, ftruncateSync, lstatSync, openSync } from 'node:fs';
+import { open } from 'node:fs/promises';
+import { S3Error } from '../base/errors.js';
+import type { Body, Checksum, DigestPlan, Digests, KeyFacts, WriteCondition } from '../base/model.js';
+import { subjectOf } from '../catalog/catalog.js';
+import type { ByteFacts } from '../catalog/lines.js';
+import type { FileRow, Layout } from '../catalog/rows.js';
+import { fingerprint, formatFingerprint } from '../fs/fingerprint.js';
+import { appendFile, applyInherit, discard, openAgain, stageBody, stageCopy } from '../fs/stage.js';
+import { combineChecksums } from '../wire/checksums.js';
+import type { ObjectInfo, PutOptions } from './contract.js';
+import type { Core, Found } from './core.js';
+import { describe, knowledge, openFound } from './describe.js';
+import { newRow, type Objects } from './objects.js';
+
+export class Appender {
+  constructor(
+    private readonly core: Core,
+    private readonly objects: Objects,
+  ) {}
+
+  /** Appends in place; readers see the old object until the new one is whole. A file with several links is copied instead. */
+  async append(bucket: string, key: string, offset: number, body: Body, options: PutOptions = {}): Promise<ObjectInfo> {
+    const { core } = this;
+    core.checkWritable();
+    const exists = core.find(bucket, key);
+    if (offset === 0 && (!exists || exists.stat.size === 0n)) return this.objects.put(bucket, key, body, options);
+    const before = await this.objects.found(bucket, key);
+    if (Number(before.stat.size) !== offset) throw wrongOffset(offset, Number(before.stat.size));
+    core.checkFree(before.dir.path, body.size ?? 0);
+    const plan = options.digests ?? { algorithms: [] };
+    const staging = { directory: core.stagingFor(before.dir), owner: core.token, mode: 0o600 };
+    const staged = await stageBody(body, plan, staging, undefined, false);
+    try {
+      const added = { size: staged.size, md5: staged.digests.MD5, digests: staged.digests };
+      const bytes = this.appendedFacts(before, describe(bucket, key, before).etag, added, plan);
+      if (before.stat.nlink > 1n || before.link || before.place.kind === 'overflow') {
+        return await this.appendByCopy(bucket, key, before, staged.path, bytes, options.condition);
+      }
+      return await this.appendInPlace(bucket, key, before, staged, bytes, options.condition);
+    } finally {
+      discard(staged.path);
+    }
+  }
+
+  /** ETag over the old object and the piece as over parts, so that nothing is read again: md5(md5s)-N. */
+  private appendedFacts(
+    before: Found,
+    etag: string,
+    added: { size: number; md5: Buffer; digests: Digests },
+    plan: DigestPlan,
+  ): Omit<ByteFacts, 'fp'> {
+    const old = before.row?.layout === undefined ? undefined : this.core.catalog.index.layout(before.row.layout);
+    const pieces = etag.length > 32 ? Buffer.from(etag.slice(0, 32), 'hex') : Buffer.from(etag, 'hex');
+    const oldSizes: [number, number][] =
+      knowledge(before) === 'known' && old ? old.sizes : [[Number(before.stat.size), 1]];
+    const layout: Layout = { sizes: [...oldSizes, [added.size, 1]] };
+    const count = layout.sizes.reduce((sum, [, times]) => sum + times, 0);
+    if (count > 10_000)
+      throw new S3Error('InvalidRequest', 'The object was appended to 10,000 times; copy it before going on.');
+    const checksum = appendedChecksum(before, added, plan);
+    return {
+      etag: `${createHash('md5').update(pieces).update(added.md5).digest('hex')}-${count}`,
+      layout,
+      ...(checksum && { checksum }),
+    };
+  }
+
+  private async appendByCopy(
+    bucket: string,
+    key: string,
+    before: Found,
+    piece: string,
+    bytes: Omit<ByteFacts, 'fp'>,
+    condition?: WriteCondition,
+  ): Promise<ObjectInfo> {
+    const { core } = this;
+    const source = openFound(before);
+    try {
+      const directory = core.stagingFor(before.dir);
+      const { path, file } = await stageCopy(openAgain(source.fd, source.path), {
+        directory,
+        owner: core.token,
+        mode: core.fileMode(),
+      });
+      try {
+        applyInherit(file.fd, {
+          mode: Number(before.stat.mode),
+          uid: Number(before.stat.uid),
+          gid: Number(before.stat.gid),
+        });
+        await appendFile(file, piece, Number(before.stat.size));
+        if (core.durable) await file.sync();
+        const stat = fstatSync(file.fd, { bigint: true });
+        const facts = { bytes, facts: before.row?.facts ?? {} };
+        const same = [describe(bucket, key, before).etag];
+        return await this.objects.publisher.publish(bucket, key, { path, stat }, facts, {
+          ...condition,
+          ifMatch: condition?.ifMatch ?? same,
+        });
+      } finally {
+        await file.close();
+      }
+    } finally {
+      closeSync(source.fd);
+    }
+  }
+
+  /** Marks the row, appends, and commits; a crash in between is cut back to the old length (see store/recovery.ts). */
+  private async appendInPlace(
+    bucket: string,
+    key: string,
+    before: Found,
+    staged: { path: string; size: number },
+    bytes: Omit<ByteFacts, 'fp'>,
+    condition?: WriteCondition,
+  ): Promise<ObjectInfo> {
+    const { core } = this;
+    const { publisher } = this.objects;
+    const { catalog } = core;
+    const size = Number(before.stat.size);
+    const facts = before.row?.facts ?? {};
+    const known = await publisher.current(bucket, key, condition);
+    const subject = subjectOf(before.place);
+    if (!('path' in subject)) throw new S3Error('InternalError');
+    const id = `${core.token}-${randomBytes(6).toString('hex')}`;
+    const ticket = catalog.journal.prepare({
+      op: 'append',
+      id,
+      path: subject.path,
+      size,
+      ino: String(before.stat.ino),
+      bytes,
+      facts,
+    });
+    try {
+      if (core.durable) await catalog.journal.flush(ticket.segment);
+      catalog.index.write(() => {
+        const now = publisher.checkAgain(bucket, key, condition, known);
+        if (!now || !now.fp.equals(before.fp) || now.row?.appendFrom !== undefined) {
+          throw new S3Error('OperationAborted', 'The object was changed meanwhile.');
+        }
+        const row: FileRow = { ...(now.row ?? newRow()), fp: now.fp, ctimeNs: now.stat.ctimeNs, appendFrom: size };
+        if (row.etag === '') row.etag = describe(bucket, key, now).etag;
+        catalog.putRow(now.place, row);
+      });
+      try {
+        return await this.writePiece(bucket, key, before, staged.path, id, bytes, facts);
+      } catch (error) {
+        this.cutBack(before, size);
+        throw error;
+      }
+    } finally {
+      catalog.journal.settle(ticket);
+    }
+  }
+
+  private async writePiece(
+    bucket: string,
+    key: string,
+    before: Found,
+    piece: string,
+    id: string,
+    bytes: Omit<ByteFacts, 'fp'>,
+    facts: KeyFacts,
+  ): Promise<ObjectInfo> {
+    const { core } = this;
+    const { catalog } = core;
+    const file = await open(before.dir.at(before.name), constants.O_RDWR | constants.O_NOFOLLOW);
+    try {
+      await appendFile(file, piece, Number(before.stat.size));
+      if (core.durable) await file.sync();
+      const found = catalog.index.write((): Found => {
+        const stat = fstatSync(file.fd, { bigint: true });
+        const there = core.find(bucket, key);
+        if (there?.stat.ino !== stat.ino) throw new S3Error('OperationAborted', 'The object was replaced meanwhile.');
+        const fp = fingerprint(stat, core.mounts.idOf(stat.dev, before.dir.path));
+        const seq = catalog.nextSeq();
+        catalog.journal.append({ op: 'appended', id, seq, fp: formatFingerprint(fp), ctime: String(stat.ctimeNs) });
+        catalog.removeRow(before.place);
+        const row = catalog.fileRow({ ...bytes, fp: formatFingerprint(fp) }, facts, seq, stat.ctimeNs, true);
+        row.appended = true;
+        catalog.putRow(before.place, row);
+        catalog.noteSettled();
+        return { ...there, stat, fp, row };
+      });
+      if (core.durable) await catalog.journal.flush(catalog.journal.segment);
+      return describe(bucket, key, found);
+    } finally {
+      await file.close();
+    }
+  }
+
+  private cutBack(before: Found, size: number): void {
+    const { catalog } = this.core;
+    const file = openFound(before);
+    closeSync(file.fd);
+    catalog.index.write(() => {
+      const row = catalog.row(before.place);
+      if (row?.appendFrom === undefined) return;
+      cutFile(before.dir.at(before.name), before.stat.ino, size);
+      const { appendFrom: _ended, ...rest } = row;
+      const stat = lstatSync(before.dir.at(before.name), { bigint: true });
+      const fp = fingerprint(stat, this.core.mounts.idOf(stat.dev, before.dir.path));
+      catalog.putRow(before.place, { ...rest, fp, ctimeNs: stat.ctimeNs });
+    });
+  }
+}
+
+/** A full-object CRC goes on over the piece; others cannot. */
+function appendedChecksum(
+  before: Found,
+  added: { size: number; digests: Digests },
+  plan: DigestPlan,
+): Checksum | undefined {
+  const old = knowledge(before) === 'known' ? before.row?.checksum : undefined;
+  const digest = plan.store && added.digests[plan.store];
+  if (!old || !digest || old.type !== 'FULL_OBJECT' || old.algorithm !== plan.store) return undefined;
+  if (old.algorithm !== 'CRC32' && old.algorithm !== 'CRC32C' && old.algorithm !== 'CRC64NVME') return undefined;
+  const parts = [
+    { value: old.value, size: Number(before.stat.size) },
+    { value: digest.toString('base64'), size: added.size },
+  ];
+  return { ...old, value: combineChecksums(old.algorithm, parts) };
+}
+
+/** Cuts a file back to `size` if it is still the file with that inode. */
+export function cutFile(path: string, ino: bigint, size: number): void {
+  const fd = openRw(path);
+  try {
+    if (fstatSync(fd, { bigint: true }).ino === ino) ftruncateSync(fd, size);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+function openRw(path: string): number {
+  return openSync(path, constants.O_RDWR | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+}
+
+function wrongOffset(offset: number, size: number): S3Error {
+  return new S3Error('InvalidWriteOffset', `The write offset ${offset} is not the size of the object, ${size}.`);
+}

@@ -1,0 +1,196 @@
+/** Copies (reflinked where the file system can) and moves (one rename(2)). */
+import { randomBytes } from 'node:crypto';
+import { closeSync, fstatSync, renameSync } from 'node:fs';
+import { S3Error, errno } from '../base/errors.js';
+import type { ChecksumAlgorithm, DigestPlan, KeyFacts } from '../base/model.js';
+import { subjectOf } from '../catalog/catalog.js';
+import type { ByteFacts, JournalLine } from '../catalog/lines.js';
+import { formatFingerprint } from '../fs/fingerprint.js';
+import { createHasher, prepareHashes } from '../fs/hash.js';
+import { isTorn, readRange } from '../fs/reader.js';
+import { applyInherit, discard, openAgain, stageCopy } from '../fs/stage.js';
+import { checkRead } from '../wire/conditions.js';
+import type { CopyOptions, MoveOptions, ObjectInfo, ObjectRef, OpenObject } from './contract.js';
+import type { Core, Found, Target } from './core.js';
+import { describe, knowledge, openFound, withoutAccess } from './describe.js';
+import { storedChecksum, type Objects } from './objects.js';
+import { madePaths } from './publish.js';
+
+type Prepare = Extract<JournalLine, { op: 'prepare' }>;
+
+export class Transfer {
+  constructor(
+    private readonly core: Core,
+    private readonly objects: Objects,
+  ) {}
+
+  async copy(from: ObjectRef, to: ObjectRef, options: CopyOptions = {}): Promise<ObjectInfo> {
+    const { core } = this;
+    core.checkWritable();
+    const source = await this.objects.open(from.bucket, from.key);
+    try {
+      const facts = options.facts ? options.facts(source.info) : withoutAccess(source.info.facts);
+      if (to.key.endsWith('/') && source.info.size === 0 && this.objects.markers.possible(to.bucket, to.key)) {
+        return await this.objects.markers.put(to.bucket, to.key, facts, options.condition);
+      }
+      const target = core.target(to.bucket, to.key);
+      core.checkFree(target.base.path, source.info.size);
+      const found =
+        from.key.endsWith('/') && this.objects.markers.find(from.bucket, from.key)
+          ? undefined
+          : await this.objects.found(from.bucket, from.key);
+      if (!found || found.row?.appendFrom !== undefined) return await this.copyByReading(source, to, facts, options);
+      return await this.copyFile(found, source.info, to, target, facts, options);
+    } finally {
+      await source.close();
+    }
+  }
+
+  private async copyByReading(
+    source: OpenObject,
+    to: ObjectRef,
+    facts: KeyFacts,
+    options: CopyOptions,
+  ): Promise<ObjectInfo> {
+    const chunks: Buffer[] = [];
+    await source.read(0, source.info.size, (chunk) => {
+      chunks.push(Buffer.from(chunk));
+    });
+    async function* all(): AsyncGenerator<Uint8Array> {
+      yield* chunks;
+    }
+    const digests: DigestPlan = options.checksum
+      ? { algorithms: [options.checksum], store: options.checksum }
+      : { algorithms: [] };
+    return this.objects.put(
+      to.bucket,
+      to.key,
+      { chunks: all() },
+      { facts, digests, ...(options.condition && { condition: options.condition }) },
+    );
+  }
+
+  /** A reflink where the file system can; what is known of the bytes is kept, what is not is computed over the copy. */
+  private async copyFile(
+    found: Found,
+    info: ObjectInfo,
+    to: ObjectRef,
+    target: Target,
+    facts: KeyFacts,
+    options: CopyOptions,
+  ): Promise<ObjectInfo> {
+    const { core } = this;
+    const source = openFound(found);
+    try {
+      const { path, file } = await stageCopy(openAgain(source.fd, source.path), this.objects.staging(target));
+      try {
+        const inherit = this.objects.publisher.inheritFrom(target);
+        if (inherit) applyInherit(file.fd, inherit);
+        if (isTorn(source) || source.stat.mtimeNs !== found.stat.mtimeNs) {
+          throw new S3Error(
+            'OperationAborted',
+            'The source was changed by another program while it was copied. Try again.',
+          );
+        }
+        if (core.durable) await file.sync();
+        const stat = fstatSync(file.fd, { bigint: true });
+        const bytes = await this.copiedFacts(info, found, { fd: file.fd, stat, path }, options.checksum);
+        return await this.objects.publisher.publish(
+          to.bucket,
+          to.key,
+          { path, stat },
+          { bytes, facts },
+          options.condition,
+        );
+      } catch (error) {
+        discard(path);
+        throw error;
+      } finally {
+        await file.close();
+      }
+    } finally {
+      closeSync(source.fd);
+    }
+  }
+
+  /** A copy is one piece: the MD5 is kept if it is one, else computed; likewise a full-object checksum. */
+  private async copiedFacts(
+    info: ObjectInfo,
+    found: Found,
+    copy: Parameters<typeof readRange>[0],
+    wanted: ChecksumAlgorithm | undefined,
+  ): Promise<Omit<ByteFacts, 'fp'>> {
+    const kept =
+      info.checksum?.type === 'FULL_OBJECT' && (wanted === undefined || wanted === info.checksum.algorithm)
+        ? info.checksum
+        : undefined;
+    const algorithm = kept ? undefined : (wanted ?? info.checksum?.algorithm);
+    if (knowledge(found) === 'known' && !info.etag.includes('-') && !algorithm)
+      return { etag: info.etag, ...(kept && { checksum: kept }) };
+    await prepareHashes();
+    const hasher = createHasher(algorithm ? [algorithm] : []);
+    await readRange(copy, 0, Number(copy.stat.size), (chunk) => hasher.update(chunk));
+    const digests = hasher.digest();
+    const checksum =
+      kept ?? (algorithm && storedChecksum({ algorithms: [algorithm], store: algorithm }, digests).checksum);
+    return { etag: digests.MD5.toString('hex'), ...(checksum && { checksum }) };
+  }
+
+  async move(from: ObjectRef, to: ObjectRef, options: MoveOptions = {}): Promise<ObjectInfo> {
+    const { core } = this;
+    const { publisher } = this.objects;
+    core.checkWritable();
+    const source = await this.objects.found(from.bucket, from.key);
+    if (options.sourceCondition) checkRead(options.sourceCondition, describe(from.bucket, from.key, source), 'copy');
+    const known = await publisher.current(to.bucket, to.key, options.condition);
+    const target = core.target(to.bucket, to.key);
+    const bytes =
+      knowledge(source) === 'known' && source.row
+        ? core.catalog.bytesOf(source.row)
+        : { etag: '', fp: formatFingerprint(source.fp) };
+    const file = target.place.kind === 'overflow' ? randomBytes(12).toString('hex') : undefined;
+    const line: Prepare = {
+      op: 'prepare',
+      id: `${core.token}-${randomBytes(6).toString('hex')}`,
+      ...subjectOf(target.place),
+      from: subjectOf(source.place),
+      bytes,
+      facts: source.row?.facts ?? {},
+      published: source.row?.published ?? false,
+      ...(target.missing.length > 0 && { mkdirs: madePaths(target) }),
+      ...(file !== undefined && { file }),
+    };
+    try {
+      const found = await publisher.committed(line, target, (dirtied) => {
+        const now = core.find(from.bucket, from.key);
+        if (!now?.fp.equals(source.fp)) throw new S3Error('OperationAborted', 'The source was changed meanwhile.');
+        publisher.checkAgain(to.bucket, to.key, options.condition, known);
+        const { dir, made } = core.makeMissing(core.target(to.bucket, to.key));
+        for (const path of made) dirtied.add(path);
+        renameSync(now.dir.at(now.name), dir.at(file ?? target.name));
+        dirtied.add(now.dir.path);
+        return { dir, name: file ?? target.name };
+      });
+      this.pruneAfter(source);
+      return describe(to.bucket, to.key, found);
+    } catch (error) {
+      if (errno(error) !== 'EXDEV') throw error;
+      const facts = source.row?.facts ?? {};
+      const info = await this.copy(from, to, {
+        facts: () => facts,
+        ...(options.condition && { condition: options.condition }),
+      });
+      await this.objects.delete(from.bucket, from.key);
+      return info;
+    }
+  }
+
+  private pruneAfter(source: Found): void {
+    if (source.place.kind !== 'tree') return;
+    const { dirs } = source.place;
+    this.core.catalog.index.write(() => {
+      const rmdirs = this.objects.publisher.prune(dirs);
+      if (rmdirs.length > 0) this.objects.publisher.recordDelete(subjectOf(source.place), rmdirs);
+    });
+  }
+}
