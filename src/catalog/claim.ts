@@ -29,6 +29,7 @@ const FORMAT = 1;
 const MARK = 'open-';
 const CLOSED = 'closed';
 /** `0xBEEFC0DE`, little-endian: in the head of LMDB's two meta pages. */
+const PAGE_SIZE = 8192;
 const MAGIC = Buffer.from('dec0efbe', 'hex');
 
 export interface Claim {
@@ -82,7 +83,7 @@ function doubtOf(directory: string, path: string): string | undefined {
   }
   if (open > 0 || !existsSync(path)) return doubt;
   if (crashed === 0 && noted(directory) !== stateOf(path)) return 'it is not as it was left';
-  return doubt ?? (hasMagic(path) ? undefined : 'it is no index');
+  return doubt ?? (isWhole(path) ? undefined : 'it is no index, or a part of one');
 }
 
 function marks(directory: string): string[] {
@@ -99,13 +100,23 @@ function stateOf(path: string): string {
   return `${size}:${mtimeNs}`;
 }
 
-function hasMagic(path: string): boolean {
-  const head = Buffer.alloc(64);
+/**
+ * Whether a file is an LMDB of ours with all its pages: a shorter one would end the process by SIGBUS. Each of the two meta pages has, after
+ * 24 bytes of page header, magic u32, version u32, address and map size u64, two database records of 48 bytes (the first begins with
+ * the page size), last page u64, transaction u64.
+ */
+function isWhole(path: string): boolean {
+  const size = statSync(path).size;
+  const head = Buffer.alloc(2 * PAGE_SIZE);
   const fd = openSync(path, 'r');
   try {
-    readSync(fd, head, 0, head.length, 0);
+    if (readSync(fd, head, 0, head.length, 0) < head.length) return false;
   } finally {
     closeSync(fd);
   }
-  return head.includes(MAGIC);
+  return [0, PAGE_SIZE].every((page) => {
+    const meta = head.subarray(page + 24);
+    const pages = Number(meta.readBigUInt64LE(24 + 96)) + 1;
+    return meta.indexOf(MAGIC) === 0 && meta.readUInt32LE(24) === PAGE_SIZE && pages * PAGE_SIZE <= size;
+  });
 }

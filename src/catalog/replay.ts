@@ -92,8 +92,9 @@ class Head {
 
   private async read(): Promise<Event | undefined> {
     for (;;) {
-      const { value, done } = await this.lines.next();
-      if (done) break;
+      const next = await this.lines.next();
+      if (next.done === true) break;
+      const { value } = next;
       if (value.op === 'prepare' || value.op === 'append') this.waiting.set(value.id, value);
       else if ('seq' in value) {
         const prepare = value.op === 'commit' || value.op === 'appended' ? this.waiting.get(value.id) : undefined;
