@@ -65,7 +65,10 @@ export interface KeyFacts {
   owner?: Owner;
 }
 
-/** A body as it comes: bytes after transfer decoding, in order. A throw of the iterable aborts the write. */
+/**
+ * A body as it comes: bytes after transfer decoding, in order. A throw of the iterable aborts the write. A chunk belongs to who takes it:
+ * its memory is not used again.
+ */
 export interface Body {
   chunks: AsyncIterable<Uint8Array>;
   /** Bytes announced, where known: checked against what came (IncompleteBody) and against `--min-free`. */
