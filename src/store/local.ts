@@ -12,12 +12,19 @@ import { Lister } from './listing.js';
 import { Objects } from './objects.js';
 import { Appender } from './append.js';
 import { Transfer } from './transfer.js';
-import type { LocalStore } from './open.js';
 import { cleanStaging, recover, restoreUploads } from './recovery.js';
 import { Uploads } from './uploads.js';
 
 /** Reader slots of dead processes are freed this often, ms. */
 const READER_CHECK_MS = 60_000;
+
+export interface LocalStore extends C.Store {
+  /** Real path. */
+  readonly root: string;
+  readonly stateDir: string;
+  /** Oddities at the top of the tree, for whoever starts a server. */
+  notes(): Promise<Notes>;
+}
 
 export class LocalStoreImpl implements LocalStore {
   readonly root: string;

@@ -12,20 +12,11 @@ import { claimIndex } from '../catalog/claim.js';
 import { replay } from '../catalog/replay.js';
 import { STATE_DIR } from '../fs/keypath.js';
 import { makeStateDir, ownershipOf } from '../fs/statefile.js';
-import type { Store } from './contract.js';
 import { Core, type StoreOptions } from './core.js';
-import { LocalStoreImpl } from './local.js';
-import type { Notes } from './buckets.js';
+import { LocalStoreImpl, type LocalStore } from './local.js';
 
 export type { StoreOptions } from './core.js';
-
-export interface LocalStore extends Store {
-  /** Real path. */
-  readonly root: string;
-  readonly stateDir: string;
-  /** Oddities at the top of the tree, for whoever starts a server. */
-  notes(): Promise<Notes>;
-}
+export type { LocalStore } from './local.js';
 
 /**
  * Opens the directory `root` as a store. Several processes may have it open at once.
