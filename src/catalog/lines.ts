@@ -29,13 +29,31 @@ export type JournalLine =
       mkdirs?: string[];
       /** Overflow: file name. */
       file?: string;
+      /** Overflow: name of the file that goes once this one stands. */
+      replaces?: string;
       /** A move: where the object comes from. */
       from?: Subject;
       published: boolean;
     } & Subject)
+  /** The operation of a prepare or append line ended without effect, or was settled after a crash. */
+  | { op: 'abort'; id: string }
+  /**
+   * Directories that are about to be made or removed, under the lock: part of the numbered line that follows in the segment. If none
+   * follows, the process was killed, and those that stand empty are removed.
+   */
+  | { op: 'dirs'; paths: string[] }
   | { op: 'commit'; id: string; seq: number; ctime: string }
-  /** Bytes will be appended in place; without commit the file is cut back to `size`. */
-  | { op: 'append'; id: string; path: string; size: number; ino: string; bytes: Omit<ByteFacts, 'fp'>; facts: KeyFacts }
+  /** Bytes will be appended in place; without commit the file is cut back to `size`, if what is behind it is of `piece`, a staging file. */
+  | {
+      op: 'append';
+      id: string;
+      path: string;
+      size: number;
+      ino: string;
+      piece: string;
+      bytes: Omit<ByteFacts, 'fp'>;
+      facts: KeyFacts;
+    }
   | { op: 'appended'; id: string; seq: number; fp: string; ctime: string }
   | ({ op: 'delete'; seq: number; rmdirs?: string[] } & Subject)
   | ({ op: 'facts'; seq: number; facts: KeyFacts } & Subject)

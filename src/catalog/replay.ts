@@ -2,6 +2,7 @@
  * Opening the catalog: the index is taken as it is or rebuilt, and what the journal says beyond it is applied. All segments are merged by
  * sequence number, one line of each in memory.
  */
+import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseFingerprint } from '../fs/fingerprint.js';
 import { NO_FINGERPRINT, placeOf, split, type Catalog } from './catalog.js';
@@ -11,9 +12,19 @@ import { pairKey, type FileRow } from './rows.js';
 
 type Prepare = Extract<JournalLine, { op: 'prepare' }>;
 type Append = Extract<JournalLine, { op: 'append' }>;
+/** Segment of an interrupted operation. `end`: bytes; `until`: ms, when it was last written. */
+export interface Origin {
+  segment: string;
+  end: number;
+  until: number;
+}
 export interface Dangling {
-  prepares: Prepare[];
-  appends: Append[];
+  prepares: { line: Prepare; origin: Origin }[];
+  appends: { line: Append; origin: Origin }[];
+  /** Directories that were about to be made or removed. */
+  dirs: { paths: string[]; origin: Origin }[];
+  /** Settled since by another process: its segment says so. */
+  aborted: Set<string>;
 }
 
 /** Applies what the index does not have yet. @returns what was prepared but never committed, as far as the journal tells. */
@@ -24,13 +35,14 @@ export async function replay(
   const { index, journal } = catalog;
   const applied = index.number('seq');
   const heads: Head[] = [];
-  const dangling: Dangling = { prepares: [], appends: [] };
+  const dangling: Dangling = { prepares: [], appends: [], dirs: [], aborted: new Set() };
   for (const segment of listSegments(journal.directory)) {
     const path = join(journal.directory, segment);
     const lines = readSegment(path, index.number(`seg:${segment}`), (line) => {
       warn('a damaged journal line was passed over', { segment, line: line.slice(0, 200) });
     });
-    const head = new Head(lines, dangling);
+    const { size, mtimeMs } = statSync(path);
+    const head = new Head(lines, dangling, { segment, end: size, until: mtimeMs });
     if (await head.advance()) heads.push(head);
   }
   let batch: Event[] = [];
@@ -70,11 +82,13 @@ class Head {
   private ahead: Event | undefined;
   private started = false;
   private committed: Prepare | Append | undefined;
+  private dirs: string[] | undefined;
   private readonly waiting = new Map<string, Prepare | Append>();
 
   constructor(
     private readonly lines: AsyncGenerator<JournalLine>,
     private readonly dangling: Dangling,
+    private readonly origin: Origin,
   ) {}
 
   async advance(): Promise<boolean> {
@@ -90,13 +104,20 @@ class Head {
     return this.event !== undefined;
   }
 
+  private drop(id: string): void {
+    if (!this.waiting.delete(id)) this.dangling.aborted.add(id);
+  }
+
   private async read(): Promise<Event | undefined> {
     for (;;) {
       const next = await this.lines.next();
       if (next.done === true) break;
       const { value } = next;
       if (value.op === 'prepare' || value.op === 'append') this.waiting.set(value.id, value);
+      else if (value.op === 'dirs') this.dirs = value.paths;
+      else if (value.op === 'abort') this.drop(value.id);
       else if ('seq' in value) {
+        this.dirs = undefined;
         const prepare = value.op === 'commit' || value.op === 'appended' ? this.waiting.get(value.id) : undefined;
         if (prepare) this.waiting.delete(prepare.id);
         this.committed = prepare;
@@ -104,13 +125,16 @@ class Head {
       }
     }
     // the last commit may be an orphan: written by a process that was killed before its transaction ended
-    if (this.committed?.op === 'prepare') this.dangling.prepares.push(this.committed);
+    const { dangling, origin } = this;
+    if (this.committed?.op === 'prepare') dangling.prepares.push({ line: this.committed, origin });
     this.committed = undefined;
     for (const line of this.waiting.values()) {
-      if (line.op === 'prepare') this.dangling.prepares.push(line);
-      else this.dangling.appends.push(line);
+      if (line.op === 'prepare') dangling.prepares.push({ line, origin });
+      else dangling.appends.push({ line, origin });
     }
     this.waiting.clear();
+    if (this.dirs) dangling.dirs.push({ paths: this.dirs, origin });
+    this.dirs = undefined;
     return undefined;
   }
 }

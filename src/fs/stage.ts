@@ -6,7 +6,7 @@ import { randomBytes } from 'node:crypto';
 import { constants, fchmodSync, fchownSync, fstatSync, mkdirSync, unlinkSync, type BigIntStats } from 'node:fs';
 import { copyFile, open, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
-import { S3Error } from '../base/errors.js';
+import { S3Error, errno } from '../base/errors.js';
 import type { Body, Digests, DigestPlan } from '../base/model.js';
 import { createHasher, prepareHashes } from './hash.js';
 
@@ -18,8 +18,10 @@ export interface StageOptions {
   directory: string;
   /** Marks the file as this process's: `<owner>-<random>`; see store/staging.ts. */
   owner: string;
-  /** Mode of a new file, before the umask. */
+  /** Mode of a new file, before the process's umask. */
   mode: number;
+  /** Mode to set whatever the process's umask is. */
+  exactMode?: number;
 }
 
 export interface Staged {
@@ -41,13 +43,16 @@ export interface Inherit {
 export async function createStaging(options: StageOptions): Promise<{ path: string; file: FileHandle }> {
   const path = join(options.directory, `${options.owner}-${randomBytes(8).toString('hex')}`);
   const flags = constants.O_CREAT | constants.O_EXCL | constants.O_RDWR;
+  let file: FileHandle;
   try {
-    return { path, file: await open(path, flags, options.mode) };
+    file = await open(path, flags, options.mode);
   } catch (error) {
-    if (!(error instanceof Error && 'code' in error && error.code === 'ENOENT')) throw error;
+    if (errno(error) !== 'ENOENT') throw error;
     mkdirSync(options.directory, { recursive: true, mode: 0o700 });
-    return { path, file: await open(path, flags, options.mode) };
+    file = await open(path, flags, options.mode);
   }
+  if (options.exactMode !== undefined) fchmodSync(file.fd, options.exactMode);
+  return { path, file };
 }
 
 /**

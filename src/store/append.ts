@@ -35,7 +35,7 @@ export class Appender {
     core.checkFree(before.dir.path, body.size ?? 0);
     const plan = options.digests ?? { algorithms: [] };
     const staging = { directory: core.stagingFor(before.dir), owner: core.token, mode: 0o600 };
-    const staged = await stageBody(body, plan, staging, undefined, false);
+    const staged = await stageBody(body, plan, staging, undefined, core.durable);
     try {
       const added = { size: staged.size, md5: staged.digests.MD5, digests: staged.digests };
       const bytes = this.appendedFacts(before, describe(bucket, key, before).etag, added, plan);
@@ -86,7 +86,7 @@ export class Appender {
       const { path, file } = await stageCopy(openAgain(source.fd, source.path), {
         directory,
         owner: core.token,
-        mode: core.fileMode(),
+        ...core.fileMode(),
       });
       try {
         applyInherit(file.fd, {
@@ -135,6 +135,7 @@ export class Appender {
       path: subject.path,
       size,
       ino: String(before.stat.ino),
+      piece: staged.path,
       bytes,
       facts,
     });
@@ -155,6 +156,9 @@ export class Appender {
         this.cutBack(before, size);
         throw error;
       }
+    } catch (error) {
+      publisher.abandon(id, ticket);
+      throw error;
     } finally {
       catalog.journal.settle(ticket);
     }

@@ -1,5 +1,5 @@
 /** Buckets: top-level folders (and aliases), each with one JSON file of settings under `.gos3rve/buckets/`. */
-import { readFileSync, readdirSync, rmdirSync, statSync, unlinkSync, mkdirSync, opendirSync } from 'node:fs';
+import { readFileSync, readdirSync, rmdirSync, statSync, unlinkSync, opendirSync } from 'node:fs';
 import { join } from 'node:path';
 import { S3Error, errno } from '../base/errors.js';
 import { decodeName, isPossibleName } from '../fs/keypath.js';
@@ -82,9 +82,7 @@ export class Buckets {
         throw new S3Error('BucketAlreadyExists', undefined, { data: { BucketName: name } });
       this.write(name, { ...settings, created });
       try {
-        mkdirSync(core.dirs.get(core.root).at(name), {
-          mode: core.options.umask === undefined ? 0o777 : 0o777 & ~core.options.umask,
-        });
+        core.makeDir(core.dirs.get(core.root), name);
       } catch (error) {
         if (errno(error) === 'EEXIST')
           throw new S3Error('BucketAlreadyExists', undefined, { data: { BucketName: name } });

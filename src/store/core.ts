@@ -1,7 +1,7 @@
 /**
  * What all parts of the local store share: options, paths, catalog, directory handles; and the way from (bucket, key) to a file.
  */
-import { lstatSync, mkdirSync, realpathSync, statSync, statfsSync, type BigIntStats } from 'node:fs';
+import { chmodSync, lstatSync, mkdirSync, realpathSync, statSync, statfsSync, type BigIntStats } from 'node:fs';
 import { join } from 'node:path';
 import picomatch from 'picomatch';
 import { S3Error, errno } from '../base/errors.js';
@@ -347,7 +347,7 @@ export class Core {
     let dir = target.base;
     for (const name of target.missing) {
       try {
-        mkdirSync(dir.at(name), { mode: this.options.umask === undefined ? 0o777 : 0o777 & ~this.options.umask });
+        this.makeDir(dir, name);
         made.push(dir.path);
       } catch (error) {
         if (errno(error) !== 'EEXIST') throw error;
@@ -365,9 +365,17 @@ export class Core {
     return path;
   }
 
-  /** Mode of new files before the process's umask, or after ours. */
-  fileMode(): number {
-    return this.options.umask === undefined ? 0o666 : 0o666 & ~this.options.umask;
+  /** Mode of new files: the process's umask applies unless --umask was given. */
+  fileMode(): { mode: number; exactMode?: number } {
+    const { umask } = this.options;
+    return umask === undefined ? { mode: 0o666 } : { mode: 0o666, exactMode: 0o666 & ~umask };
+  }
+
+  /** Makes one directory with the mode of new ones. @throws EEXIST. */
+  makeDir(parent: Dir, name: string): void {
+    const { umask } = this.options;
+    mkdirSync(parent.at(name), 0o777);
+    if (umask !== undefined) chmodSync(parent.at(name), 0o777 & ~umask);
   }
 
   /** Flushes directories, in parallel, unless durability is `fast`. */

@@ -38,10 +38,11 @@ export class Markers {
       this.publisher.dropOverflow(bucket, key, dirtied);
       const reached = core.reach(core.bucketDir(bucket), below);
       if (!reached) throw noSuchKey(key);
-      const { made } = core.makeMissing({ place: { kind: 'tree', dirs, name: '' }, ...reached, dirPath: '', name: '' });
-      for (const path of made) dirtied.add(path);
       const depth = dirs.length - reached.missing.length;
       const mkdirs = reached.missing.map((_, i) => dirs.slice(0, depth + i + 1).join('/'));
+      this.publisher.announce(mkdirs);
+      const { made } = core.makeMissing({ place: { kind: 'tree', dirs, name: '' }, ...reached, dirPath: '', name: '' });
+      for (const path of made) dirtied.add(path);
       const seq = catalog.nextSeq();
       const path = dirs.join('/');
       catalog.journal.append({ op: 'marker', seq, path, ...marker, ...(mkdirs.length > 0 && { mkdirs }) });

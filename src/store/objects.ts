@@ -137,7 +137,7 @@ export class Objects {
   }
 
   staging(target: Target): StageOptions {
-    return { directory: this.core.stagingFor(target.base), owner: this.core.token, mode: this.core.fileMode() };
+    return { directory: this.core.stagingFor(target.base), owner: this.core.token, ...this.core.fileMode() };
   }
 
   async delete(bucket: string, key: string, condition?: WriteCondition): Promise<boolean> {

@@ -90,6 +90,7 @@ export class Publisher {
     const target = core.target(bucket, key);
     const mount = core.mounts.idOf(staged.stat.dev, target.base.path);
     const file = target.place.kind === 'overflow' ? randomBytes(12).toString('hex') : undefined;
+    const replaces = file === undefined ? undefined : core.catalog.row(target.place)?.file;
     const line: Prepare = {
       op: 'prepare',
       id: `${core.token}-${randomBytes(6).toString('hex')}`,
@@ -99,19 +100,23 @@ export class Publisher {
       published: true,
       ...(target.missing.length > 0 && { mkdirs: madePaths(target) }),
       ...(file !== undefined && { file }),
+      ...(replaces !== undefined && { replaces }),
     };
-    return this.committed(line, target, (dirtied) => {
-      const found = this.checkAgain(bucket, key, condition, known);
+    const found = await this.committed(line, target, (dirtied) => {
+      this.checkAgain(bucket, key, condition, known);
       const now = core.target(bucket, key);
       if (!samePlace(now.place, target.place) || now.missing.length > target.missing.length) throw new Retry();
+      if (file !== undefined && core.catalog.row(now.place)?.file !== replaces) throw new Retry();
       const { dir, made } = core.makeMissing(now);
       for (const path of made) dirtied.add(path);
       this.place(staged.path, dir.at(file ?? now.name), condition);
-      if (file !== undefined && found?.place.kind === 'overflow') discard(found.dir.at(found.name));
       if (target.place.kind === 'tree') this.dropOverflow(bucket, key, dirtied);
       else this.dropMarker(bucket, key);
       return { dir, name: file ?? now.name };
-    }).then((found) => describe(bucket, key, found));
+    });
+    // not before: until the row names the new file, other processes read the old one
+    if (replaces !== undefined) discard(join(core.overflowDir(bucket), replaces));
+    return describe(bucket, key, found);
   }
 
   /**
@@ -147,7 +152,18 @@ export class Publisher {
       return found;
     } finally {
       // a line whose rename happened without its row stays open: the next look at the file adopts it
-      if (!renamed) catalog.journal.settle(ticket);
+      if (!renamed) this.abandon(line.id, ticket);
+    }
+  }
+
+  /** Nothing was changed: nobody need wait for a commit. */
+  abandon(id: string, ticket: { segment: string; offset: number }): void {
+    const { journal } = this.core.catalog;
+    journal.settle(ticket);
+    try {
+      if (ticket.segment === journal.segment) journal.append({ op: 'abort', id });
+    } catch {
+      // no room for the line: replay will find a prepare line whose file never came
     }
   }
 
@@ -203,6 +219,11 @@ export class Publisher {
     catalog.noteSettled();
   }
 
+  /** Tells the journal which directories are about to be made or removed, parents first; a numbered line must follow. Under the lock. */
+  announce(paths: string[]): void {
+    if (paths.length > 0) this.core.catalog.journal.append({ op: 'dirs', paths });
+  }
+
   /** Removes directories that gos3rve made and that have fallen empty, deepest first. Under the lock. @returns paths below the root. */
   prune(dirs: readonly string[]): string[] {
     const { core } = this;
@@ -213,6 +234,8 @@ export class Publisher {
       const name = path.at(-1);
       if (!row?.made || row.marker || name === undefined) break;
       try {
+        if (core.firstEntry(core.dirs.get(core.pathOf(path))) !== undefined) break;
+        if (removed.length === 0) this.announce(dirs.slice(1, depth).map((_, i) => dirs.slice(0, i + 2).join('/')));
         rmdirSync(core.dirs.get(core.pathOf(path.slice(0, -1))).at(name));
       } catch {
         break;

@@ -15,7 +15,11 @@ import { isAbsent, lstatOf, type Core, type Found } from './core.js';
 import { markerInfo } from './markers.js';
 import type { DirReader } from './dir-reader.js';
 
+/** Rows are fetched in pages that grow: a delimiter's listing takes one entry of a directory and goes elsewhere. */
+const FIRST_PAGE = 4;
 const PAGE = 256;
+/** S3's limit; a file whose path is longer cannot be asked for. */
+const MAX_KEY_BYTES = 1024;
 
 /** Where to start: the first key that is `inclusive ? >= : >` these bytes. */
 export interface Bound {
@@ -32,11 +36,13 @@ interface Frame {
   segments: string[];
   /** Key of the directory, '' or ending in `/`. */
   key: string;
-  ids: bigint[];
+  /** Identities of this directory and those above it, by which loops are known. */
+  ids: string[];
   /** An excluded name is on the way: only what clients put is shown. */
   hidden: boolean;
   page: { name: Buffer; value: Buffer }[];
   at: number;
+  pageSize: number;
   /** Where the next page starts. */
   next: Buffer;
   end: boolean;
@@ -91,7 +97,7 @@ export class Walker {
       if (name.endsWith('/')) {
         const walked = await this.directory(frame, name.slice(0, -1), key, inner);
         if (walked) return walked;
-      } else if (this.isWithin(key)) {
+      } else if (this.isWithin(key) && Buffer.byteLength(key) <= MAX_KEY_BYTES) {
         const found = this.file(frame, name);
         if (found) return { key, found };
       }
@@ -148,11 +154,14 @@ export class Walker {
     path: string,
     segments: string[],
     key: string,
-    above: bigint[],
+    above: string[],
     bound: Bound | undefined,
   ): Promise<Frame | undefined> {
     const stat = directoryStat(path);
-    if (!stat || above.includes(stat.ino)) return undefined;
+    if (!stat) return undefined;
+    // the device too: the tops of all btrfs subvolumes or ZFS datasets bear the same inode number
+    const id = `${stat.dev}:${stat.ino}`;
+    if (above.includes(id)) return undefined;
     let row = this.core.catalog.findDir(segments);
     if (!row?.stamp || !row.stampTrusted || !row.stamp.equals(dirStamp(stat))) {
       const read = await this.reader.read(path, segments, this.bucketPath);
@@ -165,10 +174,11 @@ export class Walker {
       row,
       segments,
       key,
-      ids: [...above, stat.ino],
+      ids: [...above, id],
       hidden: false,
       page: [],
       at: 0,
+      pageSize: FIRST_PAGE,
       next: rowKey(row.id, first),
       end: false,
       bound: bound && bound.bytes.length > 0 ? bound : undefined,
@@ -183,10 +193,11 @@ export class Walker {
         return entry;
       }
       if (frame.end) return undefined;
-      const page = this.core.catalog.index.page('tree', frame.next, rowKey(frame.row.id + 1, ''), PAGE);
+      const page = this.core.catalog.index.page('tree', frame.next, rowKey(frame.row.id + 1, ''), frame.pageSize);
       frame.page = page.map(({ key, value }) => ({ name: Buffer.from(rowName(key)), value }));
       frame.at = 0;
-      frame.end = page.length < PAGE;
+      frame.end = page.length < frame.pageSize;
+      frame.pageSize = Math.min(frame.pageSize * 4, PAGE);
       const last = page.at(-1);
       if (last) frame.next = Buffer.concat([last.key, Buffer.from([0])]);
     }
