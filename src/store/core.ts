@@ -12,6 +12,7 @@ import { Dirs, type Dir } from '../fs/dirs.js';
 import { fingerprint } from '../fs/fingerprint.js';
 import { STATE_DIR, keyToPath } from '../fs/keypath.js';
 import { Mounts } from '../fs/mounts.js';
+import { ExactNames, foldsNames } from '../fs/names.js';
 import { giveTo, makeStateDir, ownershipOf, type Ownership } from '../fs/statefile.js';
 import { processToken } from '../base/process.js';
 
@@ -72,6 +73,8 @@ export class Core {
   /** `<root>/.gos3rve`: bodies. */
   readonly dataDir: string;
   readonly token = processToken();
+  /** Only where the file system folds names. */
+  private readonly exact: ExactNames | undefined;
   private readonly rootStat: BigIntStats;
   private readonly isExcluded: (name: string) => boolean;
   private readonly aliases: Map<string, string[]>;
@@ -88,6 +91,7 @@ export class Core {
     this.owner = ownershipOf(root);
     this.dataDir = join(root, STATE_DIR);
     this.clock = new FileClock(options.readOnly ? undefined : this.dataDir);
+    this.exact = foldsNames(root) ? new ExactNames() : undefined;
     this.durable = options.durability !== 'fast';
     this.symlinks = options.symlinks ?? 'files';
     this.minPartSize = options.minPartSize ?? 5 * 1024 * 1024;
@@ -153,7 +157,9 @@ export class Core {
   /** The verified directory of a bucket. @throws NoSuchBucket. */
   bucketDir(bucket: string): Dir {
     try {
-      return this.dirs.get(this.pathOf(this.bucketDirs(bucket)));
+      const dirs = this.bucketDirs(bucket);
+      if (!this.isExact(this.root, dirs)) throw noSuchBucket(bucket);
+      return this.dirs.get(this.pathOf(dirs));
     } catch (error) {
       const code = errno(error);
       if (code === 'ENOENT' || code === 'ENOTDIR' || code === 'ELOOP') throw noSuchBucket(bucket);
@@ -205,6 +211,18 @@ export class Core {
     return row?.marker && this.existingDir(bucketDirs, path.dirs) ? row.marker : undefined;
   }
 
+  /** Whether each segment is the name that readdir gives, as far as the path exists. */
+  private isExact(from: string, segments: readonly string[]): boolean {
+    if (!this.exact) return true;
+    let path = from;
+    for (const name of segments) {
+      if (!lstatOf(`${path}/${name}`)) return true;
+      if (!this.exact.has(path, name)) return false;
+      path = `${path}/${name}`;
+    }
+    return true;
+  }
+
   /** lstat of a name in a verified directory; links are followed only to a regular file inside the bucket. */
   statFile(dir: Dir, name: string, bucketPath: string, place: Place): Found | undefined {
     let stat: BigIntStats;
@@ -222,7 +240,7 @@ export class Core {
       if (isAbsent(error)) return undefined;
       throw error;
     }
-    if (!stat.isFile()) return undefined;
+    if (!stat.isFile() || this.exact?.has(dir.path, name) === false) return undefined;
     return {
       place,
       stat,
@@ -236,6 +254,7 @@ export class Core {
 
   /** Resolves directories below a bucket; directory links only in mode `all`, inside the bucket, and never upwards (loops). */
   existingDir(bucketDirs: readonly string[], below: readonly string[]): Dir | undefined {
+    if (!this.isExact(this.root, [...bucketDirs, ...below])) return undefined;
     try {
       return this.dirs.get(this.pathOf([...bucketDirs, ...below]));
     } catch (error) {
@@ -289,6 +308,7 @@ export class Core {
     if (missing.length === 0) {
       const there = lstatOf(base.at(name));
       if (there && !there.isFile() && !there.isSymbolicLink()) return undefined;
+      if (there && this.exact?.has(base.path, name) === false) return undefined;
     }
     return {
       place: { kind: 'tree', dirs: [...this.bucketDirs(bucket), ...below], name },
@@ -301,6 +321,7 @@ export class Core {
 
   /** Goes down as far as directories exist. @returns undefined if a component is no directory. */
   reach(bucketDir: Dir, below: readonly string[]): { base: Dir; missing: string[] } | undefined {
+    if (!this.isExact(bucketDir.path, below)) return undefined;
     try {
       return {
         base: this.dirs.get(below.length === 0 ? bucketDir.path : `${bucketDir.path}/${below.join('/')}`),
