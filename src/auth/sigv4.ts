@@ -24,7 +24,7 @@ export type { AuthOptions } from './verify.js';
 export function authenticate(request: SignedRequest, keyring: Keyring, options: AuthOptions): AuthResult {
   const authorization = request.headers.authorization ?? '';
   const { path, query } = splitTarget(request.url);
-  const presigned = /(?:^|&)X-Amz-(?:Algorithm|Credential|Signature)=/.test(query);
+  const presigned = isPresigned(query);
   const presignedV2 = !presigned && /(?:^|&)AWSAccessKeyId=/.test(query) && /(?:^|&)Signature=/.test(query);
   if (authorization !== '' && (presigned || presignedV2)) {
     throw new S3Error(
@@ -42,6 +42,11 @@ export function authenticate(request: SignedRequest, keyring: Keyring, options: 
     return authenticateHeader(request, authorization, path, query, keyring, options);
   }
   return authenticateOtherwise(request, authorization, keyring, options);
+}
+
+/** Whether a query (as sent, without `?`) carries a signature of version 4, right or wrong. */
+export function isPresigned(query: string): boolean {
+  return /(?:^|&)X-Amz-(?:Algorithm|Credential|Signature)=/.test(query);
 }
 
 function authenticateHeader(

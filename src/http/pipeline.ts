@@ -6,7 +6,7 @@
  * which sees neither request nor response.
  */
 import type { Keyring } from '../auth/keyring.js';
-import { authenticate } from '../auth/sigv4.js';
+import { authenticate, isPresigned } from '../auth/sigv4.js';
 import type { AuthResult, Identity } from '../auth/types.js';
 import { S3Error } from '../base/errors.js';
 import type { Log } from '../base/log.js';
@@ -19,6 +19,7 @@ import type { Bucket, Store } from '../store/contract.js';
 import { answerAdmin } from './admin.js';
 import { decodedBody, readText } from './decode.js';
 import type { Exchange } from './exchange.js';
+import { withHoisted } from './hoisted.js';
 import { parseTarget, type Target } from './request.js';
 import { finalStatus, isInternal, keepAlive, sendError, sendResult } from './respond.js';
 
@@ -51,8 +52,11 @@ export async function serveRequest(gateway: Gateway, exchange: Exchange): Promis
 
 async function perform(gateway: Gateway, exchange: Exchange): Promise<OpResult> {
   // Parse
-  const { headers, method } = exchange;
-  const target = parseTarget(exchange.request, headers, gateway.baseDomains);
+  const { method } = exchange;
+  const target = parseTarget(exchange.request, exchange.headers, gateway.baseDomains);
+  const headers = isPresigned(target.url.slice(target.path.length + 1))
+    ? await withHoisted(exchange.headers, target.query)
+    : exchange.headers;
   const admin = await answerAdmin(gateway.store, method, target);
   if (admin) return admin;
 
@@ -76,11 +80,13 @@ async function perform(gateway: Gateway, exchange: Exchange): Promise<OpResult> 
   const bucket = await loadBucket(gateway.store, operation, target);
 
   // Authorize
+  const peer = peerOf(exchange);
   const authorize = makeAuthorize(gateway.store, rootOwner(gateway.service), identity, {
     headers,
     query: target.query,
+    secure: isSecure(exchange, peer.sourceIp),
     ...(bucket ? { bucket } : {}),
-    ...peerOf(exchange),
+    ...peer,
   });
   await authorize(operation.action, target.bucket, target.key);
 
@@ -153,6 +159,16 @@ function peerOf(exchange: Exchange): { sourceIp?: string } {
   const address = exchange.request.socket.remoteAddress;
   // An IPv4 peer of a dual-stack socket shows as ::ffff:192.0.2.1; policies speak of 192.0.2.1.
   return address === undefined ? {} : { sourceIp: address.replace(/^::ffff:(?=\d+\.)/, '') };
+}
+
+/**
+ * aws:SecureTransport: TLS, here or at a proxy on this machine that says so. Whoever forges the header from here deceives only
+ * himself; an address that a proxy forwards is not believed, since tunnels and plain TCP proxies pass on what clients invent.
+ */
+function isSecure(exchange: Exchange, sourceIp: string | undefined): boolean {
+  if ('encrypted' in exchange.request.socket) return true;
+  const local = sourceIp === '::1' || sourceIp?.startsWith('127.') === true;
+  return local && exchange.headers['x-forwarded-proto']?.split(',').at(-1)?.trim().toLowerCase() === 'https';
 }
 
 function record(log: Log, exchange: Exchange): void {

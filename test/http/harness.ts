@@ -7,8 +7,9 @@ import { signHeaders } from '../../src/auth/presign.js';
 import { S3Error } from '../../src/base/errors.js';
 import { silentLog, type AccessRecord, type Log, type LogData } from '../../src/base/log.js';
 import type { Body } from '../../src/base/model.js';
+import { createHasher, prepareHashes } from '../../src/fs/hash.js';
 import { createServer, type GatewayServer, type ServerOptions } from '../../src/http/server.js';
-import type { Bucket, BucketSettings, ObjectInfo, OpenObject, Store } from '../../src/store/contract.js';
+import type { Bucket, BucketSettings, ObjectInfo, OpenObject, PutOptions, Store } from '../../src/store/contract.js';
 
 export const OWNER = { id: 'alice', displayName: 'Alice' };
 export const CREDENTIAL = { accessKey: 'AKIATEST', secretKey: 'secret', owner: OWNER };
@@ -59,11 +60,18 @@ export class StubStore {
     };
   }
 
-  async put(bucket: string, key: string, body: Body): Promise<ObjectInfo> {
+  async put(bucket: string, key: string, body: Body, options: PutOptions = {}): Promise<ObjectInfo> {
     await this.gate;
     const chunks: Uint8Array[] = [];
+    const { digests: plan } = options;
     try {
       for await (const chunk of body.chunks) chunks.push(chunk);
+      if (plan?.check) {
+        await prepareHashes();
+        const hasher = createHasher(plan.algorithms);
+        for (const chunk of chunks) hasher.update(chunk);
+        plan.check(hasher.digest(), Buffer.concat(chunks).length);
+      }
     } catch (error) {
       this.bodyErrors.push(error);
       throw error;
