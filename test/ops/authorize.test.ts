@@ -279,6 +279,28 @@ describe('access control lists', () => {
     ],
     ['a missing key is a secret', { ...read, who: bob, facts: null }, 'AccessDenied'],
     ['but not from who may list', { ...read, who: bob, facts: null, settings: { acl: publicRead } }, 'NoSuchKey'],
+    [
+      'nor from who may list where it would be',
+      {
+        ...read,
+        who: bob,
+        facts: null,
+        settings: { policy: policy('Allow', 's3:ListBucket', '', { StringLike: { 's3:prefix': 'a/*' } }) },
+      },
+      'NoSuchKey',
+    ],
+    [
+      'but from who may list elsewhere',
+      {
+        ...read,
+        who: bob,
+        facts: null,
+        settings: { policy: policy('Allow', 's3:ListBucket', '', { StringLike: { 's3:prefix': 'b/*' } }) },
+        // A parameter of this request is no prefix of a listing.
+        request: { query: new Map([['prefix', 'b/x']]) },
+      },
+      'AccessDenied',
+    ],
     ['keys of DeleteObjects are judged one by one', { action: 's3:DeleteObject', who: bob }, 'allowed'],
     ['and each of them is', { action: 's3:DeleteObject', key: 'k', who: bob }, 'AccessDenied'],
   ])('%s', async (_name, ask, expected) => {

@@ -56,6 +56,12 @@ describe('corsHeaders', () => {
     expect(corsHeaders(rules, 'https://a', 'DELETE', {})).toBeUndefined();
   });
 
+  it('goes by the method that is asked for, in preflights and others', () => {
+    const rules = [rule({ allowedMethods: ['GET'] })];
+    expect(corsHeaders(rules, 'https://a', 'PUT', { 'access-control-request-method': 'GET' })).toBeDefined();
+    expect(corsHeaders(rules, 'https://a', 'GET', { 'access-control-request-method': 'PUT' })).toBeUndefined();
+  });
+
   it('never allows credentials to any origin', () => {
     expect(corsHeaders([rule({})], 'https://a', 'GET', {})).not.toHaveProperty('Access-Control-Allow-Credentials');
   });

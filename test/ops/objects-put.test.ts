@@ -50,12 +50,23 @@ describe('PutObject', () => {
     blockPublicPolicy: false,
     restrictPublicBuckets: false,
   };
+  const customerKey = {
+    'x-amz-server-side-encryption-customer-algorithm': 'AES256',
+    'x-amz-server-side-encryption-customer-key': 'k',
+    'x-amz-server-side-encryption-customer-key-md5': 'm',
+  };
   it.each<[Record<string, string>, string, BucketSettings?]>([
     [{ 'x-amz-acl': 'everyone' }, 'InvalidArgument'],
     [{ 'x-amz-acl': 'public-read' }, 'AccessDenied', { publicAccessBlock: blocked }],
     [{ 'x-amz-acl': 'public-read' }, 'AccessControlListNotSupported', { ownership: 'BucketOwnerEnforced' }],
     [{ 'x-amz-server-side-encryption': 'aws:kms' }, 'NotImplemented'],
-    [{ 'x-amz-server-side-encryption': 'ROT13' }, 'InvalidEncryptionAlgorithmError'],
+    [{ 'x-amz-server-side-encryption': 'ROT13' }, 'InvalidArgument'],
+    [
+      { 'x-amz-server-side-encryption': 'AES256', 'x-amz-server-side-encryption-aws-kms-key-id': 'k' },
+      'InvalidArgument',
+    ],
+    [{ ...customerKey, 'x-amz-server-side-encryption': 'AES256' }, 'InvalidArgument'],
+    [customerKey, 'NotImplemented'],
     [{ 'x-amz-object-lock-legal-hold': 'ON' }, 'InvalidRequest'],
     [{ 'x-amz-write-offset-bytes': '-1' }, 'InvalidArgument'],
     [{ 'content-md5': 'x' }, 'InvalidDigest'],

@@ -8,6 +8,14 @@ import { codeOf, errorOf } from './errors.js';
 describe('parseTagging', () => {
   it.each<[string, Tags]>([
     [
+      'foo=bar&Zoo&bar',
+      [
+        ['Zoo', ''],
+        ['bar', ''],
+        ['foo', 'bar'],
+      ],
+    ],
+    [
       'Hello=World&foo=bar',
       [
         ['Hello', 'World'],
