@@ -18,6 +18,8 @@ import type { DirReader } from './dir-reader.js';
 /** Rows are fetched in pages that grow: a delimiter's listing takes one entry of a directory and goes elsewhere. */
 const FIRST_PAGE = 4;
 const PAGE = 256;
+/** S3's limit; a file whose path is longer cannot be asked for. */
+const MAX_KEY_BYTES = 1024;
 
 /** Where to start: the first key that is `inclusive ? >= : >` these bytes. */
 export interface Bound {
@@ -95,7 +97,7 @@ export class Walker {
       if (name.endsWith('/')) {
         const walked = await this.directory(frame, name.slice(0, -1), key, inner);
         if (walked) return walked;
-      } else if (this.isWithin(key)) {
+      } else if (this.isWithin(key) && Buffer.byteLength(key) <= MAX_KEY_BYTES) {
         const found = this.file(frame, name);
         if (found) return { key, found };
       }
