@@ -15,10 +15,10 @@ import {
   openSync,
   readdirSync,
   readSync,
+  unlinkSync,
   writeSync,
 } from 'node:fs';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
 import { crc32 } from '@node-rs/crc32';
 import { S3Error } from '../base/errors.js';
 import { giveTo, syncDirSync, type Ownership } from '../fs/statefile.js';
@@ -31,28 +31,40 @@ export function encodeLine(line: JournalLine): string {
   return `${text},"crc":"${crc32(text).toString(16).padStart(8, '0')}"}\n`;
 }
 
+/** What the checksum looks like when its own bytes are damaged; `key` is the one name of ours with three letters that may end a line. */
+const SPOILT_CRC = /,"(?!key")[^"]{3}":"[^"]{8}"\}$/;
+
 /** The line, or undefined if it is damaged. A line without the member (written by hand) is taken as it is. */
 export function decodeLine(text: string): JournalLine | undefined {
   const at = text.lastIndexOf(',"crc":"');
+  let body = text;
   if (at > 0 && text.endsWith('"}') && text.length - at === 18) {
-    const body = text.slice(0, at);
+    body = text.slice(0, at);
     if (crc32(body).toString(16).padStart(8, '0') !== text.slice(at + 8, at + 16)) return undefined;
-  }
+    body += '}';
+  } else if (SPOILT_CRC.test(text)) return undefined;
   try {
-    const line: unknown = JSON.parse(text);
+    const line: unknown = JSON.parse(body);
     return typeof line === 'object' && line !== null && 'op' in line ? (line as JournalLine) : undefined;
   } catch {
     return undefined;
   }
 }
 
+/** The file that lines go to. */
+interface Segment {
+  readonly name: string;
+  readonly fd: number;
+  offset: number;
+  /** A write or flush failed: nothing more goes to it, and nothing of it counts as flushed any more. */
+  lost: boolean;
+  flushing?: Promise<void>;
+  queued?: Promise<void>;
+}
+
 /** Writes this process's segment. One flush serves all that wait at that moment. */
 export class Journal {
-  private fd: number | undefined;
-  private name = '';
-  private offset = 0;
-  private flushing: Promise<void> | undefined;
-  private queued: Promise<void> | undefined;
+  private current: Segment | undefined;
   /** Start offsets of prepare lines whose operation has not ended. */
   private readonly open = new Set<number>();
 
@@ -64,7 +76,7 @@ export class Journal {
 
   /** Name of the current segment; '' until the first line. */
   get segment(): string {
-    return this.name;
+    return this.current?.name ?? '';
   }
 
   /**
@@ -72,21 +84,18 @@ export class Journal {
    * @throws the system's error; a line written in part is cut off again.
    */
   append(line: JournalLine): number {
-    const fd = this.ensureOpen();
-    const bytes = Buffer.from(encodeLine(line));
-    const at = this.offset;
-    let done = 0;
+    const segment = this.current?.lost === false ? this.current : this.begin();
+    const at = segment.offset;
     try {
-      while (done < bytes.length) done += writeSync(fd, bytes, done);
+      segment.offset += writeLine(segment.fd, line);
     } catch (error) {
       try {
-        ftruncateSync(fd, at);
+        ftruncateSync(segment.fd, at);
       } catch {
-        this.abandon();
+        abandon(segment);
       }
       throw error;
     }
-    this.offset += bytes.length;
     return at;
   }
 
@@ -94,16 +103,16 @@ export class Journal {
   prepare(line: JournalLine): { segment: string; offset: number } {
     const offset = this.append(line);
     this.open.add(offset);
-    return { segment: this.name, offset };
+    return { segment: this.segment, offset };
   }
 
   settle(ticket: { segment: string; offset: number }): void {
-    if (ticket.segment === this.name) this.open.delete(ticket.offset);
+    if (ticket.segment === this.segment) this.open.delete(ticket.offset);
   }
 
   /** All lines before this offset belong to operations that have ended. */
   settledOffset(): number {
-    let least = this.offset;
+    let least = this.current?.offset ?? 0;
     for (const at of this.open) if (at < least) least = at;
     return least;
   }
@@ -113,56 +122,73 @@ export class Journal {
    * up, all that wait for it fail, and the next append opens another.
    */
   flush(segment: string): Promise<void> {
-    if (segment !== this.name || this.fd === undefined) return Promise.reject(flushFailed());
-    if (!this.flushing) return (this.flushing = this.flushNow());
-    this.queued ??= this.flushing
+    const { current } = this;
+    if (!current || current.name !== segment || current.lost) return Promise.reject(flushFailed());
+    // a flush under way may have begun before the caller's line was written
+    if (!current.flushing) return (current.flushing = flushNow(current));
+    current.queued ??= current.flushing
       .catch(() => undefined)
       .then(() => {
-        this.queued = undefined;
-        return (this.flushing = this.flushNow());
+        delete current.queued;
+        return (current.flushing = flushNow(current));
       });
-    return this.queued;
+    return current.queued;
   }
 
   async close(): Promise<void> {
-    await this.flushing?.catch(() => undefined);
-    if (this.fd !== undefined) closeSync(this.fd);
-    this.fd = undefined;
+    const { current } = this;
+    this.current = undefined;
+    if (!current || current.lost) return;
+    await current.flushing?.catch(() => undefined);
+    await current.queued?.catch(() => undefined);
+    abandon(current);
   }
 
-  private async flushNow(): Promise<void> {
-    const fd = this.fd;
-    if (fd === undefined) throw flushFailed();
+  /** A new segment, with its header, whose name is on the disk. @throws the system's error; then there is none. */
+  private begin(): Segment {
+    const stamp = new Date().toISOString().replace(/[-:]/g, '').replace('.', '');
+    const name = `${stamp}-${randomBytes(4).toString('hex')}${SEGMENT_SUFFIX}`;
+    const path = join(this.directory, name);
+    const { O_CREAT, O_EXCL, O_APPEND, O_WRONLY } = constants;
+    const fd = openSync(path, O_CREAT | O_EXCL | O_APPEND | O_WRONLY, 0o600);
     try {
-      await new Promise<void>((resolve, reject) => fdatasync(fd, (e) => (e ? reject(e) : resolve())));
+      giveTo(path, this.owner);
+      const offset = writeLine(fd, this.header());
+      syncDirSync(this.directory);
+      this.open.clear();
+      return (this.current = { name, fd, offset, lost: false });
     } catch (error) {
-      this.abandon();
+      closeSync(fd);
+      unlinkSync(path);
       throw error;
-    } finally {
-      this.flushing = undefined;
     }
   }
+}
 
-  /** After a failed flush the kernel may have dropped the pages: nothing more goes to this segment. */
-  private abandon(): void {
-    if (this.fd !== undefined) closeSync(this.fd);
-    this.fd = undefined;
-  }
+function writeLine(fd: number, line: JournalLine): number {
+  const bytes = Buffer.from(encodeLine(line));
+  let done = 0;
+  while (done < bytes.length) done += writeSync(fd, bytes, done);
+  return bytes.length;
+}
 
-  private ensureOpen(): number {
-    if (this.fd !== undefined) return this.fd;
-    const stamp = new Date().toISOString().replace(/[-:]/g, '').replace('.', '');
-    this.name = `${stamp}-${randomBytes(4).toString('hex')}${SEGMENT_SUFFIX}`;
-    const path = join(this.directory, this.name);
-    const { O_CREAT, O_EXCL, O_APPEND, O_WRONLY } = constants;
-    this.fd = openSync(path, O_CREAT | O_EXCL | O_APPEND | O_WRONLY, 0o600);
-    giveTo(path, this.owner);
-    this.offset = 0;
-    this.open.clear();
-    this.append(this.header());
-    syncDirSync(this.directory);
-    return this.fd;
-  }
+async function flushNow(segment: Segment): Promise<void> {
+  if (segment.lost) throw flushFailed();
+  const failure = await new Promise<Error | null>((resolve) => fdatasync(segment.fd, resolve));
+  delete segment.flushing;
+  // given up meanwhile: a line could not be cut off
+  if (segment.lost) closeSync(segment.fd);
+  else if (failure) abandon(segment);
+  else return;
+  throw failure ?? flushFailed();
+}
+
+/** After a failed flush the kernel may have dropped the pages: nothing more goes to this segment. */
+function abandon(segment: Segment): void {
+  if (segment.lost) return;
+  segment.lost = true;
+  // a flush under way still needs the descriptor, and closes it
+  if (!segment.flushing) closeSync(segment.fd);
 }
 
 function flushFailed(): S3Error {
@@ -182,16 +208,27 @@ export async function* readSegment(
   offset: number,
   damaged: (line: string) => void,
 ): AsyncGenerator<JournalLine> {
-  const lines = createInterface({
-    input: createReadStream(path, { start: offset, encoding: 'utf8' }),
-    crlfDelay: Infinity,
-  });
-  for await (const text of lines) {
+  for await (const text of splitLines(createReadStream(path, { start: offset }))) {
     if (text === '') continue;
     const line = decodeLine(text);
     if (line) yield line;
     else damaged(text);
   }
+}
+
+/** By LF alone: node:readline also splits at U+2028 and U+2029, which JSON leaves as they are. */
+async function* splitLines(chunks: AsyncIterable<Buffer>): AsyncGenerator<string> {
+  let held: Buffer[] = [];
+  for await (const chunk of chunks) {
+    let from = 0;
+    for (let at = chunk.indexOf(10); at >= 0; at = chunk.indexOf(10, from)) {
+      yield Buffer.concat([...held, chunk.subarray(from, at)]).toString('utf8');
+      held = [];
+      from = at + 1;
+    }
+    if (from < chunk.length) held.push(chunk.subarray(from));
+  }
+  if (held.length > 0) yield Buffer.concat(held).toString('utf8');
 }
 
 /** Lines of a segment from an offset on, read at once and synchronously: for short tails, under the lock. */
