@@ -7,6 +7,8 @@
  */
 import { closeSync, constants, fsync, openSync, readlinkSync, realpathSync } from 'node:fs';
 import { join } from 'node:path';
+import { errno } from '../base/errors.js';
+import { knowsNoDirSync } from './statefile.js';
 
 const { O_RDONLY, O_DIRECTORY, O_NOFOLLOW, O_NONBLOCK } = constants;
 const LINUX = process.platform === 'linux';
@@ -41,6 +43,7 @@ class OpenDir implements Dir {
 /** A bounded cache of open directories, least recently used out first. */
 export class Dirs {
   private readonly open = new Map<string, OpenDir>();
+  private evicted: OpenDir[] = [];
 
   constructor(private readonly limit = 256) {}
 
@@ -76,9 +79,7 @@ export class Dirs {
     try {
       await new Promise<void>((resolve, reject) => fsync(dir.fd, (e) => (e ? reject(e) : resolve())));
     } catch (error) {
-      // some file systems (SMB, FUSE) know no fsync of a directory; there it is the server's affair
-      const code = error instanceof Error && 'code' in error ? error.code : undefined;
-      if (code !== 'EINVAL' && code !== 'ENOTSUP' && code !== 'EISDIR') throw error;
+      if (!knowsNoDirSync(error)) throw error;
     } finally {
       dir.pins--;
       if (dir.evicted && dir.pins === 0) closeSync(dir.fd);
@@ -90,14 +91,16 @@ export class Dirs {
     let dir: Dir;
     try {
       dir = this.get(path);
-    } catch {
-      return;
+    } catch (error) {
+      if (errno(error) === 'ENOENT' || errno(error) === 'ENOTDIR' || errno(error) === 'ELOOP') return;
+      throw error;
     }
     await this.sync(dir);
   }
 
   close(): void {
     for (const dir of [...this.open.values()]) this.evict(dir);
+    this.closeEvicted();
   }
 
   private evictOldest(): void {
@@ -110,6 +113,14 @@ export class Dirs {
   private evict(dir: OpenDir): void {
     this.open.delete(dir.path);
     dir.evicted = true;
-    if (dir.pins === 0) closeSync(dir.fd);
+    if (dir.pins > 0) return;
+    // not at once: a deep path evicts many, and its number, used again, would lead a `Dir` of this turn to another directory
+    if (this.evicted.push(dir) === 1) setImmediate(() => this.closeEvicted());
+  }
+
+  private closeEvicted(): void {
+    for (const dir of this.evicted.splice(0)) {
+      if (dir.pins === 0) closeSync(dir.fd);
+    }
   }
 }

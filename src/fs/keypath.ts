@@ -43,9 +43,17 @@ export function isPossibleName(name: string): boolean {
   return true;
 }
 
-/** `.gos3rve`, also as a folding file system would read it. */
+/** `.gos3rve`, also as a folding file system would read it: case and compatibility forms, ignorable characters (HFS+, casefold), 8.3 names. */
 export function isStateDir(name: string): boolean {
-  return name.length === STATE_DIR.length && name.toLowerCase() === STATE_DIR;
+  if (name.length === STATE_DIR.length && name.toLowerCase() === STATE_DIR) return true;
+  if (process.platform === 'win32' && /^gos3rv~\d+$/i.test(name)) return true;
+  if (!/[^\0-\x7f]/.test(name)) return false;
+  return (
+    name
+      .normalize('NFKD')
+      .replace(/\p{Default_Ignorable_Code_Point}/gu, '')
+      .toLowerCase() === STATE_DIR
+  );
 }
 
 /** The name as text, or undefined if its bytes are no UTF-8 (such files cannot be served; `doctor` reports them). */

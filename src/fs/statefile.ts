@@ -12,9 +12,10 @@ import {
   openSync,
   renameSync,
   unlinkSync,
-  writeSync,
+  writeFileSync,
 } from 'node:fs';
 import { dirname } from 'node:path';
+import { errno } from '../base/errors.js';
 
 /** Who shall own what we make; undefined when we may not choose. */
 export interface Ownership {
@@ -53,19 +54,29 @@ export function writeFileAtomic(path: string, text: string, owner?: Ownership, m
   const temporary = `${path}.${randomBytes(6).toString('hex')}.tmp`;
   const fd = openSync(temporary, 'wx', mode);
   try {
-    writeSync(fd, text);
-    fsyncSync(fd);
+    try {
+      // loops over short writes, which are how a disk begins to be full
+      writeFileSync(fd, text);
+      fsyncSync(fd);
+    } finally {
+      closeSync(fd);
+    }
+    giveTo(temporary, owner);
+    renameSync(temporary, path);
   } catch (error) {
-    closeSync(fd);
     unlinkSync(temporary);
     throw error;
   }
-  closeSync(fd);
-  giveTo(temporary, owner);
-  renameSync(temporary, path);
   syncDirSync(dirname(path));
 }
 
+/** Errors of fsync(2) that only say that a file system (SMB, FUSE) has none for directories; there it is the server's affair. */
+export function knowsNoDirSync(error: unknown): boolean {
+  const code = errno(error);
+  return code === 'EINVAL' || code === 'ENOTSUP' || code === 'EISDIR' || code === 'EPERM';
+}
+
+/** fsync(2) of a directory. */
 export function syncDirSync(path: string): void {
   let fd: number;
   try {
@@ -75,8 +86,8 @@ export function syncDirSync(path: string): void {
   }
   try {
     fsyncSync(fd);
-  } catch {
-    // no fsync of directories here (SMB, FUSE)
+  } catch (error) {
+    if (!knowsNoDirSync(error)) throw error;
   } finally {
     closeSync(fd);
   }
