@@ -73,11 +73,11 @@ export class Completer {
       { bytes, facts: upload.facts },
       options.condition,
     );
-    core.catalog.index.write(() => {
+    const files = core.catalog.index.write(() => {
       uploads.rememberCompleted(uploadId, { bucket, key, parts: digest(asked), info });
-      uploads.forget(bucket, key, uploadId);
+      return uploads.end(bucket, key, uploadId);
     });
-    await uploads.removeFiles(bucket, uploadId);
+    await uploads.removeFiles(files);
     return info;
   }
 

@@ -63,7 +63,7 @@ export class LocalStoreImpl implements LocalStore {
     if (this.core.options.readOnly) return;
     recover(this.core, this.objects.publisher, dangling);
     cleanStaging(this.core);
-    if (fresh) restoreUploads(this.core, this.uploads);
+    restoreUploads(this.core, this.uploads, fresh);
   }
 
   notes(): Promise<Notes> {

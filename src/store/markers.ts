@@ -66,6 +66,7 @@ export class Markers {
       if (!old) return false;
       checkWrite(condition, old);
       catalog.changeDir(dirs, (row) => delete row.marker);
+      this.publisher.announcePrune(dirs);
       const rmdirs = this.publisher.prune(dirs);
       catalog.journal.append({
         op: 'unmark',

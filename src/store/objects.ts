@@ -163,6 +163,7 @@ export class Objects {
   /** Under the lock: the file, then its line; and an overflow copy that was kept aside. */
   private unlink(bucket: string, key: string, found: Found, dirtied: Set<string>): void {
     const { core, publisher } = this;
+    if (found.place.kind === 'tree') publisher.announcePrune(found.place.dirs, found.name);
     unlinkSync(found.dir.at(found.name));
     dirtied.add(found.dir.path);
     core.catalog.removeRow(found.place);

@@ -4,7 +4,16 @@
  *   staged and flushed -> prepare line, flushed -> under the lock: condition and place checked again, rename, commit line, row
  *   -> fsync of the folders -> answer
  */
-import { constants, linkSync, lstatSync, renameSync, rmdirSync, unlinkSync, type BigIntStats } from 'node:fs';
+import {
+  constants,
+  linkSync,
+  lstatSync,
+  opendirSync,
+  renameSync,
+  rmdirSync,
+  unlinkSync,
+  type BigIntStats,
+} from 'node:fs';
 import { copyFile, open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { randomBytes } from 'node:crypto';
@@ -17,7 +26,7 @@ import { fingerprint, formatFingerprint } from '../fs/fingerprint.js';
 import { discard, type Inherit } from '../fs/stage.js';
 import { checkWrite, type Validators } from '../wire/conditions.js';
 import type { ObjectInfo } from './contract.js';
-import { lstatOf, type Core, type Found, type Target } from './core.js';
+import { isAbsent, lstatOf, type Core, type Found, type Target } from './core.js';
 import { EMPTY_ETAG, describe, knowledge, type Identifier } from './describe.js';
 
 /** A body that lies on the target's mount, whole, with its final mode. */
@@ -114,8 +123,6 @@ export class Publisher {
       else this.dropMarker(bucket, key);
       return { dir, name: file ?? now.name };
     });
-    // not before: until the row names the new file, other processes read the old one
-    if (replaces !== undefined) discard(join(core.overflowDir(bucket), replaces));
     return describe(bucket, key, found);
   }
 
@@ -143,11 +150,17 @@ export class Publisher {
         const seq = catalog.nextSeq();
         this.appendCommit(line, seq, stat);
         const row = catalog.publish(line, seq, stat.ctimeNs);
-        catalog.journal.settle(ticket);
+        // the file that is replaced goes afterwards: until then the line is looked at again after a crash
+        if (line.replaces === undefined) catalog.journal.settle(ticket);
         catalog.noteSettled();
         const fp = fingerprint(stat, core.mounts.idOf(stat.dev, dir.path));
         return { place: target.place, stat, fp, row, dir, name };
       });
+      if (line.replaces !== undefined) {
+        // not before: until the row names the new file, other processes read the old one
+        discard(join(target.dirPath, line.replaces));
+        catalog.journal.settle(ticket);
+      }
       await core.syncDirs(dirtied);
       return found;
     } finally {
@@ -224,19 +237,38 @@ export class Publisher {
     if (paths.length > 0) this.core.catalog.journal.append({ op: 'dirs', paths });
   }
 
+  /** Announces what {@link prune} will remove once `name` is gone, or as it is now. Under the lock. */
+  announcePrune(dirs: readonly string[], name?: string): void {
+    const made = this.prunable(dirs);
+    if (made.length === 0) return;
+    try {
+      if (!holdsOnly(this.core.dirs.get(this.core.pathOf(dirs)), name)) return;
+    } catch (error) {
+      // reached by a link, or moved away: not pruned either
+      if (isAbsent(error)) return;
+      throw error;
+    }
+    this.announce(made.map((one) => one.join('/')).reverse());
+  }
+
+  /** Directories that gos3rve made and that no client put as a marker, upwards as long as that is so. */
+  private prunable(dirs: readonly string[]): (readonly string[])[] {
+    const made: (readonly string[])[] = [];
+    for (let depth = dirs.length; depth > 1; depth--) {
+      const row = this.core.catalog.findDir(dirs.slice(0, depth));
+      if (!row?.made || row.marker) break;
+      made.push(dirs.slice(0, depth));
+    }
+    return made;
+  }
+
   /** Removes directories that gos3rve made and that have fallen empty, deepest first. Under the lock. @returns paths below the root. */
   prune(dirs: readonly string[]): string[] {
     const { core } = this;
     const removed: string[] = [];
-    for (let depth = dirs.length; depth > 1; depth--) {
-      const path = dirs.slice(0, depth);
-      const row = core.catalog.findDir(path);
-      const name = path.at(-1);
-      if (!row?.made || row.marker || name === undefined) break;
+    for (const path of this.prunable(dirs)) {
       try {
-        if (core.firstEntry(core.dirs.get(core.pathOf(path))) !== undefined) break;
-        if (removed.length === 0) this.announce(dirs.slice(1, depth).map((_, i) => dirs.slice(0, i + 2).join('/')));
-        rmdirSync(core.dirs.get(core.pathOf(path.slice(0, -1))).at(name));
+        rmdirSync(core.dirs.get(core.pathOf(path.slice(0, -1))).at(path.at(-1) ?? ''));
       } catch {
         break;
       }
@@ -290,6 +322,19 @@ export class Publisher {
     } finally {
       await file.close();
     }
+  }
+}
+
+/** Whether a directory is empty, but for an entry `name`. */
+function holdsOnly(dir: Dir, name: string | undefined): boolean {
+  const entries = opendirSync(dir.at('.'));
+  try {
+    for (let entry = entries.readSync(); entry !== null; entry = entries.readSync()) {
+      if (entry.name !== name) return false;
+    }
+    return true;
+  } finally {
+    entries.closeSync();
   }
 }
 

@@ -1,13 +1,12 @@
 /** After a crash: what was prepared is adopted or dropped, what was appended is cut back, stale staging files go (DESIGN rule 3). */
-import { closeSync, existsSync, lstatSync, openSync, readFileSync, readSync, readdirSync, unlinkSync } from 'node:fs';
+import { closeSync, existsSync, lstatSync, openSync, readSync, readdirSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { errno } from '../base/errors.js';
 import { tokenAlive } from '../base/process.js';
 import { placeOf, split } from '../catalog/catalog.js';
 import type { JournalLine } from '../catalog/lines.js';
 import type { Dangling, Origin } from '../catalog/replay.js';
-import { fingerprint, fingerprintSize, parseFingerprint } from '../fs/fingerprint.js';
-import type { Upload } from './contract.js';
+import { fingerprint, fingerprintSize, formatFingerprint, parseFingerprint } from '../fs/fingerprint.js';
 import type { Core } from './core.js';
 import { discard } from '../fs/stage.js';
 import { cutFile } from './append.js';
@@ -18,23 +17,32 @@ type Prepare = Extract<JournalLine, { op: 'prepare' }>;
 type Append = Extract<JournalLine, { op: 'append' }>;
 
 export function recover(core: Core, publisher: Publisher, dangling: Dangling): void {
-  for (const { line, origin } of dangling.prepares) {
-    if (!dangling.aborted.has(line.id)) tryOne(core, () => settlePrepare(core, publisher, line, origin));
-  }
-  for (const { line, origin } of dangling.appends) {
-    if (!dangling.aborted.has(line.id)) tryOne(core, () => settleAppend(core, line, origin));
-  }
-  for (const { paths, origin } of dangling.dirs) {
-    tryOne(core, () => core.catalog.index.write(() => removeEmpty(core, publisher, paths, origin)));
-  }
+  const { index } = core.catalog;
+  /** Segments of dead processes, or undefined where something is left to do. They grow no more: they need not be looked at again. */
+  const ends = new Map<string, number | undefined>();
+  const settle = ({ segment, end }: Origin, id: string, work: () => void): void => {
+    const done = dangling.aborted.has(id) || tryOne(core, () => index.write(work));
+    const whole = done && !tokenAlive(tokenOf(id), 0) && (!ends.has(segment) || ends.get(segment) !== undefined);
+    ends.set(segment, whole ? end : undefined);
+  };
+  for (const { line, origin } of dangling.prepares)
+    settle(origin, line.id, () => settlePrepare(core, publisher, line, origin));
+  for (const { line, origin } of dangling.appends) settle(origin, line.id, () => settleAppend(core, line));
+  for (const { paths, origin } of dangling.dirs)
+    tryOne(core, () => index.write(() => removeEmpty(core, publisher, paths, origin)));
+  index.write(() => {
+    for (const [segment, end] of ends) if (end !== undefined) index.setNumber(`seg:${segment}`, end);
+  });
 }
 
 /** One file that cannot be looked at must not keep the store from opening. */
-function tryOne(core: Core, work: () => void): void {
+function tryOne(core: Core, work: () => void): boolean {
   try {
     work();
+    return true;
   } catch (error) {
     core.log('warn', 'an interrupted operation could not be settled', { error: String(error) });
+    return false;
   }
 }
 
@@ -57,7 +65,6 @@ function settlePrepare(core: Core, publisher: Publisher, line: Prepare, origin: 
     if ('key' in line) settleOverflow(core, line);
     removeEmpty(core, publisher, line.mkdirs ?? [], origin);
     catalog.journal.append({ op: 'abort', id: line.id });
-    settled(core, origin);
   });
 }
 
@@ -67,11 +74,6 @@ function settleOverflow(core: Core, line: Extract<Prepare, { key: string }>): vo
   for (const name of [line.file, line.replaces]) {
     if (name !== undefined && name !== file) discard(join(core.overflowDir(line.bucket), name));
   }
-}
-
-/** A segment whose process is dead grows no more: it need not be looked at again. */
-function settled(core: Core, { segment, end }: Origin): void {
-  core.catalog.index.setNumber(`seg:${segment}`, end);
 }
 
 /** How long (ms) after its last line a process may still have made or removed directories: it waited for the lock. */
@@ -95,7 +97,7 @@ function removeEmpty(core: Core, publisher: Publisher, paths: readonly string[],
 }
 
 /** Cuts back what a dead process appended in part; bytes that are not of its piece are somebody else's and stay. */
-function settleAppend(core: Core, line: Append, origin: Origin): void {
+function settleAppend(core: Core, line: Append): void {
   if (tokenAlive(tokenOf(line.id), 0)) return;
   const { catalog } = core;
   const place = placeOf({ path: line.path });
@@ -111,15 +113,15 @@ function settleAppend(core: Core, line: Append, origin: Origin): void {
     if (!row) return;
     const { appendFrom: _ended, ...rest } = row;
     const now = lstatSync(path, { bigint: true, throwIfNoEntry: false });
-    if (same && now && Number(now.size) === line.size) {
-      catalog.putRow(place, {
-        ...rest,
-        fp: fingerprint(now, core.mounts.idOf(now.dev, dirname(path))),
-        ctimeNs: now.ctimeNs,
-      });
-    } else {
-      catalog.putRow(place, rest);
-    }
+    catalog.putRow(place, rest);
+    if (!same || !now || Number(now.size) !== line.size || rest.etag === '') return;
+    // the cut gave it another mtime: written down, so that the facts also hold once the index was made anew
+    const bytes = {
+      ...catalog.bytesOf(rest),
+      fp: formatFingerprint(fingerprint(now, core.mounts.idOf(now.dev, dirname(path)))),
+    };
+    const { facts = {}, published } = rest;
+    catalog.adoptLine({ op: 'prepare', id: line.id, path: line.path, bytes, facts, published }, now.ctimeNs);
   });
 }
 
@@ -161,26 +163,20 @@ export function cleanStaging(core: Core): void {
       if (dash < 0 || name.split('.').length !== 3) continue;
       const path = join(directory, name);
       const age = Date.now() - (lstatSync(path, { throwIfNoEntry: false })?.mtimeMs ?? 0);
-      if (!tokenAlive(name.slice(0, dash), age)) unlinkSync(path);
+      if (!tokenAlive(name.slice(0, dash), age)) rmSync(path, { recursive: true, force: true });
     }
   }
 }
 
-/** Uploads under way, from their files: after the index was made anew. */
-export function restoreUploads(core: Core, uploads: Uploads): void {
+/** Uploads under way, from their folders. @param fresh whether the index was made anew: then the journal gave it parts of all uploads ever. */
+export function restoreUploads(core: Core, uploads: Uploads, fresh: boolean): void {
   const directory = join(core.dataDir, 'staging', 'uploads');
-  const known = new Set<string>();
   core.catalog.index.write(() => {
-    for (const id of names(directory)) {
-      try {
-        const upload = JSON.parse(readFileSync(join(directory, id, 'upload.json'), 'utf8')) as Upload;
-        uploads.remember(upload);
-        known.add(id);
-      } catch (error) {
-        core.log('warn', 'an upload could not be read', { id, error: String(error) });
-      }
-    }
-    uploads.dropUnknown(known);
+    const ids = names(directory);
+    uploads.reconcile(directory, ids, (id, error) =>
+      core.log('warn', 'an upload could not be read', { id, error: String(error) }),
+    );
+    if (fresh) uploads.dropUnknown(new Set(ids));
   });
 }
 

@@ -189,6 +189,7 @@ export class Transfer {
     if (source.place.kind !== 'tree') return;
     const { dirs } = source.place;
     this.core.catalog.index.write(() => {
+      this.objects.publisher.announcePrune(dirs);
       const rmdirs = this.objects.publisher.prune(dirs);
       if (rmdirs.length > 0) this.objects.publisher.recordDelete(subjectOf(source.place), rmdirs);
     });

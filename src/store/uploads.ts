@@ -1,9 +1,9 @@
 /** Multipart uploads: `staging/uploads/<id>/` holds `upload.json` and one file a part; the journal records the parts, the index finds them. */
 import { randomBytes } from 'node:crypto';
-import { lstatSync, renameSync } from 'node:fs';
+import { lstatSync, readFileSync, renameSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { S3Error } from '../base/errors.js';
+import { S3Error, errno } from '../base/errors.js';
 import type { Body, DigestPlan } from '../base/model.js';
 import type { PartRecord } from '../catalog/lines.js';
 import { pairKey } from '../catalog/rows.js';
@@ -42,9 +42,15 @@ export class Uploads {
       ...(options.checksum && { checksum: options.checksum }),
     };
     const directory = this.directory(bucket, uploadId);
-    makeStateDir(directory, core.owner);
-    writeFileAtomic(join(directory, 'upload.json'), `${JSON.stringify(upload, null, 2)}\n`, core.owner);
-    core.catalog.index.write(() => this.remember(upload));
+    // made aside: a folder of an upload always has its upload.json
+    const aside = this.aside(directory);
+    makeStateDir(aside, core.owner);
+    writeFileAtomic(join(aside, 'upload.json'), `${JSON.stringify(upload, null, 2)}\n`, core.owner);
+    makeStateDir(join(directory, '..'), core.owner);
+    core.catalog.index.write(() => {
+      renameSync(aside, directory);
+      this.remember(upload);
+    });
     await core.syncDirs([directory, join(directory, '..'), join(directory, '../..')]);
     return upload;
   }
@@ -189,11 +195,29 @@ export class Uploads {
 
   async abort(bucket: string, key: string, uploadId: string): Promise<void> {
     this.core.checkWritable();
-    this.core.catalog.index.write(() => {
+    const files = this.core.catalog.index.write(() => {
       this.get(bucket, key, uploadId);
-      this.forget(bucket, key, uploadId);
+      return this.end(bucket, key, uploadId);
     });
-    await this.removeFiles(bucket, uploadId);
+    await this.removeFiles(files);
+  }
+
+  /** Ends an upload: its rows go, and its folder is put aside in one rename(2). Only inside a write. @returns where the files are now. */
+  end(bucket: string, key: string, uploadId: string): string {
+    const directory = this.directory(bucket, uploadId);
+    const aside = this.aside(directory);
+    try {
+      renameSync(directory, aside);
+    } catch (error) {
+      if (errno(error) !== 'ENOENT') throw error;
+    }
+    this.forget(bucket, key, uploadId);
+    return aside;
+  }
+
+  /** A name in staging that is known for this process's: removed at the next start if it is killed. */
+  private aside(directory: string): string {
+    return join(directory, '../..', `${this.core.token}-${randomBytes(8).toString('hex')}`);
   }
 
   /** Drops the rows of an upload that has ended. Only inside a write. */
@@ -216,10 +240,41 @@ export class Uploads {
     }
   }
 
-  async removeFiles(bucket: string, uploadId: string): Promise<void> {
-    const directory = this.directory(bucket, uploadId);
-    await rm(directory, { recursive: true, force: true });
-    await this.core.syncDirs([join(directory, '..')]);
+  /** @param aside what {@link end} gave. */
+  async removeFiles(aside: string): Promise<void> {
+    await this.core.syncDirs([join(aside, '../uploads')]);
+    await rm(aside, { recursive: true, force: true });
+  }
+
+  /** Brings the index in line with the folders in `directory`, which are the truth: after a crash, or when the index was made anew. Only inside a write. */
+  reconcile(directory: string, ids: readonly string[], warn: (id: string, error: unknown) => void): void {
+    const { index } = this.core.catalog;
+    const unknown = new Set(ids);
+    for (let start: Buffer = Buffer.alloc(0), rows = [{ key: start, value: start }]; rows.length > 0;) {
+      rows = index.page('uploads', start, Buffer.from([0xff]), PAGE);
+      for (const { key, value } of rows) {
+        const upload = JSON.parse(value.toString()) as Upload;
+        if (!unknown.delete(upload.uploadId) && this.isGone(upload))
+          this.forget(upload.bucket, upload.key, upload.uploadId);
+        start = Buffer.concat([key, Buffer.from([0])]);
+      }
+    }
+    for (const id of unknown) {
+      try {
+        this.remember(JSON.parse(readFileSync(join(directory, id, 'upload.json'), 'utf8')) as Upload);
+      } catch (error) {
+        warn(id, error);
+      }
+    }
+  }
+
+  private isGone({ bucket, uploadId }: Upload): boolean {
+    try {
+      return lstatSync(this.directory(bucket, uploadId), { throwIfNoEntry: false }) === undefined;
+    } catch {
+      // the bucket's folder is gone, perhaps with its disk
+      return false;
+    }
   }
 
   completed(uploadId: string): Completed | undefined {

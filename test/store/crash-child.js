@@ -14,7 +14,10 @@ import { pathToFileURL } from 'node:url';
 import { OPERATIONS, OPTIONS } from './crash-operations.js';
 
 const [door, root, operation, when, nth] = process.argv.slice(2);
-const SYNC = 'writeSync renameSync linkSync unlinkSync mkdirSync rmdirSync rmSync ftruncateSync fsyncSync fdatasyncSync copyFileSync'.split(' ');
+const SYNC =
+  'writeSync renameSync linkSync unlinkSync mkdirSync rmdirSync rmSync ftruncateSync fsyncSync fdatasyncSync copyFileSync'.split(
+    ' ',
+  );
 const CALLBACK = ['fsync', 'fdatasync', 'write', 'rename', 'unlink', 'ftruncate'];
 const PROMISE = ['copyFile', 'rename', 'unlink', 'rm', 'mkdir', 'rmdir', 'link'];
 const HANDLE = ['write', 'sync', 'datasync', 'truncate'];

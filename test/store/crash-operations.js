@@ -109,7 +109,10 @@ export const OPERATIONS = {
     setup: (store) => put(store, 'k', 'bytes', 'old'),
     run: (store) => store.updateFacts(BUCKET, 'k', (old) => ({ ...old, tags: [['changed', 'yes']] })),
   },
-  'create an upload': { setup: nothing, run: (store) => store.createUpload(BUCKET, 'multi', { facts: facts('multi') }) },
+  'create an upload': {
+    setup: nothing,
+    run: (store) => store.createUpload(BUCKET, 'multi', { facts: facts('multi') }),
+  },
   'put a part again': {
     setup: (store) => twoParts(store, 'multi'),
     run: async (store) => store.putPart(BUCKET, 'multi', (await onlyUpload(store)).uploadId, 2, body('again')),
