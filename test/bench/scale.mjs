@@ -1,9 +1,11 @@
 /**
  * Many files: what listings cost when nobody prepared the tree, after a cold start, at the start and at the end of a large folder.
  *
- *   npm run build && node test/bench/scale.mjs [--files 1000000] [--folders 1000] [--flat 100000] [--dir <scratch>] [--keep] [--json]
+ *   npm run build && node test/bench/scale.mjs [--files 1000000] [--folders 1000] [--flat 100000] [--dir <scratch>] [--keep] [--indexed] [--json]
  *
  * Makes the tree (about 4 GB of blocks for a million files), lists everything once so that it is indexed, starts anew and measures.
+ *
+ * `--keep` leaves the tree in `--dir`; `--indexed` then takes it as it is, with the index of the last run.
  */
 import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
@@ -19,6 +21,7 @@ const wanted = options({
   dir: '',
   keep: false,
   json: false,
+  indexed: false,
 });
 
 function makeTree(root) {
@@ -53,14 +56,17 @@ async function listAll(s3, bucket) {
   return { keys, seconds: (performance.now() - began) / 1000, medianMs: median(times), maxMs: Math.max(...times) };
 }
 
-/** Median time of the same page asked for several times. */
-async function pageMs(s3, bucket, query, times = 9) {
-  const taken = [];
-  for (let i = 0; i < times; i++) taken.push((await s3.list(bucket, query)).ms);
-  return median(taken);
+/** Median times of pages that are asked for in turn, so that noise meets all alike. */
+async function pageMs(s3, queries, times = 25) {
+  const taken = queries.map(() => []);
+  for (let i = 0; i < times; i++) {
+    for (const [at, [bucket, query]] of queries.entries()) taken[at]?.push((await s3.list(bucket, query)).ms);
+  }
+  return taken.map(median);
 }
 
 async function measure(root) {
+  if (wanted.indexed) return measureIndexed(root);
   const figures = {};
   const first = await startServer(root);
   const s3 = client(first.port);
@@ -90,18 +96,20 @@ async function measureIndexed(root) {
   const cold = await s3.list('many');
   const coldRss = server.rssAnon() / MiB;
   const prefixes = await s3.list('many', { delimiter: '/' });
-  const { keys: inFlat } = { keys: wanted.flat };
   const before = (n) => `file-${String(n).padStart(7, '0')}.txt`;
   const again = await listAll(s3, 'many');
-  const startMs = await pageMs(s3, 'flat', { 'start-after': before(0) });
-  const endMs = await pageMs(s3, 'flat', { 'start-after': before(inFlat - 1001) });
+  const [startMs, endMs, delimiterMs] = await pageMs(s3, [
+    ['flat', { 'start-after': before(0) }],
+    ['flat', { 'start-after': before(wanted.flat - 1 - Math.min(1000, wanted.flat / 2)) }],
+    ['many', { delimiter: '/' }],
+  ]);
   const figures = {
     readyMs: server.startMs,
     coldFirstPageMs: cold.ms,
     coldRssAnonMiB: coldRss,
     delimiterPrefixes: prefixes.prefixes,
     delimiterPageMs: prefixes.ms,
-    delimiterAgainMs: await pageMs(s3, 'many', { delimiter: '/' }),
+    delimiterAgainMs: delimiterMs,
     secondListSeconds: again.seconds,
     secondListPageMs: again.medianMs,
     flatStartPageMs: startMs,
@@ -119,7 +127,7 @@ const root = path.join(base, 'root');
 try {
   mkdirSync(root, { recursive: true });
   makeTree(root);
-  rmSync(path.join(root, '.gos3rve'), { recursive: true, force: true });
+  if (!wanted.indexed) rmSync(path.join(root, '.gos3rve'), { recursive: true, force: true });
   const figures = await measure(root);
   if (wanted.json) process.stdout.write(`${JSON.stringify(figures)}\n`);
   else for (const [name, value] of Object.entries(figures)) console.log(name.padEnd(24), Math.round(value * 100) / 100);
