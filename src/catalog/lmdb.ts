@@ -7,7 +7,9 @@
  *   synchronous one takes 8 us here since nothing is synced.)
  * - Never hold an iterator across an await: {@link Index.page} copies.
  */
+import { constants } from 'node:os';
 import { open, type Database, type RootDatabase } from 'lmdb';
+import { errno } from '../base/errors.js';
 import { decodeRow, encodeRow, rowKey, type Layout, type Row } from './rows.js';
 
 /** One constant for all processes; a change needs another file name. */
@@ -50,14 +52,18 @@ export class Index {
   /** Runs `work` as one transaction under the lock of all processes. A throw rolls back. */
   write<T>(work: () => T): T {
     if (this.writing) return work();
-    return this.env.transactionSync(() => {
-      this.writing = true;
-      try {
-        return work();
-      } finally {
-        this.writing = false;
-      }
-    });
+    try {
+      return this.env.transactionSync(() => {
+        this.writing = true;
+        try {
+          return work();
+        } finally {
+          this.writing = false;
+        }
+      });
+    } catch (error) {
+      throw named(error);
+    }
   }
 
   get(table: TableName, key: Buffer): Buffer | undefined {
@@ -139,6 +145,16 @@ export class Index {
     if (!table) throw new Error(`no table ${name}`);
     return table;
   }
+}
+
+/** LMDB gives the system's error as a number, or as text alone; a full disk has to be known as one. */
+function named(error: unknown): unknown {
+  if (!(error instanceof Error) || errno(error) !== undefined) return error;
+  const full =
+    ('code' in error && error.code === constants.errno.ENOSPC) || /No space left on device/.test(error.message);
+  return full
+    ? Object.assign(new Error('ENOSPC: the index finds no room', { cause: error }), { code: 'ENOSPC' })
+    : error;
 }
 
 function layoutKey(id: number): Buffer {
