@@ -202,33 +202,45 @@ export function listSegments(directory: string): string[] {
     .sort();
 }
 
+/** A line and where it lies in its segment, in bytes; `end` is behind its line break. */
+export interface Placed {
+  line: JournalLine;
+  start: number;
+  end: number;
+}
+
 /** Lines of a segment from a byte offset on, as a stream: memory does not grow with the journal. Damaged lines go to `damaged`. */
 export async function* readSegment(
   path: string,
   offset: number,
   damaged: (line: string) => void,
-): AsyncGenerator<JournalLine> {
-  for await (const text of splitLines(createReadStream(path, { start: offset }))) {
+): AsyncGenerator<Placed> {
+  let end = offset;
+  for await (const { text, bytes } of splitLines(createReadStream(path, { start: offset }))) {
+    const start = end;
+    end += bytes;
     if (text === '') continue;
     const line = decodeLine(text);
-    if (line) yield line;
+    if (line) yield { line, start, end };
     else damaged(text);
   }
 }
 
 /** By LF alone: node:readline also splits at U+2028 and U+2029, which JSON leaves as they are. */
-async function* splitLines(chunks: AsyncIterable<Buffer>): AsyncGenerator<string> {
+async function* splitLines(chunks: AsyncIterable<Buffer>): AsyncGenerator<{ text: string; bytes: number }> {
   let held: Buffer[] = [];
   for await (const chunk of chunks) {
     let from = 0;
     for (let at = chunk.indexOf(10); at >= 0; at = chunk.indexOf(10, from)) {
-      yield Buffer.concat([...held, chunk.subarray(from, at)]).toString('utf8');
+      const line = Buffer.concat([...held, chunk.subarray(from, at)]);
+      yield { text: line.toString('utf8'), bytes: line.length + 1 };
       held = [];
       from = at + 1;
     }
     if (from < chunk.length) held.push(chunk.subarray(from));
   }
-  if (held.length > 0) yield Buffer.concat(held).toString('utf8');
+  const rest = Buffer.concat(held);
+  if (rest.length > 0) yield { text: rest.toString('utf8'), bytes: rest.length };
 }
 
 /** Lines of a segment from an offset on, read at once and synchronously: for short tails, under the lock. */

@@ -6,7 +6,7 @@ import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseFingerprint } from '../fs/fingerprint.js';
 import { NO_FINGERPRINT, placeOf, split, type Catalog } from './catalog.js';
-import { listSegments, readSegment } from './journal.js';
+import { listSegments, readSegment, type Placed } from './journal.js';
 import type { JournalLine } from './lines.js';
 import { pairKey, type FileRow } from './rows.js';
 
@@ -35,6 +35,7 @@ export async function replay(
   const { index, journal } = catalog;
   const applied = index.number('seq');
   const heads: Head[] = [];
+  const all: Head[] = [];
   const dangling: Dangling = { prepares: [], appends: [], dirs: [], aborted: new Set() };
   for (const segment of listSegments(journal.directory)) {
     const path = join(journal.directory, segment);
@@ -43,6 +44,7 @@ export async function replay(
     });
     const { size, mtimeMs } = statSync(path);
     const head = new Head(lines, dangling, { segment, end: size, until: mtimeMs });
+    all.push(head);
     if (await head.advance()) heads.push(head);
   }
   let batch: Event[] = [];
@@ -66,7 +68,18 @@ export async function replay(
     await next.advance();
   }
   if (batch.length > 0) flush();
+  noteRead(catalog, all);
   return dangling;
+}
+
+/** Remembers how far each segment needs no second look: the next start, and whoever looks for a lost prepare line, read only the rest. */
+function noteRead({ index }: Catalog, heads: Head[]): void {
+  const further = (head: Head): boolean => head.settled > index.number(`seg:${head.segment}`);
+  if (!heads.some(further)) return;
+  index.write(() => {
+    // asked again: a living process may have gone on meanwhile
+    for (const head of heads.filter(further)) index.setNumber(`seg:${head.segment}`, head.settled);
+  });
 }
 
 type Numbered = Extract<JournalLine, { seq: number }>;
@@ -75,18 +88,29 @@ interface Event {
   prepare?: Prepare | Append;
 }
 
+/** A line that waits for another, and where it lies. */
+interface Held {
+  line: Prepare | Append;
+  start: number;
+}
+
 /** The next event of a segment; prepare lines wait here for their commit. */
 class Head {
   event: Event | undefined;
   last = false;
   private ahead: Event | undefined;
   private started = false;
-  private committed: Prepare | Append | undefined;
-  private dirs: string[] | undefined;
-  private readonly waiting = new Map<string, Prepare | Append>();
+  private committed: Held | undefined;
+  private dirs: { paths: string[]; start: number } | undefined;
+  private readonly waiting = new Map<string, Held>();
+  /** Where the first line lies that settles another segment's operation: it is to be seen as long as that one is. */
+  private foreign = Infinity;
+  private end = 0;
+  /** At the end: all lines before this offset are applied and belong to operations that have ended. */
+  settled = 0;
 
   constructor(
-    private readonly lines: AsyncGenerator<JournalLine>,
+    private readonly lines: AsyncGenerator<Placed>,
     private readonly dangling: Dangling,
     private readonly origin: Origin,
   ) {}
@@ -104,36 +128,45 @@ class Head {
     return this.event !== undefined;
   }
 
-  private drop(id: string): void {
-    if (!this.waiting.delete(id)) this.dangling.aborted.add(id);
+  get segment(): string {
+    return this.origin.segment;
+  }
+
+  private drop(id: string, start: number): void {
+    if (this.waiting.delete(id)) return;
+    this.dangling.aborted.add(id);
+    this.foreign = Math.min(this.foreign, start);
   }
 
   private async read(): Promise<Event | undefined> {
     for (;;) {
       const next = await this.lines.next();
       if (next.done === true) break;
-      const { value } = next;
-      if (value.op === 'prepare' || value.op === 'append') this.waiting.set(value.id, value);
-      else if (value.op === 'dirs') this.dirs = value.paths;
-      else if (value.op === 'abort') this.drop(value.id);
-      else if ('seq' in value) {
+      const { line, start, end } = next.value;
+      this.end = end;
+      if (line.op === 'prepare' || line.op === 'append') this.waiting.set(line.id, { line, start });
+      else if (line.op === 'dirs') this.dirs = { paths: line.paths, start };
+      else if (line.op === 'abort') this.drop(line.id, start);
+      else if ('seq' in line) {
         this.dirs = undefined;
-        const prepare = value.op === 'commit' || value.op === 'appended' ? this.waiting.get(value.id) : undefined;
-        if (prepare) this.waiting.delete(prepare.id);
-        this.committed = prepare;
-        return prepare ? { line: value, prepare } : { line: value };
+        const held = line.op === 'commit' || line.op === 'appended' ? this.waiting.get(line.id) : undefined;
+        if (held) this.waiting.delete(held.line.id);
+        this.committed = held;
+        return held ? { line, prepare: held.line } : { line };
       }
     }
     // the last commit may be an orphan: written by a process that was killed before its transaction ended
-    const { dangling, origin } = this;
-    if (this.committed?.op === 'prepare') dangling.prepares.push({ line: this.committed, origin });
+    const { dangling, origin, committed, dirs } = this;
+    const open = [...this.waiting.values(), ...(committed ? [committed] : []), ...(dirs ? [dirs] : [])];
+    this.settled = Math.min(this.end, this.foreign, ...open.map(({ start }) => start));
+    if (committed?.line.op === 'prepare') dangling.prepares.push({ line: committed.line, origin });
     this.committed = undefined;
-    for (const line of this.waiting.values()) {
+    for (const { line } of this.waiting.values()) {
       if (line.op === 'prepare') dangling.prepares.push({ line, origin });
       else dangling.appends.push({ line, origin });
     }
     this.waiting.clear();
-    if (this.dirs) dangling.dirs.push({ paths: this.dirs, origin });
+    if (dirs) dangling.dirs.push({ paths: dirs.paths, origin });
     this.dirs = undefined;
     return undefined;
   }

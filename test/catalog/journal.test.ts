@@ -206,7 +206,7 @@ describe('a journal', () => {
     fs.appendFileSync(file, '{"op":"delete","seq":99,"pa');
     const read = async (from: number): Promise<[JournalLine[], string[]]> => {
       const [good, bad]: [JournalLine[], string[]] = [[], []];
-      for await (const line of readSegment(file, from, (damaged) => bad.push(damaged))) good.push(line);
+      for await (const { line } of readSegment(file, from, (damaged) => bad.push(damaged))) good.push(line);
       return [good, bad];
     };
     const [good, bad] = await read(offsets[0] ?? 0);

@@ -1,0 +1,95 @@
+/** How far the journal is read again: whatever is applied and ended is not; whatever may still be open is. */
+import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { Catalog } from '../../src/catalog/catalog.js';
+import { Journal, encodeLine } from '../../src/catalog/journal.js';
+import type { JournalLine } from '../../src/catalog/lines.js';
+import { Index } from '../../src/catalog/lmdb.js';
+import { replay, type Dangling } from '../../src/catalog/replay.js';
+
+const SEGMENT = '20260101T000000000Z-00000000.jsonl';
+const HEAD: JournalLine = { op: 'segment', version: 1, boot: 'b', pid: 1, host: 'h', time: '2026-01-01T00:00:00Z' };
+const FP = '0:1:2:3:4';
+const hash = (seq: number): JournalLine => ({
+  op: 'hash',
+  seq,
+  path: `box/é${seq}`,
+  fp: FP,
+  ctime: '5',
+  etag: 'a'.repeat(32),
+});
+const prepare = (id: string): JournalLine => ({
+  op: 'prepare',
+  id,
+  path: `box/${id}`,
+  bytes: { fp: FP, etag: 'b'.repeat(32) },
+  facts: {},
+  published: true,
+});
+const commit = (id: string, seq: number): JournalLine => ({ op: 'commit', id, seq, ctime: '5' });
+
+describe('after a replay', () => {
+  let base: string;
+  let index: Index;
+  let journal: Journal;
+  beforeEach(() => {
+    base = fs.mkdtempSync(path.join(os.tmpdir(), 'gos3rve-replay-'));
+    fs.mkdirSync(path.join(base, 'journal'));
+    index = Index.open(path.join(base, 'index.mdb'));
+    journal = new Journal(path.join(base, 'journal'), undefined, () => HEAD);
+  });
+  afterEach(async () => {
+    await journal.close();
+    await index.close();
+    fs.rmSync(base, { recursive: true });
+  });
+
+  const write = (lines: JournalLine[], tail = ''): void =>
+    fs.writeFileSync(path.join(base, 'journal', SEGMENT), lines.map(encodeLine).join('') + tail);
+  const run = (): Promise<Dangling> => replay(new Catalog(index, journal), () => undefined);
+  const seen = (): number => index.number(`seg:${SEGMENT}`);
+  const bytes = (lines: JournalLine[]): number => Buffer.byteLength(lines.map(encodeLine).join(''));
+
+  it('nothing is read again that has ended', async () => {
+    const lines = [HEAD, hash(1), prepare('x'), commit('x', 2), hash(3)];
+    write(lines);
+    expect((await run()).prepares).toEqual([]);
+    expect(seen()).toBe(bytes(lines));
+    expect(index.number('seq')).toBe(3);
+  });
+
+  it.each<[string, JournalLine[], JournalLine[]]>([
+    ['a prepare line that waits', [HEAD, hash(1)], [prepare('x'), hash(2), prepare('y'), commit('y', 3), hash(4)]],
+    ['the last commit, perhaps an orphan', [HEAD, hash(1)], [prepare('x'), commit('x', 2)]],
+    ['directories about to be made', [HEAD, hash(1)], [{ op: 'dirs', paths: ['box/d'] }]],
+    ["the end of another segment's operation", [HEAD, hash(1)], [{ op: 'abort', id: 'elsewhere' }, hash(2)]],
+  ])('%s is read again, with all behind it', async (_, ended, open) => {
+    write([...ended, ...open]);
+    const first = await run();
+    expect(seen()).toBe(bytes(ended));
+    const second = await run();
+    expect(second).toEqual(first);
+    expect(first.prepares.length + first.dirs.length + first.aborted.size).toBe(1);
+  });
+
+  it('a line that is still being written is read when it is whole', async () => {
+    const lines = [HEAD, hash(1)];
+    const next = encodeLine(hash(2));
+    write(lines, next.slice(0, 30));
+    await run();
+    expect(seen()).toBe(bytes(lines));
+    write(lines, next);
+    await run();
+    expect(index.number('seq')).toBe(2);
+    expect(seen()).toBe(bytes([...lines, hash(2)]));
+  });
+
+  it('what a living process noted meanwhile is not taken back', async () => {
+    write([HEAD, hash(1)]);
+    index.write(() => index.setNumber(`seg:${SEGMENT}`, 1_000_000));
+    await run();
+    expect(seen()).toBe(1_000_000);
+  });
+});
