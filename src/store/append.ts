@@ -3,10 +3,10 @@
  * whole; a crash in between is cut back to the old length (store/recovery.ts). A file with several links is copied instead.
  */
 import { createHash, randomBytes } from 'node:crypto';
-import { closeSync, constants, fstatSync, ftruncateSync, lstatSync, openSync } from 'node:fs';
-import { open } from 'node:fs/promises';
+import { closeSync, constants, fstatSync, ftruncateSync, openSync } from 'node:fs';
+import { open, type FileHandle } from 'node:fs/promises';
 import { S3Error } from '../base/errors.js';
-import type { Body, Checksum, DigestPlan, Digests, KeyFacts, WriteCondition } from '../base/model.js';
+import type { Body, Checksum, DigestPlan, Digests, WriteCondition } from '../base/model.js';
 import { subjectOf } from '../catalog/catalog.js';
 import type { ByteFacts } from '../catalog/lines.js';
 import type { FileRow, Layout } from '../catalog/rows.js';
@@ -14,7 +14,7 @@ import { fingerprint, formatFingerprint } from '../fs/fingerprint.js';
 import { appendFile, applyInherit, discard, openAgain, stageBody, stageCopy } from '../fs/stage.js';
 import { combineChecksums } from '../wire/checksums.js';
 import type { ObjectInfo, PutOptions } from './contract.js';
-import type { Core, Found } from './core.js';
+import { lstatOf, type Core, type Found } from './core.js';
 import { describe, knowledge, openFound } from './describe.js';
 import { newRow, type Objects } from './objects.js';
 
@@ -129,6 +129,11 @@ export class Appender {
     const subject = subjectOf(before.place);
     if (!('path' in subject)) throw new S3Error('InternalError');
     const id = `${core.token}-${randomBytes(6).toString('hex')}`;
+    const file = await open(before.dir.at(before.name), constants.O_RDWR | constants.O_NOFOLLOW);
+    if (fstatSync(file.fd, { bigint: true }).ino !== before.stat.ino) {
+      await file.close();
+      throw new S3Error('OperationAborted', 'The object was replaced meanwhile.');
+    }
     const ticket = catalog.journal.prepare({
       op: 'append',
       id,
@@ -150,16 +155,12 @@ export class Appender {
         if (row.etag === '') row.etag = describe(bucket, key, now).etag;
         catalog.putRow(now.place, row);
       });
-      try {
-        return await this.writePiece(bucket, key, before, staged.path, id, bytes, facts);
-      } catch (error) {
-        this.cutBack(before, size);
-        throw error;
-      }
+      return await this.writePiece(bucket, key, before, file, staged.path, id, bytes);
     } catch (error) {
       publisher.abandon(id, ticket);
       throw error;
     } finally {
+      await file.close();
       catalog.journal.settle(ticket);
     }
   }
@@ -168,14 +169,13 @@ export class Appender {
     bucket: string,
     key: string,
     before: Found,
+    file: FileHandle,
     piece: string,
     id: string,
     bytes: Omit<ByteFacts, 'fp'>,
-    facts: KeyFacts,
   ): Promise<ObjectInfo> {
     const { core } = this;
     const { catalog } = core;
-    const file = await open(before.dir.at(before.name), constants.O_RDWR | constants.O_NOFOLLOW);
     try {
       await appendFile(file, piece, Number(before.stat.size));
       if (core.durable) await file.sync();
@@ -186,6 +186,8 @@ export class Appender {
         const fp = fingerprint(stat, core.mounts.idOf(stat.dev, before.dir.path));
         const seq = catalog.nextSeq();
         catalog.journal.append({ op: 'appended', id, seq, fp: formatFingerprint(fp), ctime: String(stat.ctimeNs) });
+        // tags may have been changed meanwhile
+        const facts = there.row?.facts ?? {};
         catalog.removeRow(before.place);
         const row = catalog.fileRow({ ...bytes, fp: formatFingerprint(fp) }, facts, seq, stat.ctimeNs, true);
         row.appended = true;
@@ -195,23 +197,32 @@ export class Appender {
       });
       if (core.durable) await catalog.journal.flush(catalog.journal.segment);
       return describe(bucket, key, found);
-    } finally {
-      await file.close();
+    } catch (error) {
+      this.cutBack(before, file.fd);
+      throw error;
     }
   }
 
-  private cutBack(before: Found, size: number): void {
-    const { catalog } = this.core;
-    const file = openFound(before);
-    closeSync(file.fd);
+  /** Through the open file, whatever others have called it meanwhile; the row is mended if the file is still at its place. */
+  private cutBack(before: Found, fd: number): void {
+    const { catalog, mounts } = this.core;
     catalog.index.write(() => {
       const row = catalog.row(before.place);
+      if (row && row.appendFrom === undefined) {
+        // committed, but not flushed: it stands. Or the row is that of another file: then ours is unlinked, and harmless
+        if (row.fp.readBigUInt64BE(4) === before.stat.ino) return;
+      }
+      ftruncateSync(fd, Number(before.stat.size));
       if (row?.appendFrom === undefined) return;
-      cutFile(before.dir.at(before.name), before.stat.ino, size);
       const { appendFrom: _ended, ...rest } = row;
-      const stat = lstatSync(before.dir.at(before.name), { bigint: true });
-      const fp = fingerprint(stat, this.core.mounts.idOf(stat.dev, before.dir.path));
-      catalog.putRow(before.place, { ...rest, fp, ctimeNs: stat.ctimeNs });
+      const stat = fstatSync(fd, { bigint: true });
+      const there = lstatOf(before.dir.at(before.name));
+      if (there?.ino !== stat.ino) return catalog.putRow(before.place, rest);
+      catalog.putRow(before.place, {
+        ...rest,
+        fp: fingerprint(stat, mounts.idOf(stat.dev, before.dir.path)),
+        ctimeNs: stat.ctimeNs,
+      });
     });
   }
 }

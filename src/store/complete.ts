@@ -48,13 +48,30 @@ export class Completer {
     refs: PartRef[],
     options: CompleteOptions,
   ): Promise<ObjectInfo> {
-    const { core, uploads } = this;
+    const { uploads } = this;
     const asked = refs.map(({ partNumber, etag }) => `${partNumber}:${etag}`).join(',');
     const done = uploads.completed(uploadId);
     if (done?.bucket === bucket && done.key === key && done.parts === digest(asked)) return done.info;
     const upload = uploads.get(bucket, key, uploadId);
     if (refs.length === 0) throw new S3Error('MalformedXML', 'You must specify at least one part');
     const parts = this.check(uploadId, refs);
+    try {
+      return await this.publish(upload, asked, parts, options);
+    } catch (error) {
+      // parts that vanish under us: the upload was aborted
+      if (error instanceof S3Error && error.code === 'InvalidPart') uploads.get(bucket, key, uploadId);
+      throw error;
+    }
+  }
+
+  private async publish(
+    upload: Upload,
+    asked: string,
+    parts: PartRecord[],
+    options: CompleteOptions,
+  ): Promise<ObjectInfo> {
+    const { core, uploads } = this;
+    const { bucket, key, uploadId } = upload;
     const size = parts.reduce((sum, part) => sum + part.size, 0);
     if (options.size !== undefined && options.size !== size) {
       throw new S3Error(

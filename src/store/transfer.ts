@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { closeSync, fstatSync, renameSync } from 'node:fs';
 import { S3Error, errno } from '../base/errors.js';
 import type { ChecksumAlgorithm, DigestPlan, KeyFacts } from '../base/model.js';
-import { subjectOf } from '../catalog/catalog.js';
+import { samePlace, subjectOf } from '../catalog/catalog.js';
 import type { ByteFacts, JournalLine } from '../catalog/lines.js';
 import { formatFingerprint } from '../fs/fingerprint.js';
 import { createHasher, prepareHashes } from '../fs/hash.js';
@@ -149,6 +149,7 @@ export class Transfer {
         ? core.catalog.bytesOf(source.row)
         : { etag: '', fp: formatFingerprint(source.fp) };
     const file = target.place.kind === 'overflow' ? randomBytes(12).toString('hex') : undefined;
+    const replaces = file === undefined ? undefined : core.catalog.row(target.place)?.file;
     const line: Prepare = {
       op: 'prepare',
       id: `${core.token}-${randomBytes(6).toString('hex')}`,
@@ -159,16 +160,23 @@ export class Transfer {
       published: source.row?.published ?? false,
       ...(target.missing.length > 0 && { mkdirs: madePaths(target) }),
       ...(file !== undefined && { file }),
+      ...(replaces !== undefined && { replaces }),
     };
     try {
       const found = await publisher.committed(line, target, (dirtied) => {
         const now = core.find(from.bucket, from.key);
         if (!now?.fp.equals(source.fp)) throw new S3Error('OperationAborted', 'The source was changed meanwhile.');
+        if (now.row?.appendFrom !== undefined)
+          throw new S3Error('OperationAborted', 'The source is being appended to.');
         publisher.checkAgain(to.bucket, to.key, options.condition, known);
-        const { dir, made } = core.makeMissing(core.target(to.bucket, to.key));
+        const goal = core.target(to.bucket, to.key);
+        if (!samePlace(goal.place, target.place))
+          throw new S3Error('OperationAborted', 'The target was changed meanwhile.');
+        const { dir, made } = core.makeMissing(goal);
         for (const path of made) dirtied.add(path);
         renameSync(now.dir.at(now.name), dir.at(file ?? target.name));
         dirtied.add(now.dir.path);
+        if (target.place.kind === 'tree') publisher.dropOverflow(to.bucket, to.key, dirtied);
         return { dir, name: file ?? target.name };
       });
       this.pruneAfter(source);

@@ -112,6 +112,7 @@ function parser(): NonNullable<typeof library> {
  */
 export function parseXml(text: string, rootName: string | readonly string[]): XmlElement {
   const source = text.startsWith('\ufeff') ? text.slice(1) : text;
+  if (source.includes('\0')) throw malformed('A NUL byte cannot stand in XML.');
   checkLimits(source);
   const root = parseTree(source);
   const expected = typeof rootName === 'string' ? [rootName] : rootName;

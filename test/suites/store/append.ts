@@ -1,4 +1,4 @@
-import { link, readFile, stat } from 'node:fs/promises';
+import { link, readFile, rename, stat } from 'node:fs/promises';
 import { describe, expect, it } from 'vitest';
 import type { MakeStore } from './kit.js';
 import { BUCKET, body, brokenBody, list, put, refuses, text, world } from './kit.js';
@@ -50,6 +50,47 @@ export function appendContract(make: MakeStore): void {
       await refuses(w.store.append(BUCKET, 'l', 4, body('short', 20)), 'IncompleteBody');
       expect(await text(w.store, 'l')).toBe('safe');
       expect((await stat(w.at('l'))).size).toBe(4);
+    });
+
+    /** Starts an append long enough to be met on its way. */
+    const longAppend = async (
+      key: string,
+      meet: () => Promise<unknown>,
+    ): Promise<{ size: number; outcome: string }> => {
+      const piece = Buffer.alloc(48 << 20, 'x');
+      async function* chunks(): AsyncGenerator<Uint8Array> {
+        for (let at = 0; at < piece.length; at += 1 << 20) yield piece.subarray(at, at + (1 << 20));
+      }
+      const before = (await stat(w.at(key))).size;
+      const append = w.store.append(BUCKET, key, before, { chunks: chunks() }).then(
+        () => 'done',
+        (error: Error) => error.name,
+      );
+      while ((await stat(w.at(key))).size === before) await new Promise((resolve) => setImmediate(resolve));
+      await meet();
+      return { size: before + piece.length, outcome: await append };
+    };
+
+    it('is not met half done by a move', { timeout: 60_000 }, async () => {
+      await put(w.store, 'l', 'four');
+      let moved = 'moved';
+      const { size, outcome } = await longAppend('l', () =>
+        w.store.move({ bucket: BUCKET, key: 'l' }, { bucket: BUCKET, key: 'm' }).catch((error: unknown) => {
+          moved = String(error);
+        }),
+      );
+      const key = moved === 'moved' ? 'm' : 'l';
+      expect(await list(w.store)).toEqual([key]);
+      expect((await w.store.head(BUCKET, key)).size).toBe(outcome === 'done' ? size : 4);
+      expect((await stat(w.at(key))).size).toBe(outcome === 'done' ? size : 4);
+    });
+
+    it('is cut back where another program has renamed the file meanwhile', { timeout: 60_000 }, async () => {
+      await put(w.store, 'l', 'four');
+      const { outcome } = await longAppend('l', () => rename(w.at('l'), w.at('r')));
+      expect(outcome).toBe('S3Error');
+      expect(await readFile(w.at('r'), 'utf8')).toBe('four');
+      expect(await list(w.store)).toEqual(['r']);
     });
 
     it('never grows the other name of a hard-linked file', async () => {
