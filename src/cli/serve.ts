@@ -123,11 +123,13 @@ async function start(
 
 /** After the server is ready, for it reads the top of the tree. */
 async function tellNotes(store: LocalStore, log: Log): Promise<void> {
-  const { badNames, looseFiles, looseCount } = await store.notes();
+  const { badNames, looseFiles, looseCount, shadowed } = await store.notes();
   if (badNames.length > 0)
     log.warn(
       `${count(badNames.length, 'folder')} served under a name that S3 would not allow: ${few(badNames, badNames.length)}`,
     );
+  if (shadowed.length > 0)
+    log.warn(`an alias hides ${count(shadowed.length, 'folder')} of its name: ${few(shadowed, shadowed.length)}`);
   if (looseCount > 0)
     log.warn(
       `${count(looseCount, 'file')} at the top of the directory, in no bucket, not served: ${few(looseFiles, looseCount)}`,
@@ -194,6 +196,14 @@ async function minFreeBytes(root: string, share: Settings['minFree']): Promise<n
 /** --create-bucket: what is there already is fine. */
 async function ensureBucket(store: LocalStore, name: string, owner: Credential['owner']): Promise<void> {
   try {
+    await store.getBucket(name);
+    return;
+  } catch (error) {
+    if (!(error instanceof S3Error && error.code === 'NoSuchBucket')) throw error;
+  }
+  try {
+    const { checkBucketName } = await import('../ops/bucket-names.js');
+    checkBucketName(name);
     await store.createBucket(name, { owner });
   } catch (error) {
     if (error instanceof S3Error && ['BucketAlreadyExists', 'BucketAlreadyOwnedByYou'].includes(error.code)) return;

@@ -23,6 +23,8 @@ export interface Notes {
   looseCount: number;
   /** Links at the top, which are not served. */
   links: string[];
+  /** Folders that cannot be reached by their own name, for an alias has it. */
+  shadowed: string[];
 }
 
 /** S3's rule for new names, in short: 3-63 of a-z 0-9 . - */
@@ -131,9 +133,12 @@ export class Buckets {
   }
 
   notes(): Notes {
-    const notes: Notes = { badNames: [], looseFiles: [], looseCount: 0, links: [] };
+    const notes: Notes = { badNames: [], looseFiles: [], looseCount: 0, links: [], shadowed: [] };
+    for (const alias of this.core.aliasNames()) if (!S3_NAME.test(alias)) notes.badNames.push(alias);
     for (const { name, kind } of this.top()) {
-      if (kind === 'bucket' && !S3_NAME.test(name)) notes.badNames.push(name);
+      const dirs = this.core.bucketDirs(name);
+      if (kind === 'bucket' && (dirs.length !== 1 || dirs[0] !== name)) notes.shadowed.push(name);
+      else if (kind === 'bucket' && !S3_NAME.test(name)) notes.badNames.push(name);
       if (kind === 'link') notes.links.push(name);
       if (kind !== 'file') continue;
       notes.looseCount++;

@@ -5,6 +5,7 @@ import { chmodSync, lstatSync, mkdirSync, realpathSync, statSync, statfsSync, ty
 import { join } from 'node:path';
 import picomatch from 'picomatch';
 import { S3Error, errno } from '../base/errors.js';
+import { parseAliases } from './aliases.js';
 import type { Catalog, Place } from '../catalog/catalog.js';
 import type { DirRow, FileRow } from '../catalog/rows.js';
 import { FileClock } from '../fs/clock.js';
@@ -97,12 +98,7 @@ export class Core {
     this.minPartSize = options.minPartSize ?? 5 * 1024 * 1024;
     this.log = options.log ?? (() => undefined);
     this.isExcluded = excluder(options.exclude ?? []);
-    this.aliases = new Map(
-      Object.entries(options.aliases ?? {}).map(([name, path]) => [
-        name,
-        path.split('/').filter((s) => s !== '' && s !== '.'),
-      ]),
-    );
+    this.aliases = parseAliases(root, options.aliases ?? {});
   }
 
   /** @throws ServiceUnavailable if the root is no longer the directory that was opened: an empty mount point must not look like a mass deletion. */

@@ -12,6 +12,7 @@ import { claimIndex } from '../catalog/claim.js';
 import { replay } from '../catalog/replay.js';
 import { STATE_DIR } from '../fs/keypath.js';
 import { makeStateDir, ownershipOf } from '../fs/statefile.js';
+import { parseAliases } from './aliases.js';
 import { Core, type StoreOptions } from './core.js';
 import { LocalStoreImpl, type LocalStore } from './local.js';
 
@@ -24,6 +25,8 @@ export type { LocalStore } from './local.js';
  */
 export async function openStore(root: string, options: StoreOptions = {}): Promise<LocalStore> {
   const path = checkedRoot(root);
+  // before anything is opened or made
+  parseAliases(path, options.aliases ?? {});
   const stateDir = resolve(options.stateDir ?? join(path, STATE_DIR));
   const owner = ownershipOf(path);
   makeState(() => {
