@@ -149,10 +149,13 @@ function decodeDir(bytes: Buffer): DirRow {
   return row;
 }
 
-/** Identity and times of a directory: equal stamps mean that no entry came, went or was renamed. */
-export function dirStamp(stat: BigIntStats): Buffer {
+/**
+ * Identity and times of a directory: equal stamps mean that no entry came, went or was renamed.
+ * @param view names the settings (excludes, links) under which it was read: under others it must be read again.
+ */
+export function dirStamp(stat: BigIntStats, view = 0n): Buffer {
   const out = Buffer.allocUnsafe(STAMP_BYTES);
-  out.writeBigUInt64BE(stat.dev, 0);
+  out.writeBigUInt64BE(stat.dev ^ view, 0);
   out.writeBigUInt64BE(stat.ino, 8);
   out.writeBigInt64BE(stat.mtimeNs, 16);
   out.writeBigInt64BE(stat.ctimeNs, 24);

@@ -191,6 +191,7 @@ export class Appender {
         catalog.removeRow(before.place);
         const row = catalog.fileRow({ ...bytes, fp: formatFingerprint(fp) }, facts, seq, stat.ctimeNs, true);
         row.appended = true;
+        this.objects.publisher.dropOverflow(bucket, key, new Set());
         catalog.putRow(before.place, row);
         catalog.noteSettled();
         return { ...there, stat, fp, row };

@@ -65,7 +65,7 @@ export class Buckets {
   /** @throws NoSuchBucket. */
   get(name: string): Bucket {
     const dirs = this.core.bucketDirs(name);
-    const stat = statSync(this.core.bucketDir(name).path, { throwIfNoEntry: false });
+    const stat = statSync(this.pathOf(name), { throwIfNoEntry: false });
     if (!stat || (dirs.length === 0 && !this.core.isAlias(name))) throw noSuchBucket(name);
     const settings = this.settings(name);
     return { name, created: settings.created ?? Math.floor(stat.birthtimeMs || stat.ctimeMs), settings };
@@ -162,6 +162,16 @@ export class Buckets {
       else if (entry.isSymbolicLink()) out.push({ name, kind: 'link' });
     }
     return out;
+  }
+
+  /** A folder that we may not read is a bucket all the same: it is listed, and what is asked of it is refused. */
+  private pathOf(name: string): string {
+    try {
+      return this.core.bucketDir(name).path;
+    } catch (error) {
+      if (errno(error) !== 'EACCES') throw error;
+      return this.core.pathOf(this.core.bucketDirs(name));
+    }
   }
 
   /** Parsed once, and again when the file is another. */

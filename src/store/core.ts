@@ -2,6 +2,7 @@
  * What all parts of the local store share: options, paths, catalog, directory handles; and the way from (bucket, key) to a file.
  */
 import { chmodSync, lstatSync, mkdirSync, realpathSync, statSync, statfsSync, type BigIntStats } from 'node:fs';
+import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import picomatch from 'picomatch';
 import { S3Error, errno } from '../base/errors.js';
@@ -77,6 +78,8 @@ export class Core {
   /** Only where the file system folds names. */
   private readonly exact: ExactNames | undefined;
   private readonly rootStat: BigIntStats;
+  /** Names the settings that decide which names a directory shows. */
+  readonly view: bigint;
   private readonly isExcluded: (name: string) => boolean;
   private readonly aliases: Map<string, string[]>;
 
@@ -98,6 +101,7 @@ export class Core {
     this.minPartSize = options.minPartSize ?? 5 * 1024 * 1024;
     this.log = options.log ?? (() => undefined);
     this.isExcluded = excluder(options.exclude ?? []);
+    this.view = viewOf([this.symlinks, ...(options.exclude ?? [])]);
     this.aliases = parseAliases(root, options.aliases ?? {});
   }
 
@@ -455,4 +459,8 @@ function excluder(patterns: readonly string[]): (name: string) => boolean {
   const globs = patterns.filter((pattern) => !plain.has(pattern));
   const matches = globs.length === 0 ? () => false : picomatch(globs, { dot: true, nonegate: true });
   return (name) => plain.has(name) || matches(name);
+}
+
+function viewOf(settings: readonly string[]): bigint {
+  return createHash('md5').update(JSON.stringify(settings)).digest().readBigUInt64BE(0);
 }

@@ -41,7 +41,7 @@ export class DirReader {
       const trusted = !clock.isYoung(stat.mtimeNs > stat.ctimeNs ? stat.mtimeNs : stat.ctimeNs);
       const row = catalog.findDir(segments) ?? index.write(() => catalog.ensureDir(segments));
       await this.addNew(path, row.id, bucketPath);
-      const stamp = dirStamp(stat);
+      const stamp = dirStamp(stat, this.core.view);
       return index.write(() =>
         catalog.changeDir(segments, (now) => Object.assign(now, { stamp, stampTrusted: trusted })),
       );

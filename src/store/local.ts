@@ -2,6 +2,7 @@
 import { toS3Error } from '../base/errors.js';
 import type { Body, DigestPlan, KeyFacts, WriteCondition } from '../base/model.js';
 import type { Dangling } from '../catalog/replay.js';
+import { checkKey } from '../wire/keys.js';
 import { Buckets, type Notes } from './buckets.js';
 import { Completer } from './complete.js';
 import type * as C from './contract.js';
@@ -94,19 +95,19 @@ export class LocalStoreImpl implements LocalStore {
     return this.run(() => this.objects.open(bucket, key));
   }
   put(bucket: string, key: string, body: Body, options?: C.PutOptions): Promise<C.ObjectInfo> {
-    return this.run(() => this.objects.put(bucket, key, body, options));
+    return this.run(() => this.objects.put(bucket, checked(key), body, options));
   }
   append(bucket: string, key: string, offset: number, body: Body, options?: C.PutOptions): Promise<C.ObjectInfo> {
-    return this.run(() => this.appender.append(bucket, key, offset, body, options));
+    return this.run(() => this.appender.append(bucket, checked(key), offset, body, options));
   }
   copy(from: C.ObjectRef, to: C.ObjectRef, options?: C.CopyOptions): Promise<C.ObjectInfo> {
-    return this.run(() => this.transfer.copy(from, to, options));
+    return this.run(() => this.transfer.copy(from, { ...to, key: checked(to.key) }, options));
   }
   delete(bucket: string, key: string, options: { condition?: WriteCondition } = {}): Promise<boolean> {
     return this.run(() => this.objects.delete(bucket, key, options.condition));
   }
   move(from: C.ObjectRef, to: C.ObjectRef, options?: C.MoveOptions): Promise<C.ObjectInfo> {
-    return this.run(() => this.transfer.move(from, to, options));
+    return this.run(() => this.transfer.move(from, { ...to, key: checked(to.key) }, options));
   }
   updateFacts(
     bucket: string,
@@ -116,7 +117,7 @@ export class LocalStoreImpl implements LocalStore {
     return this.run(() => this.objects.updateFacts(bucket, key, change));
   }
   createUpload(bucket: string, key: string, options: C.UploadOptions): Promise<C.Upload> {
-    return this.run(() => this.uploads.create(bucket, key, options));
+    return this.run(() => this.uploads.create(bucket, checked(key), options));
   }
   getUpload(bucket: string, key: string, uploadId: string): Promise<C.Upload> {
     return this.run(() => this.uploads.get(bucket, key, uploadId));
@@ -172,4 +173,10 @@ export class LocalStoreImpl implements LocalStore {
       throw toS3Error(error);
     }
   }
+}
+
+/** @throws InvalidURI, KeyTooLongError for what S3 takes for no key. */
+function checked(key: string): string {
+  checkKey(key);
+  return key;
 }

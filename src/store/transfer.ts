@@ -177,6 +177,8 @@ export class Transfer {
         renameSync(now.dir.at(now.name), dir.at(file ?? target.name));
         dirtied.add(now.dir.path);
         if (target.place.kind === 'tree') publisher.dropOverflow(to.bucket, to.key, dirtied);
+        // a copy kept aside must not come back at the source
+        if (source.place.kind === 'tree') publisher.dropOverflow(from.bucket, from.key, dirtied);
         return { dir, name: file ?? target.name };
       });
       this.pruneAfter(source);

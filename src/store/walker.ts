@@ -163,7 +163,7 @@ export class Walker {
     const id = `${stat.dev}:${stat.ino}`;
     if (above.includes(id)) return undefined;
     let row = this.core.catalog.findDir(segments);
-    if (!row?.stamp || !row.stampTrusted || !row.stamp.equals(dirStamp(stat))) {
+    if (!row?.stamp || !row.stampTrusted || !row.stamp.equals(dirStamp(stat, this.core.view))) {
       const read = await this.reader.read(path, segments, this.bucketPath);
       if (!read) return undefined;
       row = read;
