@@ -98,8 +98,8 @@ export class Publisher {
     const known = await this.current(bucket, key, condition);
     const target = core.target(bucket, key);
     const mount = core.mounts.idOf(staged.stat.dev, target.base.path);
-    const file = target.place.kind === 'overflow' ? randomBytes(12).toString('hex') : undefined;
-    const replaces = file === undefined ? undefined : core.catalog.row(target.place)?.file;
+    const destination = destinationOf(core, target);
+    const { file, replaces } = destination;
     const line: Prepare = {
       op: 'prepare',
       id: `${core.token}-${randomBytes(6).toString('hex')}`,
@@ -107,9 +107,7 @@ export class Publisher {
       bytes: { fp: formatFingerprint(fingerprint(staged.stat, mount)), ...facts.bytes },
       facts: facts.facts,
       published: true,
-      ...(target.missing.length > 0 && { mkdirs: madePaths(target) }),
-      ...(file !== undefined && { file }),
-      ...(replaces !== undefined && { replaces }),
+      ...destination,
     };
     const found = await this.committed(line, target, (dirtied) => {
       this.checkAgain(bucket, key, condition, known);
@@ -349,8 +347,15 @@ function namesEtag(condition: WriteCondition | undefined): boolean {
 }
 
 /** Paths, relative to the root, of the directories that a target still misses. */
-export function madePaths(target: Target): string[] {
+function madePaths(target: Target): string[] {
   const { dirs } = target.place as Extract<Target['place'], { kind: 'tree' }>;
   const depth = dirs.length - target.missing.length;
   return target.missing.map((_, i) => dirs.slice(0, depth + i + 1).join('/'));
+}
+
+/** What a prepare line says of its target: directories to make; for an overflow object a new file, and the one that it replaces. */
+export function destinationOf(core: Core, target: Target): Pick<Prepare, 'mkdirs' | 'file' | 'replaces'> {
+  if (target.place.kind === 'tree') return target.missing.length > 0 ? { mkdirs: madePaths(target) } : {};
+  const replaces = core.catalog.row(target.place)?.file;
+  return { file: randomBytes(12).toString('hex'), ...(replaces !== undefined && { replaces }) };
 }

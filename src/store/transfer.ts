@@ -14,7 +14,7 @@ import type { CopyOptions, MoveOptions, ObjectInfo, ObjectRef, OpenObject } from
 import type { Core, Found, Target } from './core.js';
 import { describe, knowledge, openFound, withoutAccess } from './describe.js';
 import { storedChecksum, type Objects } from './objects.js';
-import { madePaths } from './publish.js';
+import { destinationOf } from './publish.js';
 
 type Prepare = Extract<JournalLine, { op: 'prepare' }>;
 
@@ -148,8 +148,8 @@ export class Transfer {
       knowledge(source) === 'known' && source.row
         ? core.catalog.bytesOf(source.row)
         : { etag: '', fp: formatFingerprint(source.fp) };
-    const file = target.place.kind === 'overflow' ? randomBytes(12).toString('hex') : undefined;
-    const replaces = file === undefined ? undefined : core.catalog.row(target.place)?.file;
+    const destination = destinationOf(core, target);
+    const { file } = destination;
     const line: Prepare = {
       op: 'prepare',
       id: `${core.token}-${randomBytes(6).toString('hex')}`,
@@ -158,9 +158,7 @@ export class Transfer {
       bytes,
       facts: source.row?.facts ?? {},
       published: source.row?.published ?? false,
-      ...(target.missing.length > 0 && { mkdirs: madePaths(target) }),
-      ...(file !== undefined && { file }),
-      ...(replaces !== undefined && { replaces }),
+      ...destination,
     };
     try {
       const found = await publisher.committed(line, target, (dirtied) => {
