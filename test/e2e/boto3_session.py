@@ -1,9 +1,11 @@
 """One session of boto3 against the endpoint given: every assertion compares bytes or names; prints `all is well`."""
+import base64
 import hashlib
 import io
 import os
 import sys
 import urllib.request
+import zlib
 
 import boto3
 from boto3.s3.transfer import TransferConfig
@@ -63,6 +65,38 @@ for algorithm in ("CRC32", "SHA1", "SHA256"):
     target = io.BytesIO()
     s3.download_fileobj(BUCKET, "big.bin", target, Config=config)
     assert target.getvalue() == big
+
+# Part by part, with the checksums that this client computes itself, of both types.
+pieces = [os.urandom(5 * MIB), os.urandom(1000)]
+for algorithm, kind in (("CRC32", "COMPOSITE"), ("CRC32", "FULL_OBJECT"), ("SHA1", "COMPOSITE"), ("SHA256", "COMPOSITE")):
+    place = {"Bucket": BUCKET, "Key": f"{algorithm} {kind}"}
+    member = f"Checksum{algorithm}"
+    upload = s3.create_multipart_upload(**place, ChecksumAlgorithm=algorithm, ChecksumType=kind)
+    assert (upload["ChecksumAlgorithm"], upload["ChecksumType"]) == (algorithm, kind)
+    at = {**place, "UploadId": upload["UploadId"]}
+    parts = []
+    for number, piece in enumerate(pieces, 1):
+        answer = s3.upload_part(**at, PartNumber=number, Body=piece, ChecksumAlgorithm=algorithm)
+        parts.append({"PartNumber": number, "ETag": answer["ETag"], member: answer[member]})
+    listed = s3.list_parts(**at)
+    assert [part[member] for part in listed["Parts"]] == [part[member] for part in parts]
+    spoilt = [parts[0], {**parts[1], member: parts[0][member]}]
+    refused("InvalidPart", s3.complete_multipart_upload, **at, MultipartUpload={"Parts": spoilt})
+    refused("BadDigest", s3.complete_multipart_upload, **at, MultipartUpload={"Parts": parts}, **{member: parts[0][member]})
+    if kind == "FULL_OBJECT":
+        whole = base64.b64encode(zlib.crc32(b"".join(pieces)).to_bytes(4, "big")).decode()
+    else:
+        raw = b"".join(base64.b64decode(part[member]) for part in parts)
+        crc32 = zlib.crc32(raw).to_bytes(4, "big")
+        digest = crc32 if algorithm == "CRC32" else hashlib.new(algorithm.lower(), raw).digest()
+        whole = base64.b64encode(digest).decode() + "-2"
+    done = s3.complete_multipart_upload(**at, MultipartUpload={"Parts": parts}, ChecksumType=kind, **{member: whole})
+    assert (done[member], done["ChecksumType"]) == (whole, kind), done
+    answer = s3.get_object(**place, ChecksumMode="ENABLED")
+    assert answer["Body"].read() == b"".join(pieces) and (answer[member], answer["ChecksumType"]) == (whole, kind)
+    told = s3.get_object_attributes(**place, ObjectAttributes=["Checksum", "ObjectParts"])
+    assert told["Checksum"] == {member: whole, "ChecksumType": kind}, told
+    assert [part[member] for part in told["ObjectParts"]["Parts"]] == [part[member] for part in parts], told
 
 s3.copy({"Bucket": BUCKET, "Key": "big.bin"}, BUCKET, "copy of big.bin", Config=config)
 assert s3.get_object(Bucket=BUCKET, Key="copy of big.bin")["Body"].read() == big
