@@ -137,14 +137,15 @@ export class Catalog {
 
   /**
    * Looks for a prepare line whose process was killed between rename and commit (DESIGN rule 3): before a file is called foreign, every
-   * segment is read to its end, ours too (the write after a rename may have failed). Only inside a write. @returns the row, put in place, or undefined.
+   * segment is read to its end, ours too (the write after a rename may have failed). Only inside a write.
+   * @param done asks whether the file's being there means that the line has happened. @returns the row, put in place, or undefined.
    */
-  adopt(place: Place, fp: Buffer, ctimeNs: bigint): FileRow | undefined {
+  adopt(place: Place, fp: Buffer, ctimeNs: bigint, done: (line: Prepare) => boolean): FileRow | undefined {
     for (const segment of listSegments(this.journal.directory)) {
       const lines = readTail(join(this.journal.directory, segment), this.index.number(`seg:${segment}`));
       for (const line of lines.reverse()) {
         if (line.op !== 'prepare' || !samePlace(placeOf(line), place)) continue;
-        if (!parseFingerprint(line.bytes.fp).equals(fp)) continue;
+        if (!parseFingerprint(line.bytes.fp).equals(fp) || !done(line)) continue;
         return this.adoptLine(line, ctimeNs);
       }
     }

@@ -16,6 +16,7 @@ import { isTorn, openRegular, readRange, type OpenFile } from '../fs/reader.js';
 import type { ObjectInfo } from './contract.js';
 import { S3Error } from '../base/errors.js';
 import { isInside, noSuchKey, type Core, type Found } from './core.js';
+import { endMove } from './settle.js';
 
 /** Hashed on the way of a GET or HEAD; larger ones in the background. */
 export const SMALL_FILE = 1 << 20;
@@ -101,7 +102,7 @@ export class Identifier {
       const now = this.core.find(bucket, key);
       if (!now) throw noSuchKey(key);
       if (knowledge(now) === 'known') return now;
-      const row = this.core.catalog.adopt(now.place, now.fp, now.stat.ctimeNs);
+      const row = this.core.catalog.adopt(now.place, now.fp, now.stat.ctimeNs, (line) => endMove(this.core, line));
       return row ? { ...now, row } : found.place.kind === now.place.kind ? now : undefined;
     });
   }

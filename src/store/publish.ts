@@ -49,6 +49,31 @@ type Prepare = Extract<JournalLine, { op: 'prepare' }>;
 /** Thrown under the lock when what was decided before no longer holds. */
 class Retry extends Error {}
 
+/** Runs an operation again as long as it loses such a race. @throws OperationAborted when that goes on. */
+export async function retried<T>(attempt: () => Promise<T>): Promise<T> {
+  for (let n = 0; ; n++) {
+    try {
+      return await attempt();
+    } catch (error) {
+      if (!(error instanceof Retry)) throw error;
+      if (n >= ATTEMPTS) throw new S3Error('OperationAborted', undefined, { cause: error });
+    }
+  }
+}
+
+/** A file on its way to a key, and what was decided of it before the lock was taken. */
+export interface Arrival {
+  bucket: string;
+  key: string;
+  target: Target;
+  destination: Destination;
+  condition: WriteCondition | undefined;
+  /** The object that the condition speaks of. */
+  known: Found | undefined;
+}
+
+type Destination = Pick<Prepare, 'mkdirs' | 'file' | 'replaces'>;
+
 export class Publisher {
   constructor(
     private readonly core: Core,
@@ -73,15 +98,15 @@ export class Publisher {
   ): Promise<ObjectInfo> {
     let staged = ready;
     try {
-      for (let attempt = 0; ; attempt++) {
+      return await retried(async () => {
         try {
           return await this.attempt(bucket, key, staged, facts, condition);
         } catch (error) {
-          if (errno(error) === 'EXDEV') staged = await this.restage(bucket, key, staged);
-          else if (!(error instanceof Retry)) throw error;
-          if (attempt >= ATTEMPTS) throw new S3Error('OperationAborted', undefined, { cause: error });
+          if (errno(error) !== 'EXDEV') throw error;
+          staged = await this.restage(bucket, key, staged);
+          throw new Retry();
         }
-      }
+      });
     } finally {
       discard(staged.path);
     }
@@ -99,7 +124,6 @@ export class Publisher {
     const target = core.target(bucket, key);
     const mount = core.mounts.idOf(staged.stat.dev, target.base.path);
     const destination = destinationOf(core, target);
-    const { file, replaces } = destination;
     const line: Prepare = {
       op: 'prepare',
       id: `${core.token}-${randomBytes(6).toString('hex')}`,
@@ -109,19 +133,30 @@ export class Publisher {
       published: true,
       ...destination,
     };
-    const found = await this.committed(line, target, (dirtied) => {
-      this.checkAgain(bucket, key, condition, known);
-      const now = core.target(bucket, key);
-      if (!samePlace(now.place, target.place) || now.missing.length > target.missing.length) throw new Retry();
-      if (file !== undefined && core.catalog.row(now.place)?.file !== replaces) throw new Retry();
-      const { dir, made } = core.makeMissing(now);
-      for (const path of made) dirtied.add(path);
-      this.place(staged.path, dir.at(file ?? now.name), condition);
-      if (target.place.kind === 'tree') this.dropOverflow(bucket, key, dirtied);
-      else this.dropMarker(bucket, key);
-      return { dir, name: file ?? now.name };
-    });
+    const arrival = { bucket, key, target, destination, condition, known };
+    const found = await this.committed(line, target, (dirtied) => this.arrive(arrival, staged.path, dirtied));
     return describe(bucket, key, found);
+  }
+
+  /**
+   * What a put and a move do under the lock: condition and place are checked again, the file at `from` gets its name, and what it supersedes goes.
+   * @throws PreconditionFailed, Retry.
+   */
+  arrive(arrival: Arrival, from: string, dirtied: Set<string>): { dir: Dir; name: string } {
+    const { core } = this;
+    const { bucket, key, target, destination, condition, known } = arrival;
+    this.checkAgain(bucket, key, condition, known);
+    const now = core.target(bucket, key);
+    if (!samePlace(now.place, target.place) || now.missing.length > target.missing.length) throw new Retry();
+    const { file, replaces } = destination;
+    if (file !== undefined && core.catalog.row(now.place)?.file !== replaces) throw new Retry();
+    const { dir, made } = core.makeMissing(now);
+    for (const path of made) dirtied.add(path);
+    const name = file ?? now.name;
+    place(from, dir.at(name), condition);
+    if (target.place.kind === 'tree') this.dropOverflow(bucket, key, dirtied);
+    else this.dropMarker(bucket, key);
+    return { dir, name };
   }
 
   /**
@@ -185,23 +220,6 @@ export class Publisher {
     } catch (error) {
       this.core.log('error', 'the journal could not be written', { error: String(error) });
     }
-  }
-
-  /** rename(2), or link(2) when nothing may be there: atomic against programs outside too. */
-  private place(from: string, to: string, condition: WriteCondition | undefined): void {
-    if (condition?.ifNoneMatch?.includes('*')) {
-      try {
-        linkSync(from, to);
-        unlinkSync(from);
-        return;
-      } catch (error) {
-        if (errno(error) === 'EEXIST')
-          throw new S3Error('PreconditionFailed', undefined, { data: { Condition: 'If-None-Match' } });
-        if (errno(error) !== 'EPERM' && errno(error) !== 'ENOTSUP' && errno(error) !== 'EMLINK') throw error;
-        // a file system without hard links
-      }
-    }
-    renameSync(from, to);
   }
 
   /** An overflow copy of a key that now has a path is superseded. */
@@ -323,6 +341,27 @@ export class Publisher {
   }
 }
 
+/**
+ * rename(2), or link(2) when nothing may be there: atomic against programs outside too. A crash between link and unlink leaves two names of one
+ * file; recovery takes the old one away. A link is renamed: link(2) follows it on some systems.
+ */
+function place(from: string, to: string, condition: WriteCondition | undefined): void {
+  const source = lstatSync(from, { bigint: true });
+  if (condition?.ifNoneMatch?.includes('*') && !source.isSymbolicLink()) {
+    try {
+      linkSync(from, to);
+      unlinkSync(from);
+      return;
+    } catch (error) {
+      if (errno(error) === 'EEXIST')
+        throw new S3Error('PreconditionFailed', undefined, { data: { Condition: 'If-None-Match' } });
+      if (errno(error) !== 'EPERM' && errno(error) !== 'ENOTSUP' && errno(error) !== 'EMLINK') throw error;
+      // a file system without hard links
+    }
+  }
+  renameSync(from, to);
+}
+
 /** Whether a directory is empty, but for an entry `name`. */
 function holdsOnly(dir: Dir, name: string | undefined): boolean {
   const entries = opendirSync(dir.at('.'));
@@ -354,7 +393,7 @@ function madePaths(target: Target): string[] {
 }
 
 /** What a prepare line says of its target: directories to make; for an overflow object a new file, and the one that it replaces. */
-export function destinationOf(core: Core, target: Target): Pick<Prepare, 'mkdirs' | 'file' | 'replaces'> {
+export function destinationOf(core: Core, target: Target): Destination {
   if (target.place.kind === 'tree') return target.missing.length > 0 ? { mkdirs: madePaths(target) } : {};
   const replaces = core.catalog.row(target.place)?.file;
   return { file: randomBytes(12).toString('hex'), ...(replaces !== undefined && { replaces }) };

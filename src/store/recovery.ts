@@ -6,11 +6,11 @@ import { tokenAlive } from '../base/process.js';
 import { placeOf, split } from '../catalog/catalog.js';
 import type { JournalLine } from '../catalog/lines.js';
 import type { Dangling, Origin } from '../catalog/replay.js';
-import { fingerprint, fingerprintSize, formatFingerprint, parseFingerprint } from '../fs/fingerprint.js';
+import { fingerprint, fingerprintSize, formatFingerprint } from '../fs/fingerprint.js';
 import type { Core } from './core.js';
-import { discard } from '../fs/stage.js';
 import { cutFile } from './append.js';
 import type { Publisher } from './publish.js';
+import { adoptStanding, settleOverflow, tokenOf } from './settle.js';
 import type { Uploads } from './uploads.js';
 
 type Prepare = Extract<JournalLine, { op: 'prepare' }>;
@@ -47,33 +47,11 @@ function tryOne(core: Core, work: () => void): boolean {
 }
 
 function settlePrepare(core: Core, publisher: Publisher, line: Prepare, origin: Origin): void {
-  const { catalog } = core;
-  const path = 'path' in line ? core.pathOf(split(line.path)) : join(core.overflowDir(line.bucket), line.file ?? '');
-  catalog.index.write(() => {
-    const stat = lstatSync(path, { bigint: true, throwIfNoEntry: false });
-    const place = placeOf(line);
-    if (stat?.isFile()) {
-      const fp = fingerprint(stat, 'path' in line ? core.mounts.idOf(stat.dev, join(path, '..')) : 0);
-      const row = catalog.row(place);
-      if (fp.equals(parseFingerprint(line.bytes.fp)) && row?.fp.equals(fp) !== true) {
-        catalog.adoptLine(line, stat.ctimeNs);
-        if ('key' in line) settleOverflow(core, line);
-        return;
-      }
-    }
-    if (tokenAlive(tokenOf(line.id), 0)) return;
-    if ('key' in line) settleOverflow(core, line);
-    removeEmpty(core, publisher, line.mkdirs ?? [], origin);
-    catalog.journal.append({ op: 'abort', id: line.id });
-  });
-}
-
-/** Of two overflow files of one key only that of the row stays. */
-function settleOverflow(core: Core, line: Extract<Prepare, { key: string }>): void {
-  const { file } = core.catalog.row(placeOf(line)) ?? {};
-  for (const name of [line.file, line.replaces]) {
-    if (name !== undefined && name !== file) discard(join(core.overflowDir(line.bucket), name));
-  }
+  if (adoptStanding(core, line)) return;
+  if (tokenAlive(tokenOf(line.id), 0)) return;
+  if ('key' in line) settleOverflow(core, line);
+  removeEmpty(core, publisher, line.mkdirs ?? [], origin);
+  core.catalog.journal.append({ op: 'abort', id: line.id });
 }
 
 /** How long (ms) after its last line a process may still have made or removed directories: it waited for the lock. */
@@ -146,11 +124,6 @@ function isPieceOf(path: string, size: number, piece: string): boolean {
   } finally {
     closeSync(file);
   }
-}
-
-/** Process token of an operation's id. */
-function tokenOf(id: string): string {
-  return id.slice(0, id.lastIndexOf('-'));
 }
 
 /** Removes staging files whose process no longer lives; parts of uploads stay. */

@@ -1,20 +1,21 @@
 /** Copies (reflinked where the file system can) and moves (one rename(2)). */
 import { randomBytes } from 'node:crypto';
-import { closeSync, fstatSync, renameSync } from 'node:fs';
+import { closeSync, fstatSync, unlinkSync } from 'node:fs';
 import { S3Error, errno } from '../base/errors.js';
-import type { ChecksumAlgorithm, DigestPlan, KeyFacts } from '../base/model.js';
-import { samePlace, subjectOf } from '../catalog/catalog.js';
+import type { ChecksumAlgorithm, DigestPlan, KeyFacts, WriteCondition } from '../base/model.js';
+import { subjectOf } from '../catalog/catalog.js';
 import type { ByteFacts, JournalLine } from '../catalog/lines.js';
+import type { Dir } from '../fs/dirs.js';
 import { formatFingerprint } from '../fs/fingerprint.js';
 import { createHasher, prepareHashes } from '../fs/hash.js';
 import { isTorn, readRange } from '../fs/reader.js';
 import { applyInherit, discard, openAgain, stageCopy } from '../fs/stage.js';
 import { checkRead } from '../wire/conditions.js';
 import type { CopyOptions, MoveOptions, ObjectInfo, ObjectRef, OpenObject } from './contract.js';
-import type { Core, Found, Target } from './core.js';
+import { lstatOf, type Core, type Found, type Target } from './core.js';
 import { describe, knowledge, openFound, withoutAccess } from './describe.js';
 import { storedChecksum, type Objects } from './objects.js';
-import { destinationOf } from './publish.js';
+import { destinationOf, retried } from './publish.js';
 
 type Prepare = Extract<JournalLine, { op: 'prepare' }>;
 
@@ -137,69 +138,93 @@ export class Transfer {
   }
 
   async move(from: ObjectRef, to: ObjectRef, options: MoveOptions = {}): Promise<ObjectInfo> {
+    this.core.checkWritable();
+    return retried(() => this.attemptMove(from, to, options));
+  }
+
+  private async attemptMove(from: ObjectRef, to: ObjectRef, options: MoveOptions): Promise<ObjectInfo> {
     const { core } = this;
     const { publisher } = this.objects;
-    core.checkWritable();
+    const { condition } = options;
     const source = await this.objects.found(from.bucket, from.key);
     if (options.sourceCondition) checkRead(options.sourceCondition, describe(from.bucket, from.key, source), 'copy');
-    const known = await publisher.current(to.bucket, to.key, options.condition);
+    const known = await publisher.current(to.bucket, to.key, condition);
     const target = core.target(to.bucket, to.key);
-    const bytes =
-      knowledge(source) === 'known' && source.row
-        ? core.catalog.bytesOf(source.row)
-        : { etag: '', fp: formatFingerprint(source.fp) };
     const destination = destinationOf(core, target);
-    const { file } = destination;
     const line: Prepare = {
       op: 'prepare',
       id: `${core.token}-${randomBytes(6).toString('hex')}`,
       ...subjectOf(target.place),
       from: subjectOf(source.place),
-      bytes,
+      bytes:
+        knowledge(source) === 'known' && source.row
+          ? core.catalog.bytesOf(source.row)
+          : { etag: '', fp: formatFingerprint(source.fp) },
       facts: source.row?.facts ?? {},
       published: source.row?.published ?? false,
       ...destination,
     };
     try {
       const found = await publisher.committed(line, target, (dirtied) => {
-        const now = core.find(from.bucket, from.key);
-        if (!now?.fp.equals(source.fp)) throw new S3Error('OperationAborted', 'The source was changed meanwhile.');
-        if (now.row?.appendFrom !== undefined)
-          throw new S3Error('OperationAborted', 'The source is being appended to.');
-        publisher.checkAgain(to.bucket, to.key, options.condition, known);
-        const goal = core.target(to.bucket, to.key);
-        if (!samePlace(goal.place, target.place))
-          throw new S3Error('OperationAborted', 'The target was changed meanwhile.');
-        const { dir, made } = core.makeMissing(goal);
-        for (const path of made) dirtied.add(path);
-        renameSync(now.dir.at(now.name), dir.at(file ?? target.name));
+        const now = this.checkSource(from, source);
+        const arrival = { ...to, target, destination, condition, known };
+        const there = publisher.arrive(arrival, now.dir.at(now.name), dirtied);
+        dropTwin(now, there);
         dirtied.add(now.dir.path);
-        if (target.place.kind === 'tree') publisher.dropOverflow(to.bucket, to.key, dirtied);
         // a copy kept aside must not come back at the source
         if (source.place.kind === 'tree') publisher.dropOverflow(from.bucket, from.key, dirtied);
-        return { dir, name: file ?? target.name };
+        return there;
       });
-      this.pruneAfter(source);
+      await this.pruneAfter(source);
       return describe(to.bucket, to.key, found);
     } catch (error) {
       if (errno(error) !== 'EXDEV') throw error;
-      const facts = source.row?.facts ?? {};
-      const info = await this.copy(from, to, {
-        facts: () => facts,
-        ...(options.condition && { condition: options.condition }),
-      });
-      await this.objects.delete(from.bucket, from.key);
-      return info;
+      return this.moveByCopy(from, to, source, condition);
     }
   }
 
-  private pruneAfter(source: Found): void {
-    if (source.place.kind !== 'tree') return;
-    const { dirs } = source.place;
-    this.core.catalog.index.write(() => {
-      this.objects.publisher.announcePrune(dirs);
-      const rmdirs = this.objects.publisher.prune(dirs);
-      if (rmdirs.length > 0) this.objects.publisher.recordDelete(subjectOf(source.place), rmdirs);
-    });
+  /** Under the lock: the source as it is now. @throws OperationAborted if it is not what was asked for. */
+  private checkSource(from: ObjectRef, source: Found): Found {
+    const now = this.core.find(from.bucket, from.key);
+    if (!now?.fp.equals(source.fp)) throw new S3Error('OperationAborted', 'The source was changed meanwhile.');
+    if (now.row?.appendFrom !== undefined) throw new S3Error('OperationAborted', 'The source is being appended to.');
+    return now;
   }
+
+  /** To another mount. A source that is changed meanwhile stays. */
+  private async moveByCopy(
+    from: ObjectRef,
+    to: ObjectRef,
+    source: Found,
+    condition: WriteCondition | undefined,
+  ): Promise<ObjectInfo> {
+    const facts = source.row?.facts ?? {};
+    const info = await this.copy(from, to, { facts: () => facts, ...(condition && { condition }) });
+    const { etag } = describe(from.bucket, from.key, source);
+    await this.objects.delete(from.bucket, from.key, { ifMatch: [etag] });
+    return info;
+  }
+
+  /** Directories that were ours and that the source was the last to hold. */
+  private async pruneAfter(source: Found): Promise<void> {
+    if (source.place.kind !== 'tree') return;
+    const { core } = this;
+    const { dirs } = source.place;
+    const rmdirs = core.catalog.index.write(() => {
+      this.objects.publisher.announcePrune(dirs);
+      const removed = this.objects.publisher.prune(dirs);
+      if (removed.length > 0) this.objects.publisher.recordDelete(subjectOf(source.place), removed);
+      return removed;
+    });
+    if (rmdirs.length > 0) {
+      await this.objects.flushed(new Set(rmdirs.map((path) => core.pathOf(path.split('/').slice(0, -1)))));
+    }
+  }
+}
+
+/** rename(2) leaves both names of a file where they are: the old one goes, unless the file was moved onto itself. */
+function dropTwin(source: Found, there: { dir: Dir; name: string }): void {
+  if (source.dir.path === there.dir.path && source.name === there.name) return;
+  const left = lstatOf(source.dir.at(source.name));
+  if (left?.ino === source.stat.ino && left.dev === source.stat.dev) unlinkSync(source.dir.at(source.name));
 }

@@ -96,6 +96,11 @@ export const OPERATIONS = {
     setup: (store) => put(store, 'from', 'source', 'source'),
     run: (store) => store.move(ref('from'), ref('d/e/to')),
   },
+  'move with If-None-Match': {
+    setup: (store) => put(store, 'from', 'source', 'source'),
+    run: (store) => store.move(ref('from'), ref('to'), { condition: { ifNoneMatch: ['*'] } }),
+    between: ['both names'],
+  },
   append: {
     setup: (store) => put(store, 'log', 'one,', 'log'),
     run: (store) => store.append(BUCKET, 'log', 4, body('two and a half,')),

@@ -1,5 +1,5 @@
 /** Copy and move. */
-import { readFile, stat, writeFile } from 'node:fs/promises';
+import { link, readFile, readdir, stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { S3Error } from '../../../src/base/errors.js';
@@ -140,5 +140,59 @@ export function copyContract(make: MakeStore): void {
       expect(await list(w.store)).toEqual(['back/again']);
       expect(await readFile(w.at('back/again'), 'utf8')).toBe('x');
     });
+
+    it('shares its last step with put: one wins, and no file of the other stays', async () => {
+      for (const key of ['new', 'odd//new']) {
+        for (let round = 0; round < 4; round++) {
+          const movers = ['a', 'b', 'c'].map((name) => `${name}${round}`);
+          for (const name of movers) await put(w.store, name, name);
+          const once = { condition: { ifNoneMatch: ['*'] } };
+          const results = await Promise.allSettled([
+            ...movers.map((name) => w.store.move(at(name), at(key), once)),
+            w.store.put(BUCKET, key, body('put'), once),
+            w.store.put(BUCKET, key, body('put'), once),
+          ]);
+          expect(results.filter(({ status }) => status === 'fulfilled')).toHaveLength(1);
+          const sure = await Promise.allSettled([
+            ...movers.map((name) => w.store.move(at(name), at(key))),
+            w.store.put(BUCKET, key, body('last')),
+          ]);
+          expect(sure.at(-1)?.status).toBe('fulfilled');
+          const aborted = (result: PromiseSettledResult<unknown>): boolean =>
+            result.status === 'rejected' &&
+            result.reason instanceof S3Error &&
+            result.reason.code === 'OperationAborted' &&
+            !result.reason.message.includes('source');
+          expect(sure.filter(aborted)).toEqual([]);
+          expect(await list(w.store)).toEqual([key]);
+          expect((await readdir(path.join(w.root, '.gos3rve/overflow', BUCKET)).catch(() => [])).length).toBe(
+            key === 'new' ? 0 : 1,
+          );
+          await w.store.delete(BUCKET, key);
+        }
+      }
+    });
+
+    it('takes the place of a marker', async () => {
+      await put(w.store, 'dir/', '');
+      await put(w.store, 'k', 'content');
+      await w.store.move(at('k'), at('dir/'));
+      expect(await text(w.store, 'dir/')).toBe('content');
+      expect(await w.store.delete(BUCKET, 'dir/')).toBe(true);
+      expect(await list(w.store)).toEqual([]);
+    });
+
+    it.each([undefined, '*'])(
+      'leaves one name when source and target are one file (If-None-Match %s)',
+      async (none) => {
+        await put(w.store, 'a', 'bytes');
+        const condition = none === undefined ? {} : { condition: { ifNoneMatch: [none] } };
+        if (none === undefined) await link(w.at('a'), w.at('b'));
+        await w.store.move(at('a'), at('b'), condition);
+        expect(await list(w.store)).toEqual(['b']);
+        expect((await stat(w.at('b'))).nlink).toBe(1);
+        expect((await w.store.head(BUCKET, 'b')).etag).toBe(md5('bytes'));
+      },
+    );
   });
 }
