@@ -25,7 +25,7 @@ import { bootId, tokenAlive } from '../base/process.js';
 import { giveTo, syncDirSync, syncFileSync, type Ownership } from '../fs/statefile.js';
 
 /** Written into the index's file name: another format means another index, made anew from the journal. */
-const FORMAT = 1;
+const FORMAT = 2;
 const MARK = 'open-';
 const CLOSED = 'closed';
 /** `0xBEEFC0DE`, little-endian: in the head of LMDB's two meta pages. */

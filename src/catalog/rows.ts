@@ -5,6 +5,7 @@
  * whatever lies below it. Fixed fields come first so that a listing decodes little; rare facts follow as JSON.
  */
 import type { BigIntStats } from 'node:fs';
+import { crc32 } from '@node-rs/crc32';
 import type { Checksum, KeyFacts } from '../base/model.js';
 import { FINGERPRINT_BYTES } from '../fs/fingerprint.js';
 
@@ -69,17 +70,22 @@ const HAS_STAMP = 4;
 
 const FILE_HEAD = 2 + FINGERPRINT_BYTES + 8 + 6 + 16 + 2;
 const STAMP_BYTES = 32;
+/** Every row ends in the CRC32 of what is before: LMDB gives wrong values from a damaged file without a word. */
+const CRC_BYTES = 4;
 const DIR_HEAD = 2 + 6 + 6 + STAMP_BYTES;
 
 export function encodeRow(row: Row): Buffer {
-  return row.kind === 'file' ? encodeFile(row) : encodeDir(row);
+  const out = row.kind === 'file' ? encodeFile(row) : encodeDir(row);
+  const body = out.subarray(0, -CRC_BYTES);
+  out.writeUInt32BE(crc32(body), body.length);
+  return out;
 }
 
 function encodeFile(row: FileRow): Buffer {
   const { facts, checksum, partCount, layout, file, goneAt, appendFrom, appended } = row;
   const rare = { facts, checksum, partCount, layout, file, goneAt, appendFrom, appended };
   const tail = Object.values(rare).some((v) => v !== undefined) ? Buffer.from(JSON.stringify(rare)) : Buffer.alloc(0);
-  const out = Buffer.alloc(FILE_HEAD + tail.length);
+  const out = Buffer.alloc(FILE_HEAD + tail.length + CRC_BYTES);
   out[0] = FILE;
   out[1] = (row.published ? PUBLISHED : 0) | (row.etag ? HAS_ETAG : 0);
   row.fp.copy(out, 2);
@@ -97,7 +103,7 @@ function encodeFile(row: FileRow): Buffer {
 
 function encodeDir(row: DirRow): Buffer {
   const tail = row.marker ? Buffer.from(JSON.stringify(row.marker)) : Buffer.alloc(0);
-  const out = Buffer.alloc(DIR_HEAD + tail.length);
+  const out = Buffer.alloc(DIR_HEAD + tail.length + CRC_BYTES);
   out[0] = DIR;
   out[1] = (row.made ? MADE : 0) | (row.stampTrusted ? TRUSTED : 0) | (row.stamp ? HAS_STAMP : 0);
   out.writeUIntBE(row.id, 2, 6);
@@ -107,11 +113,22 @@ function encodeDir(row: DirRow): Buffer {
   return out;
 }
 
-/** @throws Error on bytes that are no row: the index is damaged and must be rebuilt. */
+/** The index holds what we never wrote: it must be made anew from journal and tree. */
+export class DamagedIndex extends Error {
+  constructor(what = 'a damaged row') {
+    super(`the index holds ${what}`);
+  }
+}
+
+/** @throws DamagedIndex on bytes that are no row. */
 export function decodeRow(bytes: Buffer): Row {
-  if (bytes[0] === FILE && bytes.length >= FILE_HEAD) return decodeFile(bytes);
-  if (bytes[0] === DIR && bytes.length >= DIR_HEAD) return decodeDir(bytes);
-  throw new Error('the index holds a damaged row');
+  const end = bytes.length - CRC_BYTES;
+  const body = end > 0 ? bytes.subarray(0, end) : bytes;
+  if (end > 0 && crc32(body) === bytes.readUInt32BE(end)) {
+    if (body[0] === FILE && end >= FILE_HEAD) return decodeFile(body);
+    if (body[0] === DIR && end >= DIR_HEAD) return decodeDir(body);
+  }
+  throw new DamagedIndex();
 }
 
 function decodeFile(bytes: Buffer): FileRow {

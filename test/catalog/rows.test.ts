@@ -1,7 +1,16 @@
 /** Rows come back as they were, and keys order as their parts do. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { decodeRow, encodeRow, pairKey, rowKey, rowName, type DirRow, type FileRow } from '../../src/catalog/rows.js';
+import {
+  DamagedIndex,
+  decodeRow,
+  encodeRow,
+  pairKey,
+  rowKey,
+  rowName,
+  type DirRow,
+  type FileRow,
+} from '../../src/catalog/rows.js';
 
 const seq = fc.nat({ max: 2 ** 48 - 1 });
 const hex = fc.uint8Array({ minLength: 16, maxLength: 16 }).map((bytes) => Buffer.from(bytes).toString('hex'));
@@ -61,6 +70,20 @@ describe('rows', () => {
     for (const bad of [Buffer.alloc(0), Buffer.from([1]), Buffer.from([2, 0]), Buffer.alloc(200), Buffer.from('{}')]) {
       expect(() => decodeRow(bad)).toThrow('damaged row');
     }
+  });
+});
+
+describe('a row with a damaged byte', () => {
+  it('is refused, wherever it is', () => {
+    fc.assert(
+      fc.property(fc.oneof(file, directory), fc.nat(), fc.integer({ min: 1, max: 255 }), (row, position, mask) => {
+        const bytes = encodeRow(row);
+        const at = position % bytes.length;
+        bytes[at] = (bytes[at] ?? 0) ^ mask;
+        expect(() => decodeRow(bytes)).toThrow(DamagedIndex);
+        expect(() => decodeRow(encodeRow(row).subarray(0, at))).toThrow(DamagedIndex);
+      }),
+    );
   });
 });
 
