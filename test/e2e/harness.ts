@@ -36,6 +36,8 @@ export interface Server {
 export interface ServeOptions {
   args?: string[];
   env?: Record<string, string>;
+  /** Whose process it is; needs root. */
+  user?: { uid: number; gid: number };
 }
 
 /** The environment without anything that could tell a client or the server of other endpoints and keys. */
@@ -47,11 +49,12 @@ export function cleanEnv(more: Record<string, string> = {}): NodeJS.ProcessEnv {
 }
 
 /** Serves `root` on a free port of 127.0.0.1 and waits until it answers. */
-export async function serve(root: string, { args = [], env = {} }: ServeOptions = {}): Promise<Server> {
+export async function serve(root: string, { args = [], env = {}, user }: ServeOptions = {}): Promise<Server> {
   const keys = ['--access-key', ACCESS_KEY, '--secret-key', SECRET_KEY];
   const child = spawn(process.execPath, [BINARY, 'serve', root, '--port', '0', ...keys, ...args], {
     env: cleanEnv(env),
     stdio: ['ignore', 'pipe', 'pipe'],
+    ...user,
   });
   let printed = '';
   const record = (chunk: Buffer): void => {

@@ -1,0 +1,92 @@
+/** A server whose user may not read everything in the tree: what it cannot read is told so, the rest works. */
+import { spawnSync } from 'node:child_process';
+import { chmod, chown, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import os from 'node:os';
+import path from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { Server } from './harness.js';
+import { BINARY, serve } from './harness.js';
+import type { RawResponse } from './raw.js';
+import { send } from './raw.js';
+
+/** Root may read everything, so there the server runs as nobody; anyone else is kept out by the mode 000. */
+const ROOT = process.getuid?.() === 0;
+const NOBODY = { uid: 65534, gid: 65534 };
+const reason = whyNot();
+
+function whyNot(): string | undefined {
+  if (process.platform === 'win32') return 'modes mean nothing on Windows';
+  if (!ROOT) return undefined;
+  const tried = spawnSync(process.execPath, ['-e', `require('fs').readFileSync(${JSON.stringify(BINARY)})`], NOBODY);
+  return tried.status === 0 ? undefined : 'nobody may not read this clone';
+}
+
+describe.skipIf(reason !== undefined)(`folders that the server may not read${reason ? `: ${reason}` : ''}`, () => {
+  let base: string;
+  let server: Server;
+  const at = (...names: string[]): string => path.join(base, 'root', ...names);
+  const call = (method: string, target: string, body = ''): Promise<RawResponse> =>
+    send(server.port, { method, target, body });
+  const brief = async (answer: Promise<RawResponse>): Promise<unknown[]> => {
+    const { status, code } = await answer;
+    return [status, code];
+  };
+  const closed = ['closed', 'open/closed', 'open/closed.txt'];
+
+  beforeAll(async () => {
+    base = await mkdtemp(path.join(os.tmpdir(), 'gos3rve-e2e-'));
+    await mkdir(at('closed'), { recursive: true });
+    await mkdir(at('open', 'closed'), { recursive: true });
+    for (const name of ['closed/a.txt', 'open/a.txt', 'open/closed/a.txt', 'open/closed.txt', 'open/z.txt']) {
+      await writeFile(at(name), name);
+    }
+    if (ROOT) {
+      await chown(base, NOBODY.uid, NOBODY.gid);
+      await chown(at(), NOBODY.uid, NOBODY.gid);
+      await chown(at('open'), NOBODY.uid, NOBODY.gid);
+    }
+    for (const name of closed) await chmod(at(name), ROOT ? 0o700 : 0);
+    server = await serve(at(), ROOT ? { user: NOBODY } : {});
+  });
+  afterAll(async () => {
+    await server.stop();
+    for (const name of closed) await chmod(at(name), 0o700);
+    await rm(base, { recursive: true, force: true });
+  });
+
+  it('runs as that user', async () => {
+    if (!ROOT) return;
+    expect(await readFile(`/proc/${server.pid}/status`, 'utf8')).toMatch(/^Uid:\s+65534\s+65534/m);
+  });
+
+  it('ListBuckets lists the folder', async () => {
+    const { status, body } = await call('GET', '/');
+    expect([status, [...body.matchAll(/<Name>([^<]*)/g)].map((found) => found[1])]).toEqual([200, ['closed', 'open']]);
+  });
+
+  it('its content is refused with 403', async () => {
+    expect(await brief(call('GET', '/closed?list-type=2'))).toEqual([403, 'AccessDenied']);
+    expect(await brief(call('GET', '/closed/a.txt'))).toEqual([403, 'AccessDenied']);
+    expect(await brief(call('HEAD', '/closed/a.txt'))).toEqual([403, undefined]);
+    expect(await brief(call('PUT', '/closed/a.txt', 'new'))).toEqual([403, 'AccessDenied']);
+    expect(await brief(call('PUT', '/closed/new.txt', 'new'))).toEqual([403, 'AccessDenied']);
+    expect(await brief(call('DELETE', '/closed/a.txt'))).toEqual([403, 'AccessDenied']);
+    expect((await call('DELETE', '/closed')).status).toBeGreaterThanOrEqual(403);
+    if (ROOT) expect(await readFile(at('closed', 'a.txt'), 'utf8')).toBe('closed/a.txt');
+  });
+
+  it('so is what is closed in an open bucket; the rest of it works', async () => {
+    expect(await brief(call('GET', '/open/closed.txt'))).toEqual([403, 'AccessDenied']);
+    expect(await brief(call('GET', '/open/closed/a.txt'))).toEqual([403, 'AccessDenied']);
+    const { status, body } = await call('GET', '/open?list-type=2');
+    expect([status, [...body.matchAll(/<Key>([^<]*)/g)].map((found) => found[1])]).toEqual([
+      200,
+      ['a.txt', 'closed.txt', 'z.txt'],
+    ]);
+    expect((await call('GET', '/open/a.txt')).body).toBe('open/a.txt');
+    expect(await brief(call('PUT', '/open/deep/b.txt', 'b'))).toEqual([200, undefined]);
+    expect(await readFile(at('open', 'deep', 'b.txt'), 'utf8')).toBe('b');
+    expect(await brief(call('DELETE', '/open/deep/b.txt'))).toEqual([204, undefined]);
+    expect(server.alive()).toBe(true);
+  });
+});
