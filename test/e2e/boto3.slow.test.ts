@@ -2,9 +2,8 @@
 import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
 import { expect, it } from 'vitest';
-import { ACCESS_KEY, bench, describeClient, findProgram, REGION, run, SECRET_KEY } from './harness.js';
+import { ACCESS_KEY, bench, describeClient, pythonWithBoto3, REGION, run, SECRET_KEY } from './harness.js';
 
-/** boto3 is a library: the interpreter is looked for that lies beside the AWS CLI's or in the virtual environment. */
 describeClient('boto3', 'python3', (found) => {
   it('puts, gets, lists, copies, uploads 64 MiB in parts and deletes', async () => {
     const b = await bench({}, async (root) => {
@@ -29,13 +28,3 @@ describeClient('boto3', 'python3', (found) => {
     }
   });
 });
-
-async function pythonWithBoto3(found: string): Promise<string> {
-  const beside = findProgram('aws');
-  const candidates = [found, ...(beside === undefined ? [] : [path.join(path.dirname(beside), 'python3')])];
-  for (const candidate of candidates) {
-    const { code } = await run(candidate, ['-c', 'import boto3'], { mayFail: true }).catch(() => ({ code: 1 }));
-    if (code === 0) return candidate;
-  }
-  throw new Error('no Python with boto3; .ci/run makes one in .venv');
-}

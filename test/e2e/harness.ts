@@ -191,6 +191,17 @@ export async function run(
   return { code, stdout, stderr };
 }
 
+/** boto3 is a library: the interpreter is looked for that lies beside the AWS CLI's or in the virtual environment. */
+export async function pythonWithBoto3(found: string): Promise<string> {
+  const beside = findProgram('aws');
+  const candidates = [found, ...(beside === undefined ? [] : [path.join(path.dirname(beside), 'python3')])];
+  for (const candidate of candidates) {
+    const { code } = await run(candidate, ['-c', 'import boto3'], { mayFail: true }).catch(() => ({ code: 1 }));
+    if (code === 0) return candidate;
+  }
+  throw new Error('no Python with boto3; .ci/run makes one in .venv');
+}
+
 /** Incompressible bytes, written without holding them in memory. */
 export async function randomFile(file: string, size: number): Promise<void> {
   async function* blocks(): AsyncGenerator<Buffer> {
