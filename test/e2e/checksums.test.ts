@@ -1,7 +1,7 @@
-/** Multipart checksums over the wire: every algorithm and type that S3 permits, by raw requests (most clients know only some). */
+/** Checksums over the wire, above all of multipart uploads: every algorithm and type that S3 permits, by raw requests (most clients know only some). */
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { mkdir, readFile } from 'node:fs/promises';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { createXXHash128, createXXHash3, createXXHash64 } from 'hash-wasm';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -261,4 +261,39 @@ describe('CreateMultipartUpload', () => {
     const answer = await create('never', headers);
     expect([answer.status, answer.code]).toEqual([400, 'InvalidRequest']);
   });
+});
+
+describe('DeleteObjects', () => {
+  const body = '<Delete><Object><Key>doomed</Key></Object></Delete>';
+  const file = (): string => path.join(b.server.root, 'box', 'doomed');
+  const md5 = (text: string): string => base64('MD5', Buffer.from(text));
+
+  it.each<[string, () => Headers, string]>([
+    ['a wrong Content-MD5', () => ({ 'content-md5': md5('other') }), 'BadDigest'],
+    ['a Content-MD5 that is none', () => ({ 'content-md5': 'abc' }), 'InvalidDigest'],
+    ['a wrong CRC32C', () => ({ 'x-amz-checksum-crc32c': base64('CRC32C', Buffer.from('other')) }), 'BadDigest'],
+    ['a wrong XXHASH3', () => ({ 'x-amz-checksum-xxhash3': base64('XXHASH3', Buffer.from('other')) }), 'BadDigest'],
+  ])('refuses %s and deletes nothing', async (_name, headers, code) => {
+    await writeFile(file(), 'x');
+    const answer = await call('POST', '/box?delete', headers(), body);
+    expect([answer.status, answer.code]).toEqual([400, code]);
+    expect(existsSync(file())).toBe(true);
+  });
+
+  it.each<[string, () => Headers]>([
+    ['the right Content-MD5', () => ({ 'content-md5': md5(body) })],
+    ['the right SHA512', () => ({ 'x-amz-checksum-sha512': base64('SHA512', Buffer.from(body)) })],
+    // Amazon S3 refuses this; x-amz-content-sha256 covers the body anyway (README, "Differences from Amazon S3").
+    ['no digest', () => ({})],
+  ])('takes %s', async (_name, headers) => {
+    await writeFile(file(), 'x');
+    expect((await call('POST', '/box?delete', headers(), body)).status).toBe(200);
+    expect(existsSync(file())).toBe(false);
+  });
+});
+
+it('a body that came without a checksum has none', async () => {
+  await call('PUT', '/box/plain', {}, 'x');
+  const { headers } = await call('HEAD', '/box/plain', { 'x-amz-checksum-mode': 'ENABLED' });
+  expect(Object.keys(headers).filter((name) => name.startsWith('x-amz-checksum'))).toEqual([]);
 });
