@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { FINGERPRINT_BYTES, formatFingerprint, parseFingerprint } from '../fs/fingerprint.js';
 import type { KeyFacts } from '../base/model.js';
 import { Journal, listSegments, readTail } from './journal.js';
-import type { ByteFacts, JournalLine, Subject } from './lines.js';
+import type { ByteFacts, CompletedUpload, JournalLine, Subject } from './lines.js';
 import { Index, ROOT_ID } from './lmdb.js';
 import { decodeRow, encodeRow, pairKey, rowKey, type DirRow, type FileRow, type Layout } from './rows.js';
 
@@ -15,6 +15,16 @@ export type Place =
   { kind: 'tree'; dirs: readonly string[]; name: string } | { kind: 'overflow'; bucket: string; key: string };
 
 type Prepare = Extract<JournalLine, { op: 'prepare' }>;
+
+/** How long (ms) the answer of a completed upload is remembered for retries. */
+const REMEMBER_MS = 24 * 3_600_000;
+
+/** What is remembered of a completed upload. */
+export interface Completed extends CompletedUpload {
+  bytes: Omit<ByteFacts, 'layout'>;
+  facts: KeyFacts;
+  partCount?: number;
+}
 
 export class Catalog {
   constructor(
@@ -108,7 +118,35 @@ export class Catalog {
     const row = this.fileRow(line.bytes, line.facts, seq, ctimeNs, line.published);
     if (line.file !== undefined) row.file = line.file;
     this.putRow(place, row);
+    if (line.upload) this.rememberCompleted(line.upload, line);
     return row;
+  }
+
+  private rememberCompleted(upload: CompletedUpload, { bytes, facts }: Prepare): void {
+    if (Date.now() - upload.time > REMEMBER_MS) return;
+    const { layout, ...rest } = bytes;
+    const done: Completed = { ...upload, bytes: rest, facts, ...(layout && { partCount: partCount(layout) }) };
+    this.index.put('meta', doneKey(upload.id), Buffer.from(JSON.stringify(done)));
+  }
+
+  /** What a completed upload made, for a day. */
+  completed(uploadId: string): Completed | undefined {
+    const bytes = this.index.get('meta', doneKey(uploadId));
+    return bytes && (JSON.parse(bytes.toString()) as Completed);
+  }
+
+  /** Drops what is remembered of uploads that were completed long ago. Only inside a write. */
+  forgetCompleted(now = Date.now()): void {
+    let start = doneKey('');
+    for (;;) {
+      const rows = this.index.page('meta', start, doneKey('\xff'), 256);
+      for (const { key, value } of rows) {
+        const { time = 0 } = JSON.parse(value.toString()) as Partial<Completed>;
+        if (now - time > REMEMBER_MS) this.index.remove('meta', key);
+        start = Buffer.concat([key, Buffer.from([0])]);
+      }
+      if (rows.length < 256) return;
+    }
   }
 
   /** A row of these facts; a layout goes to its own table. Only inside a write. */
@@ -186,6 +224,10 @@ export class Catalog {
 
 /** A fingerprint that no file has: of rows that only keep facts of a key. */
 export const NO_FINGERPRINT = Buffer.alloc(FINGERPRINT_BYTES);
+
+function doneKey(uploadId: string): Buffer {
+  return Buffer.from(`done:${uploadId}`, 'latin1');
+}
 
 export function split(path: string): string[] {
   return path === '' ? [] : path.split('/');

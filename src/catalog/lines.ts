@@ -33,6 +33,8 @@ export type JournalLine =
       replaces?: string;
       /** A move: where the object comes from. */
       from?: Subject;
+      /** The multipart upload that is completed by this. */
+      upload?: CompletedUpload;
       published: boolean;
     } & Subject)
   /** The operation of a prepare or append line ended without effect, or was settled after a crash. */
@@ -62,6 +64,17 @@ export type JournalLine =
   | { op: 'marker'; seq: number; path: string; time: number; facts: KeyFacts; mkdirs?: string[] }
   | { op: 'unmark'; seq: number; path: string; rmdirs?: string[] }
   | { op: 'part'; seq: number; uploadId: string; part: PartRecord };
+
+/** A completed upload, so that a retry gets the same answer (S3: CompleteMultipartUpload is idempotent). */
+export interface CompletedUpload {
+  id: string;
+  bucket: string;
+  key: string;
+  /** Digest of the list of parts that was asked for. */
+  parts: string;
+  /** When it was completed, ms. */
+  time: number;
+}
 
 /** A part as it is recorded. */
 export interface PartRecord {

@@ -40,6 +40,11 @@ export class Mounts {
     return join(this.topOf(device, directory), STATE_DIR, 'staging');
   }
 
+  /** Every staging folder that there may be: of the root, and of each mount below it. */
+  stagings(): string[] {
+    return [this.root, ...this.tops].map((top) => join(top, STATE_DIR, 'staging'));
+  }
+
   private topOf(device: bigint, directory: string): string {
     if (!this.devices.has(device)) {
       this.devices.add(device);

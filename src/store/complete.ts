@@ -3,8 +3,10 @@ import { createHash } from 'node:crypto';
 import { fstatSync } from 'node:fs';
 import { S3Error } from '../base/errors.js';
 import type { Checksum } from '../base/model.js';
+import type { Completed } from '../catalog/catalog.js';
 import type { PartRecord } from '../catalog/lines.js';
 import type { Layout } from '../catalog/rows.js';
+import { fingerprintSize, parseFingerprint } from '../fs/fingerprint.js';
 import { appendFile, applyInherit, createStaging, discard } from '../fs/stage.js';
 import { combineChecksums, compositeChecksum } from '../wire/checksums.js';
 import type { CompleteOptions, ObjectInfo, PartRef, Upload } from './contract.js';
@@ -50,8 +52,12 @@ export class Completer {
   ): Promise<ObjectInfo> {
     const { uploads } = this;
     const asked = refs.map(({ partNumber, etag }) => `${partNumber}:${etag}`).join(',');
-    const done = uploads.completed(uploadId);
-    if (done?.bucket === bucket && done.key === key && done.parts === digest(asked)) return done.info;
+    const done = this.core.catalog.completed(uploadId);
+    if (done?.bucket === bucket && done.key === key && done.parts === digest(asked)) {
+      // its process was killed in between, or is still at it
+      if (uploads.has(bucket, key, uploadId)) await this.end(bucket, key, uploadId);
+      return answerOf(done);
+    }
     const upload = uploads.get(bucket, key, uploadId);
     if (refs.length === 0) throw new S3Error('MalformedXML', 'You must specify at least one part');
     const parts = this.check(uploadId, refs);
@@ -71,7 +77,6 @@ export class Completer {
     parts: PartRecord[],
     options: CompleteOptions,
   ): Promise<ObjectInfo> {
-    const { core, uploads } = this;
     const { bucket, key, uploadId } = upload;
     const size = parts.reduce((sum, part) => sum + part.size, 0);
     if (options.size !== undefined && options.size !== size) {
@@ -89,15 +94,16 @@ export class Completer {
       bucket,
       key,
       ready,
-      { bytes, facts: upload.facts },
+      { bytes, facts: upload.facts, upload: { id: uploadId, bucket, key, parts: digest(asked), time: Date.now() } },
       options.condition,
     );
-    const files = core.catalog.index.write(() => {
-      uploads.rememberCompleted(uploadId, { bucket, key, parts: digest(asked), info });
-      return uploads.end(bucket, key, uploadId);
-    });
-    await uploads.removeFiles(files);
+    await this.end(bucket, key, uploadId);
     return info;
+  }
+
+  private async end(bucket: string, key: string, uploadId: string): Promise<void> {
+    const { core, uploads } = this;
+    await uploads.removeFiles(core.catalog.index.write(() => uploads.end(bucket, key, uploadId)));
   }
 
   /** @throws InvalidPartOrder, InvalidPart, EntityTooSmall. */
@@ -242,6 +248,21 @@ function checkListed(upload: Upload, refs: PartRef[]): void {
     `The upload was created using a ${name} checksum. The complete request must include the checksum for each part. ` +
       `It was missing for part ${missing.partNumber} in the request.`,
   );
+}
+
+function answerOf({ bucket, key, bytes, facts, partCount }: Completed): ObjectInfo {
+  const fp = parseFingerprint(bytes.fp);
+  return {
+    bucket,
+    key,
+    size: fingerprintSize(fp),
+    etag: bytes.etag,
+    lastModified: Number(fp.readBigInt64BE(28) / 1_000_000n),
+    versionId: 'null',
+    facts,
+    ...(bytes.checksum && { checksum: bytes.checksum }),
+    ...(partCount !== undefined && { partCount }),
+  };
 }
 
 function digest(text: string): string {

@@ -20,7 +20,7 @@ import { randomBytes } from 'node:crypto';
 import { S3Error, errno } from '../base/errors.js';
 import type { KeyFacts, WriteCondition } from '../base/model.js';
 import { samePlace, subjectOf } from '../catalog/catalog.js';
-import type { ByteFacts, JournalLine, Subject } from '../catalog/lines.js';
+import type { ByteFacts, CompletedUpload, JournalLine, Subject } from '../catalog/lines.js';
 import type { Dir } from '../fs/dirs.js';
 import { fingerprint, formatFingerprint } from '../fs/fingerprint.js';
 import { discard, type Inherit } from '../fs/stage.js';
@@ -39,6 +39,8 @@ export interface Ready {
 export interface Facts {
   bytes: Omit<ByteFacts, 'fp'>;
   facts: KeyFacts;
+  /** The multipart upload that is completed. */
+  upload?: CompletedUpload;
 }
 
 /** How often a race with other writers or outside programs is run again. */
@@ -131,6 +133,7 @@ export class Publisher {
       bytes: { fp: formatFingerprint(fingerprint(staged.stat, mount)), ...facts.bytes },
       facts: facts.facts,
       published: true,
+      ...(facts.upload && { upload: facts.upload }),
       ...destination,
     };
     const arrival = { bucket, key, target, destination, condition, known };

@@ -126,31 +126,55 @@ function isPieceOf(path: string, size: number, piece: string): boolean {
   }
 }
 
-/** Removes staging files whose process no longer lives; parts of uploads stay. */
+/** Removes staging files whose process no longer lives, on each mount; parts of uploads stay. */
 export function cleanStaging(core: Core): void {
-  const staging = join(core.dataDir, 'staging');
-  const uploads = join(staging, 'uploads');
-  for (const directory of [staging, ...names(uploads).map((id) => join(uploads, id))]) {
-    for (const name of names(directory)) {
-      const dash = name.lastIndexOf('-');
-      if (dash < 0 || name.split('.').length !== 3) continue;
-      const path = join(directory, name);
-      const age = Date.now() - (lstatSync(path, { throwIfNoEntry: false })?.mtimeMs ?? 0);
-      if (!tokenAlive(name.slice(0, dash), age)) rmSync(path, { recursive: true, force: true });
-    }
+  for (const staging of core.mounts.stagings()) tryOne(core, () => cleanFolder(staging));
+  for (const folder of uploadFolders(core).values()) tryOne(core, () => cleanFolder(folder));
+}
+
+function cleanFolder(directory: string): void {
+  for (const name of names(directory)) {
+    const dash = name.lastIndexOf('-');
+    if (dash < 0 || name.split('.').length !== 3) continue;
+    const path = join(directory, name);
+    const age = Date.now() - (lstatSync(path, { throwIfNoEntry: false })?.mtimeMs ?? 0);
+    if (!tokenAlive(name.slice(0, dash), age)) rmSync(path, { recursive: true, force: true });
   }
 }
 
-/** Uploads under way, from their folders. @param fresh whether the index was made anew: then the journal gave it parts of all uploads ever. */
+/** Folders of uploads by id, on each mount. */
+function uploadFolders(core: Core): Map<string, string> {
+  const folders = new Map<string, string>();
+  for (const staging of core.mounts.stagings()) {
+    const uploads = join(staging, 'uploads');
+    tryOne(core, () => names(uploads).forEach((id) => folders.set(id, join(uploads, id))));
+  }
+  return folders;
+}
+
+/**
+ * Uploads under way, from their folders. What a killed process left goes: uploads that were completed, and files of parts that have no line.
+ * @param fresh whether the index was made anew: then the journal gave it parts of all uploads ever.
+ */
 export function restoreUploads(core: Core, uploads: Uploads, fresh: boolean): void {
-  const directory = join(core.dataDir, 'staging', 'uploads');
-  core.catalog.index.write(() => {
-    const ids = names(directory);
-    uploads.reconcile(directory, ids, (id, error) =>
+  const { catalog } = core;
+  const ended: string[] = [];
+  catalog.index.write(() => {
+    const folders = uploadFolders(core);
+    uploads.reconcile(folders, (id, error) =>
       core.log('warn', 'an upload could not be read', { id, error: String(error) }),
     );
-    if (fresh) uploads.dropUnknown(new Set(ids));
+    if (fresh) uploads.dropUnknown(new Set(folders.keys()));
+    catalog.forgetCompleted();
+    for (const [id, folder] of folders) {
+      const done = catalog.completed(id);
+      tryOne(core, () => {
+        if (done) ended.push(uploads.end(done.bucket, done.key, id));
+        else uploads.dropStrayParts(id, names(folder), folder);
+      });
+    }
   });
+  for (const aside of ended) tryOne(core, () => rmSync(aside, { recursive: true, force: true }));
 }
 
 function names(directory: string): string[] {

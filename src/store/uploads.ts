@@ -9,21 +9,14 @@ import type { PartRecord } from '../catalog/lines.js';
 import { pairKey } from '../catalog/rows.js';
 import { makeStateDir, writeFileAtomic } from '../fs/statefile.js';
 import { discard, stageBody } from '../fs/stage.js';
-import type { ListUploadsQuery, ObjectInfo, Part, PartPage, Upload, UploadOptions, UploadPage } from './contract.js';
+import type { ListUploadsQuery, Part, PartPage, Upload, UploadOptions, UploadPage } from './contract.js';
 import type { Core } from './core.js';
 import { successor } from './listing.js';
 
 const MAX_PARTS = 10_000;
 const UPLOAD_ID = /^[A-Za-z0-9_-]{20,64}$/;
 const PAGE = 256;
-
-/** What a completed upload answered; kept so that a retry gets the same (S3: CompleteMultipartUpload is idempotent). */
-export interface Completed {
-  bucket: string;
-  key: string;
-  parts: string;
-  info: ObjectInfo;
-}
+const PART_FILE = /^\d{5}-[0-9a-f]{12}$/;
 
 export class Uploads {
   constructor(private readonly core: Core) {}
@@ -62,6 +55,10 @@ export class Uploads {
       pairKey(upload.bucket, upload.key, upload.uploadId),
       Buffer.from(JSON.stringify(upload)),
     );
+  }
+
+  has(bucket: string, key: string, uploadId: string): boolean {
+    return this.core.catalog.index.has('uploads', pairKey(bucket, key, uploadId));
   }
 
   /** @throws NoSuchUpload. */
@@ -246,10 +243,10 @@ export class Uploads {
     await rm(aside, { recursive: true, force: true });
   }
 
-  /** Brings the index in line with the folders in `directory`, which are the truth: after a crash, or when the index was made anew. Only inside a write. */
-  reconcile(directory: string, ids: readonly string[], warn: (id: string, error: unknown) => void): void {
+  /** Brings the index in line with the folders of uploads, by id, which are the truth: after a crash, or when the index was made anew. Only inside a write. */
+  reconcile(folders: ReadonlyMap<string, string>, warn: (id: string, error: unknown) => void): void {
     const { index } = this.core.catalog;
-    const unknown = new Set(ids);
+    const unknown = new Map(folders);
     for (let start: Buffer = Buffer.alloc(0), rows = [{ key: start, value: start }]; rows.length > 0;) {
       rows = index.page('uploads', start, Buffer.from([0xff]), PAGE);
       for (const { key, value } of rows) {
@@ -259,13 +256,23 @@ export class Uploads {
         start = Buffer.concat([key, Buffer.from([0])]);
       }
     }
-    for (const id of unknown) {
+    for (const [id, folder] of unknown) {
       try {
-        this.remember(JSON.parse(readFileSync(join(directory, id, 'upload.json'), 'utf8')) as Upload);
+        this.remember(JSON.parse(readFileSync(join(folder, 'upload.json'), 'utf8')) as Upload);
       } catch (error) {
         warn(id, error);
       }
     }
+  }
+
+  /**
+   * Removes files of parts that were replaced, or whose process was killed before the line. An upload without any part in the index keeps all: its
+   * disk may have been away when the index was made anew. Only inside a write, which is also where such files get their names.
+   */
+  dropStrayParts(uploadId: string, names: readonly string[], folder: string): void {
+    const known = new Set(this.records(uploadId, 0, MAX_PARTS).map(({ file }) => file));
+    if (known.size === 0) return;
+    for (const name of names) if (PART_FILE.test(name) && !known.has(name)) discard(join(folder, name));
   }
 
   private isGone({ bucket, uploadId }: Upload): boolean {
@@ -275,16 +282,6 @@ export class Uploads {
       // the bucket's folder is gone, perhaps with its disk
       return false;
     }
-  }
-
-  completed(uploadId: string): Completed | undefined {
-    const bytes = this.core.catalog.index.get('meta', Buffer.from(`done:${uploadId}`));
-    return bytes && (JSON.parse(bytes.toString()) as Completed);
-  }
-
-  /** Only inside a write. */
-  rememberCompleted(uploadId: string, completed: Completed): void {
-    this.core.catalog.index.put('meta', Buffer.from(`done:${uploadId}`), Buffer.from(JSON.stringify(completed)));
   }
 
   directory(bucket: string, uploadId: string): string {

@@ -128,7 +128,6 @@ export const OPERATIONS = {
       await twoParts(store, 'multi');
     },
     run: complete,
-    between: ['upload left'],
   },
   'abort an upload': {
     setup: (store) => twoParts(store, 'multi'),

@@ -142,7 +142,6 @@ function differs(seen: State, allowed: State[], between: readonly string[]): str
   if (allowed.some((state) => same(seen, state))) return undefined;
   const [before, after] = [allowed[0], allowed.at(-1)];
   if (before && after && before !== after) {
-    if (between.includes('upload left') && same(seen, { ...after, uploads: before.uploads })) return undefined;
     if (
       between.includes('directories left') &&
       same({ ...seen, tree: {} }, { ...after, tree: {} }) &&
@@ -166,7 +165,15 @@ async function leftOver(root: string): Promise<string | undefined> {
   const ids = new Set(known.map((entry) => ('uploadId' in entry ? entry.uploadId : '')));
   const folders = existsSync(path.join(staging, 'uploads')) ? await readdir(path.join(staging, 'uploads')) : [];
   const stray = folders.filter((id) => !ids.has(id));
-  return stray.length > 0 ? `uploads left in staging: ${stray.join(' ')}` : undefined;
+  if (stray.length > 0) return `uploads left in staging: ${stray.join(' ')}`;
+  for (const id of folders) {
+    const parts = (await readdir(path.join(staging, 'uploads', id))).filter((name) => name !== 'upload.json');
+    const entry = known.find((one) => 'uploadId' in one && one.uploadId === id);
+    const key = entry && 'key' in entry ? entry.key : '';
+    const listed = await opened(root, (store) => store.listParts(BUCKET, key, id, { after: 0, max: 10 }));
+    if (parts.length !== listed.parts.length) return `files of parts: ${parts.join(' ')}`;
+  }
+  return undefined;
 }
 
 async function opened<T>(root: string, work: (store: Store) => Promise<T>): Promise<T> {

@@ -90,14 +90,21 @@ export function durableContract(make: MakeStore, child?: SpawnChild): void {
       );
     });
 
-    it('answers the retry of a completion after a restart', async () => {
+    it.each([
+      ['a restart', () => Promise.resolve()],
+      ['the loss of the index', () => rm(path.join(first.root, '.gos3rve', 'index'), { recursive: true })],
+    ])('answers the retry of a completion after %s', async (_what, meanwhile) => {
       const { uploadId } = await first.store.createUpload(BUCKET, 'm', {});
       const part = await first.store.putPart(BUCKET, 'm', uploadId, 1, body('x'));
       const parts = [{ partNumber: 1, etag: part.etag, checksums: {} }];
-      const { etag } = await first.store.completeUpload(BUCKET, 'm', uploadId, parts);
+      const { aliases: _aliases, ...info } = await first.store.completeUpload(BUCKET, 'm', uploadId, parts);
       await reopened(async (store) => {
-        expect((await store.completeUpload(BUCKET, 'm', uploadId, parts)).etag).toBe(etag);
-      });
+        expect(await store.completeUpload(BUCKET, 'm', uploadId, parts)).toEqual(info);
+        await refuses(
+          store.completeUpload(BUCKET, 'm', uploadId, [{ partNumber: 1, etag: md5('y'), checksums: {} }]),
+          'NoSuchUpload',
+        );
+      }, meanwhile);
     });
 
     it('is one store for two that are open at once', async () => {
