@@ -230,6 +230,16 @@ describe.each(PERMITTED)('%s %s', (algorithm, type) => {
     expect(element(attributes.body, 'Size')).toEqual(PARTS.map(({ length }) => String(length)));
   });
 
+  if (type === 'COMPOSITE') {
+    it('CompleteMultipartUpload: checksums of some parts only are refused', async () => {
+      const partly = await create(`partly/${key}`, wanted);
+      for (const n of [1, 2, 3]) await putPart(`partly/${key}`, partly.id, n, {});
+      const answer = await complete(`partly/${key}`, partly.id, algorithm, [values[0], undefined, values[2]]);
+      expect([answer.status, answer.code]).toEqual([400, 'InvalidRequest']);
+      expect(existsSync(path.join(b.server.root, 'box', 'partly'))).toBe(false);
+    });
+  }
+
   it('CompleteMultipartUpload without the checksum of the whole', async () => {
     const again = await create(`again/${key}`, wanted);
     for (const n of [1, 2, 3]) await putPart(`again/${key}`, again.id, n, {});
