@@ -14,7 +14,7 @@ import { fingerprint, formatFingerprint } from '../fs/fingerprint.js';
 import { appendFile, applyInherit, discard, openAgain, stageBody, stageCopy } from '../fs/stage.js';
 import { combineChecksums } from '../wire/checksums.js';
 import type { ObjectInfo, PutOptions } from './contract.js';
-import { lstatOf, type Core, type Found } from './core.js';
+import type { Core, Found } from './core.js';
 import { describe, knowledge, openFound } from './describe.js';
 import { newRow, type Objects } from './objects.js';
 
@@ -99,10 +99,13 @@ export class Appender {
         const stat = fstatSync(file.fd, { bigint: true });
         const facts = { bytes, facts: before.row?.facts ?? {} };
         const same = [describe(bucket, key, before).etag];
-        return await this.objects.publisher.publish(bucket, key, { path, stat }, facts, {
-          ...condition,
-          ifMatch: condition?.ifMatch ?? same,
-        });
+        return await this.objects.publisher
+          .publish(bucket, key, { path, stat }, facts, { ...condition, ifMatch: condition?.ifMatch ?? same })
+          .catch((error: unknown) => {
+            const ours = condition?.ifMatch === undefined && error instanceof S3Error;
+            if (!ours || (error.code !== 'PreconditionFailed' && error.code !== 'NoSuchKey')) throw error;
+            throw new S3Error('OperationAborted', 'The object was changed meanwhile.', { cause: error });
+          });
       } finally {
         await file.close();
       }
@@ -144,6 +147,7 @@ export class Appender {
       bytes,
       facts,
     });
+    let marked = false;
     try {
       if (core.durable) await catalog.journal.flush(ticket.segment);
       catalog.index.write(() => {
@@ -155,13 +159,17 @@ export class Appender {
         if (row.etag === '') row.etag = describe(bucket, key, now).etag;
         catalog.putRow(now.place, row);
       });
-      return await this.writePiece(bucket, key, before, file, staged.path, id, bytes);
+      marked = true;
+      const info = await this.writePiece(bucket, key, before, file, staged.path, id, bytes);
+      catalog.journal.settle(ticket);
+      return info;
     } catch (error) {
+      // what cannot be cut back now stays open: the next start does it
+      if (marked) this.cutBack(before, file.fd, id);
       publisher.abandon(id, ticket);
       throw error;
     } finally {
       await file.close();
-      catalog.journal.settle(ticket);
     }
   }
 
@@ -176,36 +184,35 @@ export class Appender {
   ): Promise<ObjectInfo> {
     const { core } = this;
     const { catalog } = core;
-    try {
-      await appendFile(file, piece, Number(before.stat.size));
-      if (core.durable) await file.sync();
-      const found = catalog.index.write((): Found => {
-        const stat = fstatSync(file.fd, { bigint: true });
-        const there = core.find(bucket, key);
-        if (there?.stat.ino !== stat.ino) throw new S3Error('OperationAborted', 'The object was replaced meanwhile.');
-        const fp = fingerprint(stat, core.mounts.idOf(stat.dev, before.dir.path));
-        const seq = catalog.nextSeq();
-        catalog.journal.append({ op: 'appended', id, seq, fp: formatFingerprint(fp), ctime: String(stat.ctimeNs) });
-        // tags may have been changed meanwhile
-        const facts = there.row?.facts ?? {};
-        catalog.removeRow(before.place);
-        const row = catalog.fileRow({ ...bytes, fp: formatFingerprint(fp) }, facts, seq, stat.ctimeNs, true);
-        row.appended = true;
-        this.objects.publisher.dropOverflow(bucket, key, new Set());
-        catalog.putRow(before.place, row);
-        catalog.noteSettled();
-        return { ...there, stat, fp, row };
-      });
-      if (core.durable) await catalog.journal.flush(catalog.journal.segment);
-      return describe(bucket, key, found);
-    } catch (error) {
-      this.cutBack(before, file.fd);
-      throw error;
-    }
+    const dirtied = new Set<string>();
+    await appendFile(file, piece, Number(before.stat.size));
+    if (core.durable) await file.sync();
+    const found = catalog.index.write((): Found => {
+      const stat = fstatSync(file.fd, { bigint: true });
+      const there = core.find(bucket, key);
+      if (there?.stat.ino !== stat.ino) throw new S3Error('OperationAborted', 'The object was replaced meanwhile.');
+      const fp = fingerprint(stat, core.mounts.idOf(stat.dev, before.dir.path));
+      const seq = catalog.nextSeq();
+      catalog.journal.append({ op: 'appended', id, seq, fp: formatFingerprint(fp), ctime: String(stat.ctimeNs) });
+      // tags may have been changed meanwhile
+      const facts = there.row?.facts ?? {};
+      catalog.removeRow(before.place);
+      const row = catalog.fileRow({ ...bytes, fp: formatFingerprint(fp) }, facts, seq, stat.ctimeNs, true);
+      row.appended = true;
+      this.objects.publisher.dropOverflow(bucket, key, dirtied);
+      catalog.putRow(before.place, row);
+      catalog.noteSettled();
+      return { ...there, stat, fp, row };
+    });
+    await this.objects.flushed(dirtied);
+    return describe(bucket, key, found);
   }
 
-  /** Through the open file, whatever others have called it meanwhile; the row is mended if the file is still at its place. */
-  private cutBack(before: Found, fd: number): void {
+  /**
+   * Through the open file, whatever others have called it meanwhile. The cut gave it another mtime: that is written down, so that what is known of its
+   * bytes holds without the index too, and when it comes back to its place.
+   */
+  private cutBack(before: Found, fd: number, id: string): void {
     const { catalog, mounts } = this.core;
     catalog.index.write(() => {
       const row = catalog.row(before.place);
@@ -214,16 +221,16 @@ export class Appender {
         if (row.fp.readBigUInt64BE(4) === before.stat.ino) return;
       }
       ftruncateSync(fd, Number(before.stat.size));
-      if (row?.appendFrom === undefined) return;
+      const subject = subjectOf(before.place);
+      if (row?.appendFrom === undefined || !('path' in subject)) return;
       const { appendFrom: _ended, ...rest } = row;
+      // an ETag that was only derived is no fact
+      if (knowledge(before) !== 'known') return catalog.putRow(before.place, { ...rest, etag: before.row?.etag ?? '' });
       const stat = fstatSync(fd, { bigint: true });
-      const there = lstatOf(before.dir.at(before.name));
-      if (there?.ino !== stat.ino) return catalog.putRow(before.place, rest);
-      catalog.putRow(before.place, {
-        ...rest,
-        fp: fingerprint(stat, mounts.idOf(stat.dev, before.dir.path)),
-        ctimeNs: stat.ctimeNs,
-      });
+      const fp = formatFingerprint(fingerprint(stat, mounts.idOf(stat.dev, before.dir.path)));
+      const { facts = {}, published } = rest;
+      const bytes = { ...catalog.bytesOf(rest), fp };
+      catalog.adoptLine({ op: 'prepare', id, ...subject, bytes, facts, published }, stat.ctimeNs);
     });
   }
 }

@@ -1,7 +1,8 @@
-import { link, readFile, rename, stat } from 'node:fs/promises';
+import { link, readFile, rename, rm, stat } from 'node:fs/promises';
+import path from 'node:path';
 import { describe, expect, it } from 'vitest';
 import type { MakeStore } from './kit.js';
-import { BUCKET, body, brokenBody, list, put, refuses, text, world } from './kit.js';
+import { BUCKET, MIN_PART, body, brokenBody, list, put, putParts, refuses, text, world } from './kit.js';
 
 export function appendContract(make: MakeStore): void {
   describe('append', () => {
@@ -91,6 +92,66 @@ export function appendContract(make: MakeStore): void {
       expect(outcome).toBe('S3Error');
       expect(await readFile(w.at('r'), 'utf8')).toBe('four');
       expect(await list(w.store)).toEqual(['r']);
+    });
+
+    it('keeps what is known of a file that was cut back', { timeout: 60_000 }, async () => {
+      const { uploadId } = await w.store.createUpload(BUCKET, 'l', {});
+      const parts = await putParts(w.store, 'l', uploadId, [
+        [1, 'a'.repeat(MIN_PART)],
+        [2, 'b'],
+      ]);
+      const { etag } = await w.store.completeUpload(
+        BUCKET,
+        'l',
+        uploadId,
+        parts.map((part) => ({ partNumber: part.partNumber, etag: part.etag, checksums: {} })),
+      );
+      const { outcome } = await longAppend('l', () => rename(w.at('l'), w.at('r')));
+      expect(outcome).toBe('S3Error');
+      await rename(w.at('r'), w.at('l'));
+      expect((await w.store.head(BUCKET, 'l')).etag).toBe(etag);
+      await w.store.close();
+      await rm(path.join(w.root, '.gos3rve', 'index'), { recursive: true });
+      const again = await make({ root: w.root });
+      try {
+        expect(await again.store.head(BUCKET, 'l')).toMatchObject({ etag, partCount: 2 });
+      } finally {
+        await again.store.close();
+      }
+    });
+
+    /** An overflow object at `a/b`, and a real file of the same name. */
+    const conflict = async (): Promise<() => Promise<void>> => {
+      await put(w.store, 'a', 'file');
+      await put(w.store, 'a/b', 'overflow');
+      return async () => {
+        await rm(w.at('a'));
+        await w.foreign('a/b', 'real');
+      };
+    };
+
+    it('to a real file at an overflow key is the end of the copy kept aside', async () => {
+      await (
+        await conflict()
+      )();
+      await w.store.append(BUCKET, 'a/b', 4, body(' more'));
+      expect(await text(w.store, 'a/b')).toBe('real more');
+      await rm(w.at('a/b'));
+      await refuses(w.store.head(BUCKET, 'a/b'), 'NoSuchKey');
+      expect(await list(w.store)).toEqual([]);
+    });
+
+    it('to an overflow object is refused when a real file appears meanwhile; both stay', async () => {
+      const appear = await conflict();
+      async function* chunks(): AsyncGenerator<Uint8Array> {
+        yield Buffer.from(' mo');
+        await appear();
+        yield Buffer.from('re');
+      }
+      await refuses(w.store.append(BUCKET, 'a/b', 8, { chunks: chunks() }), 'OperationAborted');
+      expect(await text(w.store, 'a/b')).toBe('real');
+      await rm(w.at('a/b'));
+      expect(await text(w.store, 'a/b')).toBe('overflow');
     });
 
     it('never grows the other name of a hard-linked file', async () => {
