@@ -35,6 +35,13 @@ export interface StoreOptions {
   /** Bytes; default 5 MiB. */
   minPartSize?: number;
   durability?: 'flush' | 'fast';
+  /**
+   * When files that gos3rve did not write are read for their MD5: `lazy` (unless told) small ones when they are asked for, large ones
+   * in the background then; `eager` all of them, by whoever runs the background; `off` never: they keep an ETag derived from their stamps.
+   */
+  hash?: 'eager' | 'lazy' | 'off';
+  /** ms that an ETag told before a file was hashed stays its ETag after the last request; default 15 minutes. */
+  etagGraceMs?: number;
   log?: (level: 'info' | 'warn' | 'error', message: string, data?: Record<string, unknown>) => void;
 }
 
@@ -70,6 +77,8 @@ export class Core {
   readonly durable: boolean;
   readonly symlinks: 'files' | 'all' | 'none';
   readonly minPartSize: number;
+  readonly hash: 'eager' | 'lazy' | 'off';
+  readonly etagGraceMs: number;
   readonly log: NonNullable<StoreOptions['log']>;
   readonly owner: Ownership | undefined;
   /** `<root>/.gos3rve`: bodies. */
@@ -99,6 +108,8 @@ export class Core {
     this.durable = options.durability !== 'fast';
     this.symlinks = options.symlinks ?? 'files';
     this.minPartSize = options.minPartSize ?? 5 * 1024 * 1024;
+    this.hash = options.hash ?? 'lazy';
+    this.etagGraceMs = options.etagGraceMs ?? 15 * 60_000;
     this.log = options.log ?? (() => undefined);
     this.isExcluded = excluder(options.exclude ?? []);
     this.view = viewOf([this.symlinks, ...(options.exclude ?? [])]);
@@ -184,6 +195,13 @@ export class Core {
     if (!found) return undefined;
     const hidden = this.isExcluded(path.name) || path.dirs.some((name) => this.isExcluded(name));
     return hidden && found.row?.published !== true ? undefined : found;
+  }
+
+  /** The file at a place of the tree, whatever bucket shows it; links only inside the top-level folder. */
+  findPlace(dirs: readonly string[], name: string): Found | undefined {
+    const top = dirs.slice(0, 1);
+    const dir = this.existingDir(top, dirs.slice(1));
+    return dir && this.statFile(dir, name, this.pathOf(top), { kind: 'tree', dirs, name });
   }
 
   findOverflow(bucket: string, key: string): Found | undefined {
@@ -380,7 +398,8 @@ export class Core {
 
   /** Staging folder on the mount of a directory. */
   stagingFor(dir: Dir): string {
-    const { dev } = statSync(dir.path, { bigint: true });
+    // through the open directory, which others may remove or rename meanwhile
+    const { dev } = statSync(dir.at('.'), { bigint: true });
     const path = this.mounts.stagingFor(dev, dir.path);
     makeStateDir(path, this.owner);
     return path;

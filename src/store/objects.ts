@@ -1,6 +1,6 @@
 /** Objects: read, put, delete, facts. Each method is one promise of the contract; copies, moves and appends have files of their own. */
-import { closeSync, unlinkSync } from 'node:fs';
-import { S3Error, errno } from '../base/errors.js';
+import { closeSync, unlinkSync, type BigIntStats } from 'node:fs';
+import { S3Error } from '../base/errors.js';
 import type {
   Body,
   Checksum,
@@ -15,11 +15,21 @@ import type { FileRow, Layout } from '../catalog/rows.js';
 import { createHasher, prepareHashes } from '../fs/hash.js';
 import { readRange, type OpenFile } from '../fs/reader.js';
 import { discard, stageBody, type StageOptions } from '../fs/stage.js';
-import type { ObjectInfo, ObjectPart, OpenObject, PutOptions } from './contract.js';
-import { noSuchKey, type Core, type Found, type Target } from './core.js';
-import { describe, knowledge, openFound, type Identifier } from './describe.js';
+import type { ObjectInfo, ObjectPart, ObjectRef, OpenObject, PutOptions } from './contract.js';
+import { isAbsent, noSuchKey, type Core, type Found, type Target } from './core.js';
+import { describe, knowledge, openFound } from './describe.js';
+import type { Identifier } from './identifier.js';
 import { Markers } from './markers.js';
 import { Publisher, type Facts } from './publish.js';
+
+/** How often a file is looked at again that was replaced between stat and open. */
+const OPEN_ATTEMPTS = 20;
+
+/** An open file, and what is known of exactly this file. */
+export interface Current {
+  found: Found;
+  file: OpenFile;
+}
 
 export class Objects {
   readonly publisher: Publisher;
@@ -53,27 +63,40 @@ export class Objects {
     const marker = this.markers.find(bucket, key);
     if (marker)
       return { info: marker, parts: async () => [], read: async () => undefined, close: async () => undefined };
+    return this.opened({ bucket, key }, await this.openCurrent(bucket, key));
+  }
+
+  /**
+   * Opens the file at a key, with what is known of exactly this file; the caller closes `file.fd`.
+   *
+   * The row is read again once the file is open: an inode number is free again as soon as its file is replaced, so before that the file may be
+   * another one with the same number, size and, within a tick, times - while we hold it open it cannot.
+   * @throws NoSuchKey, OperationAborted while others change it all the time.
+   */
+  async openCurrent(bucket: string, key: string): Promise<Current> {
     for (let attempt = 0; ; attempt++) {
       const found = await this.found(bucket, key);
-      try {
-        const file = openFound(found);
-        if (
-          file.stat.ino === found.stat.ino &&
-          file.stat.mtimeNs === found.stat.mtimeNs &&
-          file.stat.size === found.stat.size
-        )
-          return this.opened(bucket, key, found, file);
-        closeSync(file.fd);
-      } catch (error) {
-        if (errno(error) !== 'ENOENT' || attempt > 5) throw error;
+      const file = openIfThere(found);
+      if (file) {
+        let same = false;
+        try {
+          this.core.catalog.index.refresh();
+          const now = this.core.find(bucket, key);
+          same = now !== undefined && isSame(now.stat, file.stat);
+          same &&= now !== undefined && (knowledge(now) === 'known' || knowledge(found) !== 'known');
+          if (same && now) return { found: now, file };
+        } finally {
+          if (!same) closeSync(file.fd);
+        }
       }
       // replaced between stat and open: look again
-      if (attempt > 5)
+      if (attempt > OPEN_ATTEMPTS)
         throw new S3Error('OperationAborted', 'The file is being changed by another program. Try again.');
     }
   }
 
-  private opened(bucket: string, key: string, found: Found, file: OpenFile): OpenObject {
+  /** What the contract gives of an open file; closing it closes the file. */
+  opened({ bucket, key }: ObjectRef, { found, file }: Current): OpenObject {
     const layout = found.row?.layout;
     let closed = false;
     return {
@@ -105,7 +128,7 @@ export class Objects {
       body = marker;
     }
     const target = core.target(bucket, key);
-    core.checkFree(target.base.path, body.size ?? 0);
+    core.checkFree(target.base.at('.'), body.size ?? 0);
     const plan = options.digests ?? { algorithms: [] };
     const staged = await stageBody(body, plan, this.staging(target), this.publisher.inheritFrom(target), core.durable);
     const { algorithm, checksum } = storedChecksum(plan, staged.digests);
@@ -210,6 +233,21 @@ export class Objects {
     await this.core.catalog.journal.flush(this.core.catalog.journal.segment);
     await this.core.syncDirs(dirtied);
   }
+}
+
+/** undefined if it was removed, or replaced by no file, since it was found. */
+function openIfThere(found: Found): OpenFile | undefined {
+  try {
+    return openFound(found);
+  } catch (error) {
+    if (isAbsent(error) || (error instanceof S3Error && error.code === 'NoSuchKey')) return undefined;
+    throw error;
+  }
+}
+
+/** Whether an open file is the one that stat saw, unchanged. */
+function isSame(a: BigIntStats, b: BigIntStats): boolean {
+  return a.ino === b.ino && a.dev === b.dev && a.mtimeNs === b.mtimeNs && a.size === b.size;
 }
 
 export function newRow(): FileRow {

@@ -1,6 +1,6 @@
 /** Copies (reflinked where the file system can) and moves (one rename(2)). */
 import { randomBytes } from 'node:crypto';
-import { closeSync, fstatSync, unlinkSync } from 'node:fs';
+import { fstatSync, unlinkSync } from 'node:fs';
 import { S3Error, errno } from '../base/errors.js';
 import type { ChecksumAlgorithm, DigestPlan, KeyFacts, WriteCondition } from '../base/model.js';
 import { subjectOf } from '../catalog/catalog.js';
@@ -13,8 +13,8 @@ import { applyInherit, discard, openAgain, stageCopy } from '../fs/stage.js';
 import { checkRead } from '../wire/conditions.js';
 import type { CopyOptions, MoveOptions, ObjectInfo, ObjectRef, OpenObject } from './contract.js';
 import { lstatOf, type Core, type Found, type Target } from './core.js';
-import { describe, knowledge, openFound, withoutAccess } from './describe.js';
-import { storedChecksum, type Objects } from './objects.js';
+import { describe, knowledge, withoutAccess } from './describe.js';
+import { storedChecksum, type Current, type Objects } from './objects.js';
 import { destinationOf, retried } from './publish.js';
 
 type Prepare = Extract<JournalLine, { op: 'prepare' }>;
@@ -28,20 +28,20 @@ export class Transfer {
   async copy(from: ObjectRef, to: ObjectRef, options: CopyOptions = {}): Promise<ObjectInfo> {
     const { core } = this;
     core.checkWritable();
-    const source = await this.objects.open(from.bucket, from.key);
+    const { objects } = this;
+    const isMarker = objects.markers.find(from.bucket, from.key) !== undefined;
+    const current = isMarker ? undefined : await objects.openCurrent(from.bucket, from.key);
+    const source = current ? objects.opened(from, current) : await objects.open(from.bucket, from.key);
     try {
       const facts = options.facts ? options.facts(source.info) : withoutAccess(source.info.facts);
-      if (to.key.endsWith('/') && source.info.size === 0 && this.objects.markers.possible(to.bucket, to.key)) {
-        return await this.objects.markers.put(to.bucket, to.key, facts, options.condition);
+      if (to.key.endsWith('/') && source.info.size === 0 && objects.markers.possible(to.bucket, to.key)) {
+        return await objects.markers.put(to.bucket, to.key, facts, options.condition);
       }
       const target = core.target(to.bucket, to.key);
-      core.checkFree(target.base.path, source.info.size);
-      const found =
-        from.key.endsWith('/') && this.objects.markers.find(from.bucket, from.key)
-          ? undefined
-          : await this.objects.found(from.bucket, from.key);
-      if (!found || found.row?.appendFrom !== undefined) return await this.copyByReading(source, to, facts, options);
-      return await this.copyFile(found, source.info, to, target, facts, options);
+      core.checkFree(target.base.at('.'), source.info.size);
+      if (!current || current.found.row?.appendFrom !== undefined)
+        return await this.copyByReading(source, to, facts, options);
+      return await this.copyFile(current, source.info, to, target, facts, options);
     } finally {
       await source.close();
     }
@@ -73,7 +73,7 @@ export class Transfer {
 
   /** A reflink where the file system can; what is known of the bytes is kept, what is not is computed over the copy. */
   private async copyFile(
-    found: Found,
+    { found, file: source }: Current,
     info: ObjectInfo,
     to: ObjectRef,
     target: Target,
@@ -81,36 +81,31 @@ export class Transfer {
     options: CopyOptions,
   ): Promise<ObjectInfo> {
     const { core } = this;
-    const source = openFound(found);
+    const { path, file } = await stageCopy(openAgain(source.fd, source.path), this.objects.staging(target));
     try {
-      const { path, file } = await stageCopy(openAgain(source.fd, source.path), this.objects.staging(target));
-      try {
-        const inherit = this.objects.publisher.inheritFrom(target);
-        if (inherit) applyInherit(file.fd, inherit);
-        if (isTorn(source) || source.stat.mtimeNs !== found.stat.mtimeNs) {
-          throw new S3Error(
-            'OperationAborted',
-            'The source was changed by another program while it was copied. Try again.',
-          );
-        }
-        if (core.durable) await file.sync();
-        const stat = fstatSync(file.fd, { bigint: true });
-        const bytes = await this.copiedFacts(info, found, { fd: file.fd, stat, path }, options.checksum);
-        return await this.objects.publisher.publish(
-          to.bucket,
-          to.key,
-          { path, stat },
-          { bytes, facts },
-          options.condition,
+      const inherit = this.objects.publisher.inheritFrom(target);
+      if (inherit) applyInherit(file.fd, inherit);
+      if (isTorn(source)) {
+        throw new S3Error(
+          'OperationAborted',
+          'The source was changed by another program while it was copied. Try again.',
         );
-      } catch (error) {
-        discard(path);
-        throw error;
-      } finally {
-        await file.close();
       }
+      if (core.durable) await file.sync();
+      const stat = fstatSync(file.fd, { bigint: true });
+      const bytes = await this.copiedFacts(info, found, { fd: file.fd, stat, path }, options.checksum);
+      return await this.objects.publisher.publish(
+        to.bucket,
+        to.key,
+        { path, stat },
+        { bytes, facts },
+        options.condition,
+      );
+    } catch (error) {
+      discard(path);
+      throw error;
     } finally {
-      closeSync(source.fd);
+      await file.close();
     }
   }
 

@@ -1,0 +1,278 @@
+/**
+ * Linearizability: whether a history of concurrent operations could have been that of one object that does one thing at a time, in an
+ * order that respects real time (Herlihy and Wing). The search is Wing and Gong's with Lowe's memory of configurations, as in porcupine.
+ *
+ * Two shortcuts, both without loss:
+ * - An operation that is legal now, changes nothing and may come first is taken at once and never taken back.
+ * - A write is not tried if it destroys the last copy of a value that an operation still to come has seen and nobody will write again.
+ */
+
+/** One operation as the model sees it: what had to be there, and what is there afterwards. */
+export interface Step {
+  /** Times by one clock for all processes, any unit. */
+  call: number;
+  return: number;
+  /** Key -> what it must hold: a value, `undefined` for nothing, {@link ANY} for something, {@link not} for anything but a value. */
+  needs?: Record<string, Need>;
+  /** Key -> what it holds afterwards. */
+  writes?: Record<string, string | undefined>;
+  /** For the reader of a counter-example. */
+  label: string;
+}
+export const ANY = Symbol('any');
+export interface Not {
+  not: string;
+}
+export type Need = string | undefined | typeof ANY | Not;
+
+/** Something is there, but not this. */
+export function not(value: string): Not {
+  return { not: value };
+}
+
+export interface Verdict {
+  /** `undecided`: more configurations than `limit` were met. */
+  outcome: 'linearizable' | 'violation' | 'undecided';
+  /** The operations around the point that no order could pass, for a violation. */
+  stuck: string[];
+  configurations: number;
+}
+
+/** A place in the list of calls and returns, linked so that operations can be lifted out and put back in O(1). */
+interface Node {
+  step: Step;
+  index: number;
+  isCall: boolean;
+  /** Of a call: its return. */
+  match: Node | undefined;
+  previous: Node | undefined;
+  next: Node | undefined;
+}
+
+type State = Map<string, string>;
+
+/** @param initial key -> value; what is missing holds nothing. */
+export function checkHistory(steps: readonly Step[], initial: Record<string, string> = {}, limit = 3_000_000): Verdict {
+  return new Search(steps, new Map(Object.entries(initial)), limit).run();
+}
+
+interface Frame {
+  node: Node;
+  undo: [string, string | undefined][];
+}
+
+class Search {
+  private readonly head: Node;
+  private readonly values = new Values();
+  private readonly seen = new Set<string>();
+  private readonly taken: boolean[];
+  /** Of the operations by time of call: the first not taken, the last taken. */
+  private lowest = 0;
+  private highest = -1;
+  private readonly frames: Frame[] = [];
+  /** The furthest that any order came, and what it could not pass. */
+  private furthest = -1;
+  private stuck: string[] = [];
+
+  constructor(
+    steps: readonly Step[],
+    private readonly state: State,
+    private readonly limit: number,
+  ) {
+    const ordered = [...steps].sort((a, b) => a.call - b.call);
+    this.taken = ordered.map(() => false);
+    this.head = linked(ordered);
+    for (const step of ordered) this.values.pending(step, 1);
+  }
+
+  run(): Verdict {
+    let node = this.first();
+    while (this.head.next) {
+      if (this.seen.size > this.limit) return this.verdict('undecided');
+      if (node?.isCall) {
+        node = this.isLegal(node.step) && this.take(node) ? this.first() : node.next;
+        continue;
+      }
+      // the first return: its operation had to come by now
+      if (this.frames.length > this.furthest) {
+        this.furthest = this.frames.length;
+        this.stuck = this.around(node);
+      }
+      let frame = this.frames.pop();
+      while (frame && changesNothing(frame.node.step)) {
+        this.putBack(frame);
+        frame = this.frames.pop();
+      }
+      if (!frame) return this.verdict('violation');
+      this.putBack(frame);
+      node = frame.node.next;
+    }
+    return this.verdict('linearizable');
+  }
+
+  /** Where to try next: at what changes nothing and is legal, else from the start. */
+  private first(): Node | undefined {
+    for (let node = this.head.next; node?.isCall; node = node.next) {
+      if (changesNothing(node.step) && this.isLegal(node.step)) return node;
+    }
+    return this.head.next;
+  }
+
+  private verdict(outcome: Verdict['outcome']): Verdict {
+    return { outcome, stuck: outcome === 'linearizable' ? [] : this.stuck, configurations: this.seen.size };
+  }
+
+  private isLegal({ needs }: Step): boolean {
+    for (const [key, need] of Object.entries(needs ?? {})) {
+      const value = this.state.get(key);
+      if (need === ANY ? value === undefined : typeof need === 'object' ? isNot(need, value) : need !== value)
+        return false;
+    }
+    return true;
+  }
+
+  /** @returns false if this configuration was met before, or leads nowhere. */
+  private take(node: Node): boolean {
+    const { step } = node;
+    const undo: Frame['undo'] = [];
+    for (const [key, value] of Object.entries(step.writes ?? {})) {
+      undo.push([key, this.state.get(key)]);
+      assign(this.state, key, value);
+    }
+    this.mark(node, true);
+    const idle = changesNothing(step);
+    if (!idle && (this.isHopeless(undo) || !this.isNew())) {
+      this.mark(node, false);
+      restore(this.state, undo);
+      return false;
+    }
+    lift(node);
+    this.frames.push({ node, undo });
+    return true;
+  }
+
+  private putBack({ node, undo }: Frame): void {
+    unlift(node);
+    this.mark(node, false);
+    restore(this.state, undo);
+  }
+
+  private mark({ index, step }: Node, taken: boolean): void {
+    this.taken[index] = taken;
+    this.values.pending(step, taken ? -1 : 1);
+    if (taken) {
+      this.highest = Math.max(this.highest, index);
+      while (this.taken[this.lowest]) this.lowest++;
+    } else {
+      this.lowest = Math.min(this.lowest, index);
+      while (this.highest >= 0 && !this.taken[this.highest]) this.highest--;
+    }
+  }
+
+  private isHopeless(undo: Frame['undo']): boolean {
+    const held = new Set(this.state.values());
+    return undo.some(([, old]) => old !== undefined && !held.has(old) && this.values.isMissed(old));
+  }
+
+  /** What was taken, as the first that was not and those taken behind it, and the state. */
+  private isNew(): boolean {
+    const beyond: number[] = [];
+    for (let i = this.lowest + 1; i <= this.highest; i++) if (this.taken[i]) beyond.push(i - this.lowest);
+    const held = [...this.state].sort(([a], [b]) => (a < b ? -1 : 1)).join(';');
+    const name = `${this.lowest}|${beyond.join(',')}|${held}`;
+    if (this.seen.has(name)) return false;
+    this.seen.add(name);
+    return true;
+  }
+
+  private around(at: Node | undefined): string[] {
+    const lines = [`state ${JSON.stringify([...this.state])}`, `cannot pass the return of ${shown(at?.step)}`];
+    for (let node = this.head.next; node && node !== at && lines.length < 40; node = node.next) {
+      if (node.isCall) lines.push(`not yet: ${shown(node.step)}`);
+    }
+    const last = this.frames.slice(-10).map(({ node }) => `before: ${shown(node.step)}`);
+    return [...last, ...lines];
+  }
+}
+
+/** How many operations that are still to come have seen a value, and how many write it. */
+class Values {
+  private readonly seen = new Map<string, number>();
+  private readonly written = new Map<string, number>();
+
+  pending({ needs, writes }: Step, by: 1 | -1): void {
+    for (const need of Object.values(needs ?? {})) if (typeof need === 'string') count(this.seen, need, by);
+    for (const [key, value] of Object.entries(writes ?? {})) {
+      // a move writes what it has seen: that brings no value back
+      const moved = Object.entries(needs ?? {}).some(([from, need]) => from !== key && need === value);
+      if (value !== undefined && !moved) count(this.written, value, by);
+    }
+  }
+
+  isMissed(value: string): boolean {
+    return (this.seen.get(value) ?? 0) > 0 && (this.written.get(value) ?? 0) === 0;
+  }
+}
+
+function count(map: Map<string, number>, value: string, by: number): void {
+  const now = (map.get(value) ?? 0) + by;
+  if (now === 0) map.delete(value);
+  else map.set(value, now);
+}
+
+function isNot(need: Not, value: string | undefined): boolean {
+  return value === undefined || value === need.not;
+}
+
+function changesNothing({ writes }: Step): boolean {
+  return writes === undefined;
+}
+
+function assign(state: State, key: string, value: string | undefined): void {
+  if (value === undefined) state.delete(key);
+  else state.set(key, value);
+}
+
+function restore(state: State, undo: Frame['undo']): void {
+  for (const [key, value] of undo.toReversed()) assign(state, key, value);
+}
+
+/** Calls and returns in the order of time, behind a head; of equal times calls come first, which forbids less. */
+function linked(ordered: readonly Step[]): Node {
+  const nodes = ordered.flatMap((step, index): Node[] => {
+    const end: Node = { step, index, isCall: false, match: undefined, previous: undefined, next: undefined };
+    return [{ ...end, isCall: true, match: end }, end];
+  });
+  const time = ({ isCall, step }: Node): number => (isCall ? step.call : step.return);
+  nodes.sort((a, b) => time(a) - time(b) || Number(b.isCall) - Number(a.isCall));
+  const none: Step = { call: 0, return: 0, label: 'head' };
+  const head: Node = { step: none, index: -1, isCall: false, match: undefined, previous: undefined, next: undefined };
+  let last = head;
+  for (const node of nodes) {
+    last.next = node;
+    node.previous = last;
+    last = node;
+  }
+  return head;
+}
+
+/** Takes call and return out of the list. */
+function lift(call: Node): void {
+  for (const node of [call, call.match]) {
+    if (!node) continue;
+    if (node.previous) node.previous.next = node.next;
+    if (node.next) node.next.previous = node.previous;
+  }
+}
+
+function unlift(call: Node): void {
+  for (const node of [call.match, call]) {
+    if (!node) continue;
+    if (node.previous) node.previous.next = node;
+    if (node.next) node.next.previous = node;
+  }
+}
+
+function shown(step: Step | undefined): string {
+  return step ? `[${step.call} ${step.return}] ${step.label}` : 'nothing';
+}
