@@ -3,7 +3,8 @@ import type { Catalog } from '../catalog/catalog.js';
 import { escapeNul, pairKey } from '../catalog/rows.js';
 import type { ListPage, ListQuery, ObjectInfo } from './contract.js';
 import type { Core, Found } from './core.js';
-import { SMALL_FILE, describe, knowledge, type Identifier } from './describe.js';
+import { SMALL_FILE, describe, knowledge } from './describe.js';
+import type { Identifier } from './identifier.js';
 import type { DirReader } from './dir-reader.js';
 import { Walker, type Bound, type Walked } from './walker.js';
 

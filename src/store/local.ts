@@ -7,9 +7,11 @@ import { Buckets, type Notes } from './buckets.js';
 import { Completer } from './complete.js';
 import type * as C from './contract.js';
 import type { Core } from './core.js';
-import { Identifier } from './describe.js';
+import { Identifier } from './identifier.js';
 import { DirReader } from './dir-reader.js';
 import { Lister } from './listing.js';
+import { LiveIndex } from './live.js';
+import type { Live } from './live-contract.js';
 import { Objects } from './objects.js';
 import { Appender } from './append.js';
 import { Transfer } from './transfer.js';
@@ -23,6 +25,8 @@ export interface LocalStore extends C.Store {
   /** Real path. */
   readonly root: string;
   readonly stateDir: string;
+  /** For the watcher, the scan and the background. */
+  readonly live: Live;
   /** Oddities at the top of the tree, for whoever starts a server. */
   notes(): Promise<Notes>;
 }
@@ -30,6 +34,7 @@ export interface LocalStore extends C.Store {
 export class LocalStoreImpl implements LocalStore {
   readonly root: string;
   readonly stateDir: string;
+  readonly live: Live;
   private readonly identifier: Identifier;
   private readonly objects: Objects;
   private readonly transfer: Transfer;
@@ -52,7 +57,9 @@ export class LocalStoreImpl implements LocalStore {
     this.transfer = new Transfer(core, this.objects);
     this.appender = new Appender(core, this.objects);
     this.buckets = new Buckets(core, this.objects.publisher);
-    this.lister = new Lister(core, new DirReader(core), this.identifier);
+    const reader = new DirReader(core);
+    this.lister = new Lister(core, reader, this.identifier);
+    this.live = new LiveIndex(core, reader, this.identifier);
     this.uploads = new Uploads(core);
     this.completer = new Completer(core, this.uploads, this.objects);
     this.timer = setInterval(() => core.catalog.index.checkReaders(), READER_CHECK_MS);

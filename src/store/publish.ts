@@ -20,14 +20,17 @@ import { randomBytes } from 'node:crypto';
 import { S3Error, errno } from '../base/errors.js';
 import type { KeyFacts, WriteCondition } from '../base/model.js';
 import { samePlace, subjectOf } from '../catalog/catalog.js';
+import type { Journal } from '../catalog/journal.js';
 import type { ByteFacts, CompletedUpload, JournalLine, Subject } from '../catalog/lines.js';
 import type { Dir } from '../fs/dirs.js';
 import { fingerprint, formatFingerprint } from '../fs/fingerprint.js';
 import { discard, type Inherit } from '../fs/stage.js';
 import { checkWrite, type Validators } from '../wire/conditions.js';
 import type { ObjectInfo } from './contract.js';
+import { adoptStanding, settleOverflow } from './settle.js';
 import { isAbsent, lstatOf, type Core, type Found, type Target } from './core.js';
-import { EMPTY_ETAG, describe, knowledge, type Identifier } from './describe.js';
+import { EMPTY_ETAG, describe, knowledge } from './describe.js';
+import type { Identifier } from './identifier.js';
 
 /** A body that lies on the target's mount, whole, with its final mode. */
 export interface Ready {
@@ -47,6 +50,7 @@ export interface Facts {
 const ATTEMPTS = 20;
 
 type Prepare = Extract<JournalLine, { op: 'prepare' }>;
+type Ticket = ReturnType<Journal['prepare']>;
 
 /** Thrown under the lock when what was decided before no longer holds. */
 class Retry extends Error {}
@@ -77,6 +81,9 @@ export interface Arrival {
 type Destination = Pick<Prepare, 'mkdirs' | 'file' | 'replaces'>;
 
 export class Publisher {
+  /** Renamed, but the write that was to record it failed: settled by the next write that succeeds. */
+  private undecided: { line: Prepare; ticket: Ticket }[] = [];
+
   constructor(
     private readonly core: Core,
     private readonly identifier: Identifier,
@@ -176,8 +183,10 @@ export class Publisher {
     const ticket = catalog.journal.prepare(line);
     const dirtied = new Set<string>();
     let renamed = false;
+    let recorded = false;
     try {
       if (core.durable) await catalog.journal.flush(ticket.segment);
+      this.decide();
       const found = catalog.index.write((): Found => {
         const { dir, name } = act(dirtied);
         renamed = true;
@@ -192,6 +201,7 @@ export class Publisher {
         const fp = fingerprint(stat, core.mounts.idOf(stat.dev, dir.path));
         return { place: target.place, stat, fp, row, dir, name };
       });
+      recorded = true;
       if (line.replaces !== undefined) {
         // not before: until the row names the new file, other processes read the old one
         discard(join(target.dirPath, line.replaces));
@@ -199,10 +209,29 @@ export class Publisher {
       }
       await core.syncDirs(dirtied);
       return found;
+    } catch (error) {
+      if (renamed && !recorded) this.undecided.push({ line, ticket });
+      throw error;
     } finally {
-      // a line whose rename happened without its row stays open: the next look at the file adopts it
       if (!renamed) this.abandon(line.id, ticket);
     }
+  }
+
+  /** Takes over, or gives up, lines whose rename happened without its row: an open line keeps all that follow from being settled. */
+  private decide(): void {
+    const { core } = this;
+    const waiting = this.undecided;
+    if (waiting.length === 0) return;
+    this.undecided = [];
+    try {
+      core.catalog.index.write(() => {
+        for (const { line } of waiting) if (!adoptStanding(core, line) && 'key' in line) settleOverflow(core, line);
+      });
+    } catch (error) {
+      this.undecided.push(...waiting);
+      throw error;
+    }
+    for (const { line, ticket } of waiting) this.abandon(line.id, ticket);
   }
 
   /** Nothing was changed: nobody need wait for a commit. */
