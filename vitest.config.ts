@@ -1,4 +1,9 @@
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { defineConfig } from 'vitest/config';
+
+/** Servers note the roots that they serve; those of tests are nobody's business. */
+const env = { XDG_STATE_HOME: join(tmpdir(), 'gos3rve-test-state') };
 
 /** `fast` is `npm test`; `slow` (files named *.slow.test.ts) is `npm run test:slow`. */
 export default defineConfig({
@@ -10,6 +15,7 @@ export default defineConfig({
           include: ['test/**/*.test.ts'],
           exclude: ['test/**/*.slow.test.ts'],
           testTimeout: 30_000,
+          env,
         },
       },
       {
@@ -17,6 +23,7 @@ export default defineConfig({
           name: 'slow',
           include: ['test/**/*.slow.test.ts'],
           testTimeout: 900_000,
+          env,
           hookTimeout: 300_000,
           fileParallelism: false,
         },

@@ -34,6 +34,8 @@ export interface Option<T> {
   negated?: boolean;
   /** Never shown in logs or listings. */
   secret?: boolean;
+  /** One letter: `r` is the flag `-r`. */
+  short?: string;
 }
 
 /** Files that operating systems and NAS boxes leave behind; hidden unless a client itself put them. */
@@ -54,19 +56,23 @@ export const DEFAULT_EXCLUDES: readonly string[] = [
 
 const MIB = 1024 * 1024;
 
-function one<T>(option: Omit<Option<T>, 'default'> & { default: NoInfer<T> }): Option<T> {
+/** An option with a default. */
+export function one<T>(option: Omit<Option<T>, 'default'> & { default: NoInfer<T> }): Option<T> {
   return option;
 }
 
-function maybe<T>(option: Omit<Option<T>, 'default'>): Option<T | undefined> {
+/** An option that may be absent. */
+export function maybe<T>(option: Omit<Option<T>, 'default'>): Option<T | undefined> {
   return { ...option, default: undefined };
 }
 
-function many<T>(option: Omit<Option<T>, 'default' | 'repeat'>): Option<T[]> {
+/** An option that may be given several times. */
+export function many<T>(option: Omit<Option<T>, 'default' | 'repeat'>): Option<T[]> {
   return { ...option, parse: (written) => [option.parse(written)], default: [], repeat: true };
 }
 
-function flag(help: string, negated = false): Option<boolean> {
+/** A switch. */
+export function flag(help: string, negated = false): Option<boolean> {
   return { parse: yesNo, default: negated, help, ...(negated ? { negated } : {}) };
 }
 
@@ -173,22 +179,21 @@ export function describeOptions(): { flags: string; variable: string; key: strin
       flags: flagsOf(name),
       variable: variableName(name),
       key: name,
-      default: showDefault(name),
+      default: showDefault(option),
       help: option.help,
     };
   });
 }
 
-/** Flags as commander wants them: `--port <number>`, `--no-default-excludes`. */
-export function flagsOf(name: OptionName): string {
-  const option: Option<unknown> = OPTIONS[name];
+/** Flags as commander wants them: `--port <number>`, `--no-default-excludes`, `-r, --recursive`. */
+export function flagsOf(name: string, option: Option<unknown> = OPTIONS[name as OptionName]): string {
   const long = `--${option.negated ? 'no-' : ''}${flagName(name)}`;
-  return option.value === undefined ? long : `${long} <${option.value}>`;
+  const flags = option.short === undefined ? long : `-${option.short}, ${long}`;
+  return option.value === undefined ? flags : `${flags} <${option.value}>`;
 }
 
 /** The default as a person writes it; '' for switches and where there is none. */
-export function showDefault(name: OptionName): string {
-  const option: Option<unknown> = OPTIONS[name];
+export function showDefault(option: Option<unknown>): string {
   if (option.shown !== undefined) return option.shown;
   return typeof option.default === 'string' || typeof option.default === 'number' ? String(option.default) : '';
 }

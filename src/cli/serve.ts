@@ -3,21 +3,22 @@
  *
  * Standard output carries the banner (and, on a terminal, the log lines for people); JSON log lines go to standard error.
  */
-import { accessSync, constants, statSync } from 'node:fs';
-import { statfs } from 'node:fs/promises';
-import { homedir } from 'node:os';
+import { accessSync, constants, realpathSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import type { Credential } from '../auth/types.js';
 import { loadSettings, readConfigFile, stateDirSetting, type Flags, type Settings } from '../base/config.js';
 import { S3Error, UsageError, errno } from '../base/errors.js';
 import { openLog, type Log } from '../base/log.js';
-import { DEFAULT_EXCLUDES } from '../base/options.js';
+import { STATE_DIR } from '../fs/keypath.js';
+import { rememberRoot } from '../fs/roots.js';
 import { makeStateDir, ownershipOf, type Ownership } from '../fs/statefile.js';
 import type { GatewayServer } from '../http/server.js';
-import type { LocalStore, StoreOptions } from '../store/open.js';
+import type { LocalStore } from '../store/open.js';
 import { banner } from './banner.js';
 import { loadCredentials, openToOthers, type Credentials } from './credentials.js';
+import { checkDirectory, tilde } from './root.js';
 import { ServerFile } from './server-file.js';
+import { noteServing, storeOptions } from './settings.js';
 import { version } from './version.js';
 
 /** Told to clients, and signed for by the ready-made lines, unless --region names another. */
@@ -37,8 +38,8 @@ interface Running {
  */
 export async function serve(directory: string, flags: Flags): Promise<void> {
   const root = resolve(directory);
-  checkRoot(root, directory);
-  const stateDir = resolve(stateDirSetting(flags, process.env) ?? join(root, '.gos3rve'));
+  checkDirectory(root, directory);
+  const stateDir = resolve(stateDirSetting(flags, process.env) ?? join(root, STATE_DIR));
   const config = await readConfigFile(join(stateDir, 'config.yaml'));
   const settings = loadSettings(flags, process.env, config);
   const owner = ownershipOf(root);
@@ -65,9 +66,28 @@ export async function serve(directory: string, flags: Flags): Promise<void> {
     const credentials = loadCredentials(settings.credentials, stateDir, owner);
     if (config && settings.credentials.length > 0) credentials.warnings.push(...secretsIn(config, settings));
     await start(running, root, stateDir, settings, credentials);
+    tellCommands(root, stateDir, flags, credentials, owner);
   } catch (error) {
     await stop(running).catch(() => undefined);
     throw error;
+  }
+}
+
+/** For the commands beside the server: where this is, and how it is served. They manage without, if it cannot be noted. */
+function tellCommands(
+  root: string,
+  stateDir: string,
+  flags: Flags,
+  credentials: Credentials,
+  owner: Ownership | undefined,
+): void {
+  const real = realpathSync.native(root);
+  rememberRoot(real, stateDir === join(root, STATE_DIR) ? undefined : stateDir);
+  const accessKeys = credentials.list.map(({ accessKey }) => accessKey);
+  try {
+    noteServing(stateDir, flags, process.env, accessKeys, owner);
+  } catch {
+    // a full disk
   }
 }
 
@@ -88,7 +108,12 @@ async function start(
   const region = settings.region ?? DEFAULT_REGION;
   const rootOwner = credentials.list[0].owner;
   const keyring = new Keyring(credentials.list);
-  const store = await openStore(root, await storeOptions(root, stateDir, settings, log));
+  const store = await openStore(
+    root,
+    await storeOptions({ path: root, stateDir }, settings, (level, message, data) =>
+      log[level](message, data === undefined ? undefined : { ...data }),
+    ),
+  );
   running.store = store;
   for (const name of settings.createBucket) await ensureBucket(store, name, rootOwner);
   const server = createServer({
@@ -145,20 +170,6 @@ function few(names: readonly string[], total: number): string {
   return shown.join(', ') + (total > shown.length ? ' …' : '');
 }
 
-/** @throws UsageError unless `root` is a directory that can be read. */
-function checkRoot(root: string, asGiven: string): void {
-  try {
-    if (!statSync(root).isDirectory()) throw new UsageError(`${asGiven} is not a directory`, 1);
-    accessSync(root, constants.R_OK | constants.X_OK);
-  } catch (error) {
-    if (error instanceof UsageError) throw error;
-    if (errno(error) === 'ENOENT')
-      throw new UsageError(`${asGiven} does not exist; make it, or pass another directory`, 1);
-    if (errno(error) === 'ENOTDIR') throw new UsageError(`${asGiven} is not a directory`, 1);
-    throw new UsageError(`${asGiven} cannot be read (${errno(error) ?? 'unknown error'})`, 1);
-  }
-}
-
 function prepareStateDir(stateDir: string, owner: Ownership | undefined): void {
   try {
     makeStateDir(stateDir, owner);
@@ -170,27 +181,6 @@ function prepareStateDir(stateDir: string, owner: Ownership | undefined): void {
       1,
     );
   }
-}
-
-async function storeOptions(root: string, stateDir: string, settings: Settings, log: Log): Promise<StoreOptions> {
-  return {
-    stateDir,
-    readOnly: settings.readOnly,
-    aliases: Object.fromEntries(settings.bucket),
-    exclude: [...(settings.defaultExcludes ? DEFAULT_EXCLUDES : []), ...settings.exclude],
-    symlinks: settings.symlinks,
-    ...(settings.umask === undefined ? {} : { umask: settings.umask }),
-    minFree: await minFreeBytes(root, settings.minFree),
-    minPartSize: settings.minPartSize,
-    durability: settings.durability,
-    log: (level, message, data) => log[level](message, data === undefined ? undefined : { ...data }),
-  };
-}
-
-async function minFreeBytes(root: string, share: Settings['minFree']): Promise<number> {
-  if ('bytes' in share) return share.bytes;
-  const { blocks, bsize } = await statfs(root);
-  return Math.floor((blocks * bsize * share.percent) / 100);
 }
 
 /** --create-bucket: what is there already is fine. */
@@ -234,11 +224,6 @@ function greeting(root: string, endpoint: string, settings: Settings, credential
     },
     terminal,
   );
-}
-
-function tilde(path: string): string {
-  const home = homedir();
-  return home !== '/' && path.startsWith(`${home}/`) ? `~${path.slice(home.length)}` : path;
 }
 
 function secretsIn(config: { path: string; document: unknown }, settings: Settings): string[] {

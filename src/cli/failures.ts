@@ -1,0 +1,40 @@
+/** From what was thrown to one line for a person and an exit code. */
+import { S3Error, UsageError, errno } from '../base/errors.js';
+import { Stopped } from './output.js';
+
+/** 0 done, 1 failed, 2 wrong usage; 128 + n ended by signal n. */
+export function exitCodeOf(error: unknown): number {
+  return error instanceof UsageError || error instanceof Stopped ? error.exitCode : 1;
+}
+
+/** One line without a stop; undefined if nothing is to be said. */
+export function describe(error: unknown): string | undefined {
+  if (error instanceof Stopped) return undefined;
+  if (error instanceof S3Error) return describeS3(error);
+  return oneLine(error instanceof Error ? error.message : String(error));
+}
+
+/** What an S3 client gets as a document is here a line; the cause, which clients are not shown, belongs to it. */
+function describeS3(error: S3Error): string {
+  const { BucketName: bucket, Key: key } = error.data;
+  const { cause } = error;
+  const code = errno(cause);
+  switch (error.code) {
+    case 'NoSuchBucket':
+      return bucket === undefined ? 'there is no such bucket' : `there is no bucket "${bucket}"`;
+    case 'NoSuchKey':
+      return key === undefined ? 'there is no such object' : `there is no object "${key}"`;
+    case 'InsufficientStorage':
+      return 'the disk is full (or less is free than --min-free asks for); make room and try again';
+    case 'AccessDenied':
+      if (code !== undefined) return `the file system refused access (${code}); run it as the owner of the directory`;
+      break;
+    case 'InternalError':
+      if (cause instanceof Error) return oneLine(cause.message);
+  }
+  return oneLine(error.message).replace(/\.$/, '');
+}
+
+function oneLine(text: string): string {
+  return text.trim().replace(/\s*\n\s*/g, ' ');
+}
