@@ -1,54 +1,21 @@
 /**
  * The journal: plain text, one JSON object a line with a checksum, one segment per process; the durable half of what gos3rve knows
- * (DESIGN rules 2 and 3). Narrow on purpose: append, flush, replay.
+ * (DESIGN rules 2 and 3). Narrow on purpose: append, flush, replay. This is the writing half; `segments.ts` reads.
  *
  * The line ends in `,"crc":"xxxxxxxx"}`: CRC32 in hex of the text before that member. An editor can mend a line by removing the member.
  */
 import { randomBytes } from 'node:crypto';
-import {
-  closeSync,
-  constants,
-  createReadStream,
-  fdatasync,
-  fstatSync,
-  ftruncateSync,
-  openSync,
-  readdirSync,
-  readSync,
-  unlinkSync,
-  writeSync,
-} from 'node:fs';
+import { closeSync, constants, fdatasync, ftruncateSync, openSync, unlinkSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { crc32 } from '@node-rs/crc32';
 import { S3Error } from '../base/errors.js';
 import { giveTo, syncDirSync, type Ownership } from '../fs/statefile.js';
 import type { JournalLine } from './lines.js';
-
-export const SEGMENT_SUFFIX = '.jsonl';
+import { SEGMENT_SUFFIX } from './segments.js';
 
 export function encodeLine(line: JournalLine): string {
   const text = JSON.stringify(line).slice(0, -1);
   return `${text},"crc":"${crc32(text).toString(16).padStart(8, '0')}"}\n`;
-}
-
-/** What the checksum looks like when its own bytes are damaged; `key` is the one name of ours with three letters that may end a line. */
-const SPOILT_CRC = /,"(?!key")[^"]{3}":"[^"]{8}"\}$/;
-
-/** The line, or undefined if it is damaged. A line without the member (written by hand) is taken as it is. */
-export function decodeLine(text: string): JournalLine | undefined {
-  const at = text.lastIndexOf(',"crc":"');
-  let body = text;
-  if (at > 0 && text.endsWith('"}') && text.length - at === 18) {
-    body = text.slice(0, at);
-    if (crc32(body).toString(16).padStart(8, '0') !== text.slice(at + 8, at + 16)) return undefined;
-    body += '}';
-  } else if (SPOILT_CRC.test(text)) return undefined;
-  try {
-    const line: unknown = JSON.parse(body);
-    return typeof line === 'object' && line !== null && 'op' in line ? (line as JournalLine) : undefined;
-  } catch {
-    return undefined;
-  }
 }
 
 /** The file that lines go to. */
@@ -195,67 +162,4 @@ function flushFailed(): S3Error {
   return new S3Error('InternalError', 'The journal could not be written to the disk.');
 }
 
-/** Names of all segments, oldest first. */
-export function listSegments(directory: string): string[] {
-  return readdirSync(directory)
-    .filter((name) => name.endsWith(SEGMENT_SUFFIX))
-    .sort();
-}
-
-/** A line and where it lies in its segment, in bytes; `end` is behind its line break. */
-export interface Placed {
-  line: JournalLine;
-  start: number;
-  end: number;
-}
-
-/** Lines of a segment from a byte offset on, as a stream: memory does not grow with the journal. Damaged lines go to `damaged`. */
-export async function* readSegment(
-  path: string,
-  offset: number,
-  damaged: (line: string) => void,
-): AsyncGenerator<Placed> {
-  let end = offset;
-  for await (const { text, bytes } of splitLines(createReadStream(path, { start: offset }))) {
-    const start = end;
-    end += bytes;
-    if (text === '') continue;
-    const line = decodeLine(text);
-    if (line) yield { line, start, end };
-    else damaged(text);
-  }
-}
-
-/** By LF alone: node:readline also splits at U+2028 and U+2029, which JSON leaves as they are. */
-async function* splitLines(chunks: AsyncIterable<Buffer>): AsyncGenerator<{ text: string; bytes: number }> {
-  let held: Buffer[] = [];
-  for await (const chunk of chunks) {
-    let from = 0;
-    for (let at = chunk.indexOf(10); at >= 0; at = chunk.indexOf(10, from)) {
-      const line = Buffer.concat([...held, chunk.subarray(from, at)]);
-      yield { text: line.toString('utf8'), bytes: line.length + 1 };
-      held = [];
-      from = at + 1;
-    }
-    if (from < chunk.length) held.push(chunk.subarray(from));
-  }
-  const rest = Buffer.concat(held);
-  if (rest.length > 0) yield { text: rest.toString('utf8'), bytes: rest.length };
-}
-
-/** Lines of a segment from an offset on, read at once and synchronously: for short tails, under the lock. */
-export function readTail(path: string, offset: number): JournalLine[] {
-  const fd = openSync(path, 'r');
-  try {
-    const { size } = fstatSync(fd);
-    if (size <= offset) return [];
-    const buffer = Buffer.alloc(size - offset);
-    const read = readSync(fd, buffer, 0, buffer.length, offset);
-    return buffer
-      .toString('utf8', 0, read)
-      .split('\n')
-      .flatMap((text) => (text === '' ? [] : (decodeLine(text) ?? [])));
-  } finally {
-    closeSync(fd);
-  }
-}
+export { listSegments, readTail } from './segments.js';

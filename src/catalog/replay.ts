@@ -1,186 +1,116 @@
 /**
- * Opening the catalog: the index is taken as it is or rebuilt, and what the journal says beyond it is applied. All segments are merged by
- * sequence number, one line of each in memory.
+ * Bringing the index up to the journal: what it does not have yet is applied, in slices, each one write transaction, so that reads of this and other
+ * processes go on meanwhile. A killed replay is taken up where its last transaction ended.
  */
-import { statSync } from 'node:fs';
-import { join } from 'node:path';
 import { parseFingerprint } from '../fs/fingerprint.js';
 import { NO_FINGERPRINT, placeOf, split, type Catalog } from './catalog.js';
-import { listSegments, readSegment, type Placed } from './journal.js';
-import type { JournalLine } from './lines.js';
+import { Merge, type Dangling, type Event } from './merge.js';
 import { pairKey, type FileRow } from './rows.js';
+import type { Damage, SegmentReader } from './segments.js';
 
-type Prepare = Extract<JournalLine, { op: 'prepare' }>;
-type Append = Extract<JournalLine, { op: 'append' }>;
-/** Segment of an interrupted operation. `end`: bytes; `until`: ms, when it was last written. */
-export interface Origin {
-  segment: string;
-  end: number;
-  until: number;
-}
-export interface Dangling {
-  prepares: { line: Prepare; origin: Origin }[];
-  appends: { line: Append; origin: Origin }[];
-  /** Directories that were about to be made or removed. */
-  dirs: { paths: string[]; origin: Origin }[];
-  /** Settled since by another process: its segment says so. */
-  aborted: Set<string>;
-}
+export type { Dangling, Origin } from './merge.js';
+
+/** Time of one slice, ms: as long as a request may be kept waiting. */
+const SLICE_MS = 20;
 
 /** Applies what the index does not have yet. @returns what was prepared but never committed, as far as the journal tells. */
 export async function replay(
   catalog: Catalog,
-  warn: (message: string, data: Record<string, unknown>) => void,
+  damaged: (segment: string, damage: Damage) => void,
+  sliceMs = SLICE_MS,
 ): Promise<Dangling> {
-  const { index, journal } = catalog;
-  const applied = index.number('seq');
-  const heads: Head[] = [];
-  const all: Head[] = [];
-  const dangling: Dangling = { prepares: [], appends: [], dirs: [], aborted: new Set() };
-  for (const segment of listSegments(journal.directory)) {
-    const path = join(journal.directory, segment);
-    const lines = readSegment(path, index.number(`seg:${segment}`), (line) => {
-      warn('a damaged journal line was passed over', { segment, line: line.slice(0, 200) });
-    });
-    const { size, mtimeMs } = statSync(path);
-    const head = new Head(lines, dangling, { segment, end: size, until: mtimeMs });
-    all.push(head);
-    if (await head.advance()) heads.push(head);
-  }
-  let batch: Event[] = [];
-  const flush = (): void => {
-    const events = batch;
-    batch = [];
-    index.write(() => {
-      let top = index.number('seq');
-      for (const event of events) {
-        apply(catalog, event);
-        top = Math.max(top, event.line.seq);
-      }
-      index.setNumber('seq', top);
-    });
-  };
-  for (;;) {
-    const next = earliest(heads);
-    if (!next?.event) break;
-    if (next.event.line.seq > applied) batch.push(next.event);
-    if (batch.length >= 1000) flush();
-    await next.advance();
-  }
-  if (batch.length > 0) flush();
-  noteRead(catalog, all);
-  return dangling;
+  const work = new Replay(catalog, damaged);
+  while (!work.step(sliceMs)) await new Promise((resolve) => setImmediate(resolve));
+  return work.finish();
 }
 
-/** Remembers how far each segment needs no second look: the next start, and whoever looks for a lost prepare line, read only the rest. */
-function noteRead({ index }: Catalog, heads: Head[]): void {
-  const further = (head: Head): boolean => head.settled > index.number(`seg:${head.segment}`);
-  if (!heads.some(further)) return;
-  index.write(() => {
-    // asked again: a living process may have gone on meanwhile
-    for (const head of heads.filter(further)) index.setNumber(`seg:${head.segment}`, head.settled);
-  });
-}
-
-type Numbered = Extract<JournalLine, { seq: number }>;
-interface Event {
-  line: Numbered;
-  prepare?: Prepare | Append;
-}
-
-/** A line that waits for another, and where it lies. */
-interface Held {
-  line: Prepare | Append;
-  start: number;
-}
-
-/** The next event of a segment; prepare lines wait here for their commit. */
-class Head {
-  event: Event | undefined;
-  last = false;
-  private ahead: Event | undefined;
-  private started = false;
-  private committed: Held | undefined;
-  private dirs: { paths: string[]; start: number } | undefined;
-  private readonly waiting = new Map<string, Held>();
-  /** Where the first line lies that settles another segment's operation: it is to be seen as long as that one is. */
-  private foreign = Infinity;
-  private end = 0;
-  /** At the end: all lines before this offset are applied and belong to operations that have ended. */
-  settled = 0;
+export class Replay {
+  private readonly merge: Merge;
+  private base: SegmentReader | undefined;
+  /** The index has all events up to this one. */
+  private floor = -1;
+  /** Number that the last slice left in the index. */
+  private top = -1;
 
   constructor(
-    private readonly lines: AsyncGenerator<Placed>,
-    private readonly dangling: Dangling,
-    private readonly origin: Origin,
-  ) {}
-
-  async advance(): Promise<boolean> {
-    if (!this.started) {
-      this.started = true;
-      this.ahead = await this.read();
-    }
-    this.event = this.ahead;
-    if (this.event) {
-      this.ahead = await this.read();
-      this.last = this.ahead === undefined;
-    }
-    return this.event !== undefined;
+    private readonly catalog: Catalog,
+    private readonly damaged: (segment: string, damage: Damage) => void,
+  ) {
+    const { index, journal } = catalog;
+    this.merge = new Merge(journal.directory, (segment) => index.number(`seg:${segment}`), damaged);
+    if (index.number('seq') < this.merge.upTo) this.base = this.merge.baseReader();
   }
 
-  get segment(): string {
-    return this.origin.segment;
+  /** Applies for about `ms`. @returns whether the end was reached. */
+  step(ms: number): boolean {
+    const until = performance.now() + ms;
+    return this.catalog.index.write(() => this.readBase(until) && this.readEvents(until));
   }
 
-  private drop(id: string, start: number): void {
-    if (this.waiting.delete(id)) return;
-    this.dangling.aborted.add(id);
-    this.foreign = Math.min(this.foreign, start);
-  }
-
-  private async read(): Promise<Event | undefined> {
-    for (;;) {
-      const next = await this.lines.next();
-      if (next.done === true) break;
-      const { line, start, end } = next.value;
-      this.end = end;
-      if (line.op === 'prepare' || line.op === 'append') this.waiting.set(line.id, { line, start });
-      else if (line.op === 'dirs') this.dirs = { paths: line.paths, start };
-      else if (line.op === 'abort') this.drop(line.id, start);
-      else if ('seq' in line) {
-        this.dirs = undefined;
-        const held = line.op === 'commit' || line.op === 'appended' ? this.waiting.get(line.id) : undefined;
-        if (held) this.waiting.delete(held.line.id);
-        this.committed = held;
-        return held ? { line, prepare: held.line } : { line };
+  /** Applies what came meanwhile and notes how far was read: whatever looks for a lost prepare line reads only the rest. */
+  finish(): Dangling {
+    const { index } = this.catalog;
+    return index.write(() => {
+      while (this.merge.more()) this.readEvents(Infinity);
+      const { dangling, settled } = this.merge.ends();
+      for (const [segment, offset] of settled) {
+        // a living process may have gone on meanwhile
+        if (offset > index.number(`seg:${segment}`)) index.setNumber(`seg:${segment}`, offset);
       }
-    }
-    // the last commit may be an orphan: written by a process that was killed before its transaction ended
-    const { dangling, origin, committed, dirs } = this;
-    const open = [...this.waiting.values(), ...(committed ? [committed] : []), ...(dirs ? [dirs] : [])];
-    this.settled = Math.min(this.end, this.foreign, ...open.map(({ start }) => start));
-    if (committed?.line.op === 'prepare') dangling.prepares.push({ line: committed.line, origin });
-    this.committed = undefined;
-    for (const { line } of this.waiting.values()) {
-      if (line.op === 'prepare') dangling.prepares.push({ line, origin });
-      else dangling.appends.push({ line, origin });
-    }
-    this.waiting.clear();
-    if (dirs) dangling.dirs.push({ paths: dirs.paths, origin });
-    this.dirs = undefined;
-    return undefined;
+      return dangling;
+    });
   }
-}
 
-/** Least number first; of equal ones the last line of its segment, which is the orphan of a killed process. */
-function earliest(heads: Head[]): Head | undefined {
-  let best: Head | undefined;
-  for (const head of heads) {
-    if (!head.event) continue;
-    if (!best?.event || head.event.line.seq < best.event.line.seq) best = head;
-    else if (head.event.line.seq === best.event.line.seq && head.last && !best.last) best = head;
+  private readBase(until: number): boolean {
+    const { base, merge, catalog } = this;
+    if (!base) return true;
+    for (let n = 1; ; n++) {
+      const next = base.next();
+      if (!next) break;
+      if ('seq' in next.line)
+        this.applied({ line: next.line, segment: merge.baseName, start: next.start, end: next.end });
+      if (n % 64 === 0 && performance.now() > until) return false;
+    }
+    this.base = undefined;
+    catalog.index.setNumber(`seg:${merge.baseName}`, base.end);
+    catalog.index.setNumber('seq', merge.upTo);
+    return true;
   }
-  return best;
+
+  private readEvents(until: number): boolean {
+    const { index } = this.catalog;
+    // whoever wrote between two slices had applied all that is before
+    const now = index.number('seq');
+    if (now !== this.top) this.floor = now;
+    this.top = now;
+    let last = -1;
+    let ended = false;
+    for (let n = 1; ; n++) {
+      // never between lines of one number: the later slice would take the second for applied
+      if (n % 64 === 0 && performance.now() > until && this.merge.peek() !== last) break;
+      const event = this.merge.next();
+      if (!event) {
+        ended = true;
+        break;
+      }
+      last = event.line.seq;
+      if (last <= this.floor) continue;
+      this.applied(event);
+      if (last > this.top) this.top = last;
+    }
+    if (this.top !== now) index.setNumber('seq', this.top);
+    return ended;
+  }
+
+  /** A line that cannot be understood (mended wrongly by hand) costs itself only. */
+  private applied(event: Event): void {
+    try {
+      apply(this.catalog, event);
+    } catch (error) {
+      if (!(error instanceof TypeError || error instanceof SyntaxError || error instanceof RangeError)) throw error;
+      this.damaged(event.segment, { start: event.start, bytes: Buffer.from(JSON.stringify(event.line)) });
+    }
+  }
 }
 
 function apply(catalog: Catalog, { line, prepare }: Event): void {

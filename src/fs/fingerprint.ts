@@ -24,10 +24,10 @@ export function formatFingerprint(fp: Buffer): string {
   return `${fp.readUInt32BE(0)}:${fp.readBigUInt64BE(4)}:${fp.readBigInt64BE(12)}:${fp.readBigUInt64BE(20)}:${fp.readBigInt64BE(28)}`;
 }
 
-/** @throws Error on a text that {@link formatFingerprint} did not write. */
+/** @throws SyntaxError on a text that {@link formatFingerprint} did not write. */
 export function parseFingerprint(text: string): Buffer {
   const parts = text.split(':');
-  if (parts.length !== 5) throw new Error(`not a fingerprint: ${text}`);
+  if (parts.length !== 5) throw new SyntaxError(`not a fingerprint: ${text}`);
   const [mount, ino, birth, size, mtime] = parts as [string, string, string, string, string];
   const out = Buffer.allocUnsafe(FINGERPRINT_BYTES);
   out.writeUInt32BE(Number(mount), 0);

@@ -9,7 +9,9 @@ import { Catalog } from '../catalog/catalog.js';
 import { Journal } from '../catalog/journal.js';
 import { Index } from '../catalog/lmdb.js';
 import { claimIndex } from '../catalog/claim.js';
+import { setAside } from '../catalog/damaged.js';
 import { replay } from '../catalog/replay.js';
+import type { Damage } from '../catalog/segments.js';
 import { STATE_DIR } from '../fs/keypath.js';
 import { makeStateDir, ownershipOf } from '../fs/statefile.js';
 import { parseAliases } from './aliases.js';
@@ -46,7 +48,7 @@ export async function openStore(root: string, options: StoreOptions = {}): Promi
   const catalog = new Catalog(index, journal);
   const core = new Core(path, stateDir, catalog, options);
   const fresh = index.number('seq') === 0;
-  const dangling = await replay(catalog, (message, data) => core.log('warn', message, data));
+  const dangling = await replay(catalog, damageReport(core));
   const store = new LocalStoreImpl(core, async () => {
     await journal.close();
     await index.close();
@@ -54,6 +56,19 @@ export async function openStore(root: string, options: StoreOptions = {}): Promi
   });
   store.recover(dangling, fresh);
   return store;
+}
+
+/** Sets damaged lines aside and tells of each once. */
+function damageReport(core: Core): (segment: string, damage: Damage) => void {
+  return (segment, damage) => {
+    const at = { segment, offset: damage.start, bytes: damage.bytes.length };
+    try {
+      if (!setAside(core.catalog.journal.directory, segment, damage, core.owner)) return;
+      core.log('warn', 'a damaged journal line was set aside in journal/damaged; all others count', at);
+    } catch (error) {
+      core.log('warn', 'a damaged journal line was passed over', { ...at, error: String(error) });
+    }
+  };
 }
 
 function checkedRoot(root: string): string {

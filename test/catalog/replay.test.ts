@@ -8,6 +8,7 @@ import { Journal, encodeLine } from '../../src/catalog/journal.js';
 import type { JournalLine } from '../../src/catalog/lines.js';
 import { Index } from '../../src/catalog/lmdb.js';
 import { replay, type Dangling } from '../../src/catalog/replay.js';
+import type { Damage } from '../../src/catalog/segments.js';
 
 const SEGMENT = '20260101T000000000Z-00000000.jsonl';
 const HEAD: JournalLine = { op: 'segment', version: 1, boot: 'b', pid: 1, host: 'h', time: '2026-01-01T00:00:00Z' };
@@ -34,9 +35,11 @@ describe('after a replay', () => {
   let base: string;
   let index: Index;
   let journal: Journal;
+  let damages: Damage[] = [];
   beforeEach(() => {
     base = fs.mkdtempSync(path.join(os.tmpdir(), 'gos3rve-replay-'));
     fs.mkdirSync(path.join(base, 'journal'));
+    damages = [];
     index = Index.open(path.join(base, 'index.mdb'));
     journal = new Journal(path.join(base, 'journal'), undefined, () => HEAD);
   });
@@ -48,7 +51,8 @@ describe('after a replay', () => {
 
   const write = (lines: JournalLine[], tail = ''): void =>
     fs.writeFileSync(path.join(base, 'journal', SEGMENT), lines.map(encodeLine).join('') + tail);
-  const run = (): Promise<Dangling> => replay(new Catalog(index, journal), () => undefined);
+  const run = (): Promise<Dangling> =>
+    replay(new Catalog(index, journal), (_segment, damage) => damages.push(damage), 0);
   const seen = (): number => index.number(`seg:${SEGMENT}`);
   const bytes = (lines: JournalLine[]): number => Buffer.byteLength(lines.map(encodeLine).join(''));
 

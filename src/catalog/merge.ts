@@ -1,0 +1,238 @@
+/**
+ * All segments of a journal as one stream of events in the order of their sequence numbers, with one line of each in memory; and what no
+ * commit line ever followed.
+ *
+ * A compacted segment (`compaction.ts`) is the base: it comes first, and lines that it already holds are left out of all others.
+ */
+import { statSync } from 'node:fs';
+import { join } from 'node:path';
+import type { JournalLine } from './lines.js';
+import { SegmentReader, baseOf, listSegments, type Damage, type Placed } from './segments.js';
+
+export type Prepare = Extract<JournalLine, { op: 'prepare' }>;
+export type Append = Extract<JournalLine, { op: 'append' }>;
+export type Numbered = Extract<JournalLine, { seq: number }>;
+
+/** Segment of an interrupted operation. `end`: bytes; `until`: ms, when it was last written. */
+export interface Origin {
+  segment: string;
+  end: number;
+  until: number;
+}
+
+export interface Dangling {
+  prepares: { line: Prepare; origin: Origin }[];
+  appends: { line: Append; origin: Origin }[];
+  /** Directories that were about to be made or removed. */
+  dirs: { paths: string[]; origin: Origin }[];
+  /** Settled since by another process: its segment says so. */
+  aborted: Set<string>;
+}
+
+/** Something that happened: a numbered line, with the line that it completes. */
+export interface Event {
+  line: Numbered;
+  prepare?: Prepare | Append;
+  /** Where it lies. */
+  segment: string;
+  start: number;
+  end: number;
+}
+
+export class Merge {
+  private readonly heads = new Map<string, Head>();
+  /** Least event first. */
+  private readonly heap: Head[] = [];
+  private readonly base: { segment: string; upTo: number } | undefined;
+
+  /**
+   * @param from where to begin in a segment, in bytes.
+   * @param damaged is told of bytes that are no line.
+   */
+  constructor(
+    private readonly directory: string,
+    private readonly from: (segment: string) => number,
+    private readonly damaged: (segment: string, damage: Damage) => void,
+  ) {
+    this.base = baseOf(directory);
+    this.more();
+  }
+
+  /** Highest number that the base speaks for; 0 without one. */
+  get upTo(): number {
+    return this.base?.upTo ?? 0;
+  }
+
+  get baseName(): string {
+    return this.base?.segment ?? '';
+  }
+
+  /** Number of the next event; -1 at the end. */
+  peek(): number {
+    return this.heap[0]?.event?.line.seq ?? -1;
+  }
+
+  /** Lines of the base, which are in no order of numbers. */
+  baseReader(): SegmentReader | undefined {
+    const { base } = this;
+    if (!base) return undefined;
+    return new SegmentReader(join(this.directory, base.segment), 0, (damage) => this.damaged(base.segment, damage));
+  }
+
+  /** The next event, or undefined at the end; {@link more} looks again. */
+  next(): Event | undefined {
+    const head = this.heap[0];
+    const event = head?.event;
+    if (!head || !event) return undefined;
+    if (head.advance()) sink(this.heap, 0);
+    else {
+      const last = this.heap.pop();
+      if (last && last !== head) {
+        this.heap[0] = last;
+        sink(this.heap, 0);
+      }
+    }
+    return event;
+  }
+
+  /** Looks for segments that are new, and behind the ends of those that were read. @returns whether there is anything. */
+  more(): boolean {
+    for (const segment of listSegments(this.directory)) {
+      if (segment.startsWith('compact-')) continue;
+      let head = this.heads.get(segment);
+      if (head?.event) continue;
+      if (!head) {
+        const path = join(this.directory, segment);
+        const reader = new SegmentReader(path, this.from(segment), (damage) => this.damaged(segment, damage));
+        head = new Head(segment, reader, this.upTo);
+        this.heads.set(segment, head);
+      }
+      if (!head.advance()) continue;
+      this.heap.push(head);
+      rise(this.heap, this.heap.length - 1);
+    }
+    return this.heap.length > 0;
+  }
+
+  /** What is open at the ends, and up to where each segment need not be read again. */
+  ends(): { dangling: Dangling; settled: Map<string, number> } {
+    const dangling: Dangling = { prepares: [], appends: [], dirs: [], aborted: new Set() };
+    const settled = new Map<string, number>();
+    for (const [segment, head] of this.heads) {
+      const path = join(this.directory, segment);
+      const stat = statSync(path, { throwIfNoEntry: false });
+      if (stat) settled.set(segment, head.close(dangling, { segment, end: stat.size, until: stat.mtimeMs }));
+    }
+    return { dangling, settled };
+  }
+}
+
+/** A line that waits for another, and where it lies. */
+interface Held {
+  line: Prepare | Append;
+  start: number;
+}
+
+/** The next event of a segment; prepare lines wait here for their commit. */
+class Head {
+  event: Event | undefined;
+  /** No event follows in the segment. */
+  last = false;
+  private ahead: Event | undefined;
+  /** What the last numbered line completed. */
+  private committed: Held | undefined;
+  private dirs: { paths: string[]; start: number } | undefined;
+  private readonly waiting = new Map<string, Held>();
+  private readonly aborted = new Set<string>();
+  /** Where the first line lies that settles another segment's operation: it is to be seen as long as that one is. */
+  private foreign = Infinity;
+
+  constructor(
+    private readonly segment: string,
+    private readonly reader: SegmentReader,
+    private readonly above: number,
+  ) {}
+
+  advance(): boolean {
+    this.event = this.ahead ?? this.read();
+    this.ahead = this.event && this.read();
+    this.last = this.ahead === undefined;
+    return this.event !== undefined;
+  }
+
+  private read(): Event | undefined {
+    for (let next = this.reader.next(); next; next = this.reader.next()) {
+      const event = this.take(next);
+      if (event && event.line.seq > this.above) return event;
+    }
+    return undefined;
+  }
+
+  private take({ line, start, end }: Placed): Event | undefined {
+    const { segment } = this;
+    if (line.op === 'prepare' || line.op === 'append') this.waiting.set(line.id, { line, start });
+    else if (line.op === 'dirs') this.dirs = { paths: line.paths, start };
+    else if (line.op === 'abort') this.drop(line.id, start);
+    else if ('seq' in line && Number.isSafeInteger(line.seq)) {
+      this.dirs = undefined;
+      const held = line.op === 'commit' || line.op === 'appended' ? this.waiting.get(line.id) : undefined;
+      if (held) this.waiting.delete(held.line.id);
+      this.committed = held;
+      return { line, segment, start, end, ...(held && { prepare: held.line }) };
+    }
+    return undefined;
+  }
+
+  private drop(id: string, start: number): void {
+    if (this.waiting.delete(id)) return;
+    this.aborted.add(id);
+    this.foreign = Math.min(this.foreign, start);
+  }
+
+  /** @returns the offset before which all lines are applied and belong to operations that have ended. */
+  close(dangling: Dangling, origin: Origin): number {
+    // the last commit may be an orphan: written by a process that was killed before its transaction ended
+    const { committed, dirs } = this;
+    for (const id of this.aborted) dangling.aborted.add(id);
+    for (const { line } of [...(committed ? [committed] : []), ...this.waiting.values()]) {
+      if (line.op === 'prepare') dangling.prepares.push({ line, origin });
+      else if (line !== committed?.line) dangling.appends.push({ line, origin });
+    }
+    if (dirs) dangling.dirs.push({ paths: dirs.paths, origin });
+    const open = [...this.waiting.values(), ...(committed ? [committed] : []), ...(dirs ? [dirs] : [])];
+    return open.reduce((least, { start }) => Math.min(least, start), Math.min(this.reader.end, this.foreign));
+  }
+}
+
+/** Least number first; of equal ones the last line of its segment, which is the orphan of a killed process. */
+function isBefore(a: Head, b: Head): boolean {
+  const [left, right] = [a.event?.line.seq ?? Infinity, b.event?.line.seq ?? Infinity];
+  return left < right || (left === right && a.last && !b.last);
+}
+
+function rise(heap: Head[], at: number): void {
+  for (let child = at; child > 0;) {
+    const parent = (child - 1) >> 1;
+    if (!swapped(heap, parent, child)) return;
+    child = parent;
+  }
+}
+
+function sink(heap: Head[], at: number): void {
+  for (let parent = at; ;) {
+    const [left, right] = [2 * parent + 1, 2 * parent + 2];
+    const [a, b] = [heap[left], heap[right]];
+    const child = b && a && isBefore(b, a) ? right : left;
+    if (!swapped(heap, parent, child)) return;
+    parent = child;
+  }
+}
+
+/** Puts the two in order. */
+function swapped(heap: Head[], parent: number, child: number): boolean {
+  const [above, below] = [heap[parent], heap[child]];
+  if (!above || !below || !isBefore(below, above)) return false;
+  heap[parent] = below;
+  heap[child] = above;
+  return true;
+}
