@@ -49,7 +49,7 @@ export class Exchange {
 
   /** The client went away before the answer was complete. */
   get gone(): boolean {
-    return this.response.destroyed || this.response.socket?.destroyed === true;
+    return this.response.destroyed || this.request.socket.destroyed;
   }
 
   /**

@@ -29,6 +29,8 @@ export interface GatewayServer {
 /** S3's limit on request line and headers together. */
 const MAX_HEADER_SIZE = 8 * 1024;
 const HEADERS_TIMEOUT_MS = 20_000;
+/** Requests of one connection that wait for those before them; reading goes on when half of them are answered. */
+const PIPELINE_LIMIT = 16;
 /** Longer than common load balancers (60 s) keep theirs: the side that closes first can race a request. */
 const KEEP_ALIVE_MS = 65_000;
 
@@ -36,11 +38,22 @@ export function createServer(options: ServerOptions): GatewayServer {
   return new HttpGateway(options);
 }
 
+/**
+ * What arrives on one connection is served in turn: RFC 9112 section 9.3.2 lets only safe methods run side by side, and S3 promises that a
+ * read sees the write before it. Node emits every request of a packet at once, and a response that waits there has no socket yet: it would
+ * never hear that the client is gone.
+ */
+interface Connection {
+  current?: Exchange;
+  waiting: (() => void)[];
+  /** What the parser could not read lies behind the last of those that wait. */
+  failure?: S3Error;
+}
+
 class HttpGateway implements GatewayServer {
   readonly #options: ServerOptions;
   readonly #server: Server;
-  /** All connections, with the request that is under way on each. */
-  readonly #connections = new Map<Socket, Exchange | undefined>();
+  readonly #connections = new Map<Socket, Connection>();
   #draining = false;
 
   constructor(options: ServerOptions) {
@@ -60,10 +73,10 @@ class HttpGateway implements GatewayServer {
     // A client may close its sending side once its request is out, and still wants the answer.
     Reflect.set(server, 'httpAllowHalfOpen', true);
     server.on('connection', (socket: Socket) => this.#connected(socket));
-    server.on('request', (request, response) => void this.#serve(request, response, false));
-    server.on('checkContinue', (request, response) => void this.#serve(request, response, true));
+    server.on('request', (request, response) => this.#arrived(request, response, false));
+    server.on('checkContinue', (request, response) => this.#arrived(request, response, true));
     // S3 ignores expectations that it does not know (RFC 9110 section 10.1.1 would allow 417).
-    server.on('checkExpectation', (request, response) => void this.#serve(request, response, false));
+    server.on('checkExpectation', (request, response) => this.#arrived(request, response, false));
     server.on('clientError', (error, socket) => this.#malformed(error, socket as Socket));
     this.#server = server;
   }
@@ -86,8 +99,8 @@ class HttpGateway implements GatewayServer {
     this.#draining = true;
     if (!this.#server.listening) return;
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
-    for (const [socket, exchange] of this.#connections) {
-      if (exchange) exchange.lastOfConnection = true;
+    for (const [socket, { current }] of this.#connections) {
+      if (current) current.lastOfConnection = true;
       else socket.destroySoon();
     }
     const timer = setTimeout(() => {
@@ -99,21 +112,47 @@ class HttpGateway implements GatewayServer {
   }
 
   #connected(socket: Socket): void {
-    this.#connections.set(socket, undefined);
+    this.#connections.set(socket, { waiting: [] });
     socket.once('close', () => this.#connections.delete(socket));
   }
 
-  async #serve(request: IncomingMessage, response: ServerResponse, awaitsContinue: boolean): Promise<void> {
+  /** Serves the request, or lets it wait for those before it on its connection. */
+  #arrived(request: IncomingMessage, response: ServerResponse, awaitsContinue: boolean): void {
+    const { socket } = request;
+    const connection = this.#connections.get(socket);
+    if (!connection) return;
+    const start = (): void => void this.#serve(connection, request, response, awaitsContinue);
+    if (!connection.current) {
+      start();
+      return;
+    }
+    connection.waiting.push(start);
+    if (connection.waiting.length >= PIPELINE_LIMIT) socket.pause();
+  }
+
+  async #serve(
+    connection: Connection,
+    request: IncomingMessage,
+    response: ServerResponse,
+    awaitsContinue: boolean,
+  ): Promise<void> {
     const { socket } = request;
     const idleMs = this.#options.idleBodyMs ?? 60_000;
     const exchange = new Exchange(request, response, { awaitsContinue, idleMs });
+    connection.current = exchange;
     exchange.lastOfConnection = this.#draining;
-    this.#connections.set(socket, exchange);
+    const { failure, waiting } = connection;
+    if (failure && waiting.length === 0) breakOff(exchange, failure);
     response.once('close', () => {
-      if (this.#connections.get(socket) !== exchange) return;
-      this.#connections.set(socket, undefined);
+      delete connection.current;
       // Its headers may have promised to keep the connection before the end was known.
-      if (exchange.lastOfConnection || this.#draining) socket.destroySoon();
+      if (exchange.lastOfConnection || this.#draining) {
+        socket.destroySoon();
+        return;
+      }
+      if (socket.destroyed) return;
+      waiting.shift()?.();
+      if (socket.isPaused() && waiting.length <= PIPELINE_LIMIT / 2) socket.resume();
     });
     await serveRequest(this.#options, exchange);
   }
@@ -125,11 +164,10 @@ class HttpGateway implements GatewayServer {
       socket.destroy();
       return;
     }
-    const exchange = this.#connections.get(socket);
-    if (exchange) {
-      // What came before it is answered in full; nothing after it can be understood.
-      exchange.lastOfConnection = true;
-      if (!exchange.body.complete) exchange.body.fail(failure);
+    const connection = this.#connections.get(socket);
+    if (connection?.current) {
+      if (connection.waiting.length > 0) connection.failure = failure;
+      else breakOff(connection.current, failure);
       return;
     }
     if (refused.has(socket)) return;
@@ -158,6 +196,12 @@ class HttpGateway implements GatewayServer {
     setTimeout(() => socket.destroy(), 1_000).unref();
     this.#options.log.debug('malformed request', { requestId, code: failure.code, remote: socket.remoteAddress });
   }
+}
+
+/** What came before the failure is answered in full; nothing after it can be understood. */
+function breakOff(exchange: Exchange, failure: S3Error): void {
+  exchange.lastOfConnection = true;
+  if (!exchange.body.complete) exchange.body.fail(failure);
 }
 
 /** Connections that were told what is wrong; the parser complains again about each further packet. */
