@@ -20,7 +20,7 @@ import { isAbsent, noSuchKey, type Core, type Found, type Target } from './core.
 import { describe, knowledge, openFound } from './describe.js';
 import type { Identifier } from './identifier.js';
 import { Markers } from './markers.js';
-import { Publisher, type Facts } from './publish.js';
+import { Publisher, retried, type Facts } from './publish.js';
 
 /** How often a file is looked at again that was replaced between stat and open. */
 const OPEN_ATTEMPTS = 20;
@@ -171,13 +171,15 @@ export class Objects {
       const removed = await this.markers.remove(bucket, key, condition);
       if (removed) return true;
     }
-    const known = await publisher.current(bucket, key, condition);
     const dirtied = new Set<string>();
-    const existed = core.catalog.index.write(() => {
-      const found = publisher.checkAgain(bucket, key, condition, known);
-      if (!found) return false;
-      this.unlink(bucket, key, found, dirtied);
-      return true;
+    const existed = await retried(async () => {
+      const known = await publisher.current(bucket, key, condition);
+      return core.catalog.index.write(() => {
+        const found = publisher.checkAgain(bucket, key, condition, known);
+        if (!found) return false;
+        this.unlink(bucket, key, found, dirtied);
+        return true;
+      });
     });
     if (existed) await this.flushed(dirtied);
     return existed;

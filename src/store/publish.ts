@@ -53,7 +53,7 @@ type Prepare = Extract<JournalLine, { op: 'prepare' }>;
 type Ticket = ReturnType<Journal['prepare']>;
 
 /** Thrown under the lock when what was decided before no longer holds. */
-class Retry extends Error {}
+export class Retry extends Error {}
 
 /** Runs an operation again as long as it loses such a race. @throws OperationAborted when that goes on. */
 export async function retried<T>(attempt: () => Promise<T>): Promise<T> {

@@ -15,7 +15,7 @@ import type { CopyOptions, MoveOptions, ObjectInfo, ObjectRef, OpenObject } from
 import { lstatOf, type Core, type Found, type Target } from './core.js';
 import { describe, knowledge, withoutAccess } from './describe.js';
 import { storedChecksum, type Current, type Objects } from './objects.js';
-import { destinationOf, retried } from './publish.js';
+import { destinationOf, Retry, retried } from './publish.js';
 
 type Prepare = Extract<JournalLine, { op: 'prepare' }>;
 
@@ -178,10 +178,10 @@ export class Transfer {
     }
   }
 
-  /** Under the lock: the source as it is now. @throws OperationAborted if it is not what was asked for. */
+  /** Under the lock: the source as it is now. @throws Retry if it is not what was looked at, OperationAborted. */
   private checkSource(from: ObjectRef, source: Found): Found {
     const now = this.core.find(from.bucket, from.key);
-    if (!now?.fp.equals(source.fp)) throw new S3Error('OperationAborted', 'The source was changed meanwhile.');
+    if (!now?.fp.equals(source.fp) || now.row?.seq !== source.row?.seq) throw new Retry();
     if (now.row?.appendFrom !== undefined) throw new S3Error('OperationAborted', 'The source is being appended to.');
     return now;
   }

@@ -59,6 +59,8 @@ export function checkHistory(steps: readonly Step[], initial: Record<string, str
 interface Frame {
   node: Node;
   undo: [string, string | undefined][];
+  /** Not tried yet in its place. */
+  rest: Node[];
 }
 
 class Search {
@@ -86,17 +88,17 @@ class Search {
   }
 
   run(): Verdict {
-    let node = this.first();
+    let candidates = this.candidates();
     while (this.head.next) {
       if (this.seen.size > this.limit) return this.verdict('undecided');
-      if (node?.isCall) {
-        node = this.isLegal(node.step) && this.take(node) ? this.first() : node.next;
+      const node = candidates.pop();
+      if (node) {
+        if (this.isLegal(node.step) && this.take(node, candidates)) candidates = this.candidates();
         continue;
       }
-      // the first return: its operation had to come by now
       if (this.frames.length > this.furthest) {
         this.furthest = this.frames.length;
-        this.stuck = this.around(node);
+        this.stuck = this.around();
       }
       let frame = this.frames.pop();
       while (frame && changesNothing(frame.node.step)) {
@@ -105,17 +107,22 @@ class Search {
       }
       if (!frame) return this.verdict('violation');
       this.putBack(frame);
-      node = frame.node.next;
+      candidates = frame.rest;
     }
     return this.verdict('linearizable');
   }
 
-  /** Where to try next: at what changes nothing and is legal, else from the start. */
-  private first(): Node | undefined {
+  /**
+   * What may come next, the best last: one that is legal and changes nothing; else the writes that were called before the first return, by
+   * their own returns, for that is how they mostly went.
+   */
+  private candidates(): Node[] {
+    const writes: Node[] = [];
     for (let node = this.head.next; node?.isCall; node = node.next) {
-      if (changesNothing(node.step) && this.isLegal(node.step)) return node;
+      if (!changesNothing(node.step)) writes.push(node);
+      else if (this.isLegal(node.step)) return [node];
     }
-    return this.head.next;
+    return writes.sort((a, b) => b.step.return - a.step.return);
   }
 
   private verdict(outcome: Verdict['outcome']): Verdict {
@@ -132,7 +139,7 @@ class Search {
   }
 
   /** @returns false if this configuration was met before, or leads nowhere. */
-  private take(node: Node): boolean {
+  private take(node: Node, rest: Node[]): boolean {
     const { step } = node;
     const undo: Frame['undo'] = [];
     for (const [key, value] of Object.entries(step.writes ?? {})) {
@@ -147,7 +154,7 @@ class Search {
       return false;
     }
     lift(node);
-    this.frames.push({ node, undo });
+    this.frames.push({ node, undo, rest });
     return true;
   }
 
@@ -185,13 +192,13 @@ class Search {
     return true;
   }
 
-  private around(at: Node | undefined): string[] {
-    const lines = [`state ${JSON.stringify([...this.state])}`, `cannot pass the return of ${shown(at?.step)}`];
-    for (let node = this.head.next; node && node !== at && lines.length < 40; node = node.next) {
-      if (node.isCall) lines.push(`not yet: ${shown(node.step)}`);
-    }
-    const last = this.frames.slice(-10).map(({ node }) => `before: ${shown(node.step)}`);
-    return [...last, ...lines];
+  /** The last that were taken, and what could not come then. */
+  private around(): string[] {
+    const lines = this.frames.slice(-10).map(({ node }) => `before: ${shown(node.step)}`);
+    lines.push(`state: ${JSON.stringify([...this.state])}`);
+    let node = this.head.next;
+    for (; node?.isCall && lines.length < 60; node = node.next) lines.push(`not yet: ${shown(node.step)}`);
+    return [...lines, `must come first: ${shown(node?.step)}`];
   }
 }
 
@@ -274,5 +281,5 @@ function unlift(call: Node): void {
 }
 
 function shown(step: Step | undefined): string {
-  return step ? `[${step.call} ${step.return}] ${step.label}` : 'nothing';
+  return step ? `[${step.call} ${step.return}] ${step.label}` : 'anything';
 }
