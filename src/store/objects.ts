@@ -102,7 +102,8 @@ export class Objects {
     return {
       info: describe(bucket, key, found),
       parts: async () => partsOf(layout === undefined ? undefined : this.core.catalog.index.layout(layout)),
-      read: (start, end, sink) => readRange(file, start, end, sink, () => this.onlyAppended(bucket, key, file)),
+      read: (start, end, sink) =>
+        readRange(file, start, end, sink, () => this.stillHolds(bucket, key, found.row, file)),
       close: async () => {
         if (closed) return;
         closed = true;
@@ -111,11 +112,12 @@ export class Objects {
     };
   }
 
-  /** Whether a file that changed while it was read was only appended to by us: what was there before is as it was. */
-  private onlyAppended(bucket: string, key: string, file: OpenFile): boolean {
+  /** Whether a file that changed while it was read holds the same bytes all the same: we moved it away and back, or only appended to it. */
+  private stillHolds(bucket: string, key: string, told: FileRow | undefined, file: OpenFile): boolean {
     this.core.catalog.index.refresh();
     const now = this.core.find(bucket, key);
     if (now?.stat.ino !== file.stat.ino || now.stat.size < file.stat.size || knowledge(now) !== 'known') return false;
+    if (told?.etag === now.row?.etag && now.stat.size === file.stat.size) return true;
     return now.row?.appendFrom !== undefined || now.row?.appended === true;
   }
 
