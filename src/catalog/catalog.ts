@@ -27,10 +27,17 @@ export interface Completed extends CompletedUpload {
 }
 
 export class Catalog {
+  private dirIds: DirIds | undefined;
+
   constructor(
     readonly index: Index,
     readonly journal: Journal,
   ) {}
+
+  /** Remembers ids of directories from now on, or no longer: a replay asks for the same ones again and again. Only inside one write. */
+  rememberDirs(on: boolean): void {
+    this.dirIds = on ? new DirIds() : undefined;
+  }
 
   /** Row of a directory given by its segments below the root. */
   findDir(dirs: readonly string[]): DirRow | undefined {
@@ -217,8 +224,28 @@ export class Catalog {
 
   private rowKeyOf(place: Place, make: boolean): Buffer | undefined {
     if (place.kind === 'overflow') return pairKey(place.bucket, place.key);
+    const path = this.dirIds && place.dirs.join('/');
+    const known = path === undefined ? undefined : this.dirIds?.get(path, this.index.dirsRemoved);
+    if (known !== undefined) return rowKey(known, place.name);
     const dir = make ? this.ensureDir(place.dirs) : this.findDir(place.dirs);
+    if (dir && path !== undefined) this.dirIds?.set(path, dir.id);
     return dir && rowKey(dir.id, place.name);
+  }
+}
+
+/** Ids of directories by path, forgotten as soon as any directory's row went. */
+class DirIds {
+  private readonly ids = new Map<string, number>();
+  private removed = 0;
+
+  get(path: string, removed: number): number | undefined {
+    if (removed !== this.removed || this.ids.size > 20_000) this.ids.clear();
+    this.removed = removed;
+    return this.ids.get(path);
+  }
+
+  set(path: string, id: number): void {
+    this.ids.set(path, id);
   }
 }
 

@@ -33,6 +33,8 @@ export const ROOT_ID = 1;
 export class Index {
   private readonly tables = new Map<TableName, Table>();
   private writing = false;
+  /** How many rows of directories this process has removed. */
+  dirsRemoved = 0;
 
   private constructor(private readonly env: RootDatabase<Buffer, Buffer>) {
     for (const name of TABLES)
@@ -81,6 +83,7 @@ export class Index {
 
   /** Only inside {@link write}. */
   remove(table: TableName, key: Buffer): void {
+    if (table === 'tree' && key.at(-1) === 0x2f) this.dirsRemoved++;
     this.table(table).removeSync(key);
   }
 

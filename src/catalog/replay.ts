@@ -11,7 +11,7 @@ import type { Damage, SegmentReader } from './segments.js';
 export type { Dangling, Origin } from './merge.js';
 
 /** Time of one slice, ms: as long as a request may be kept waiting. */
-const SLICE_MS = 20;
+const SLICE_MS = 50;
 
 /** Applies what the index does not have yet. @returns what was prepared but never committed, as far as the journal tells. */
 export async function replay(
@@ -44,7 +44,7 @@ export class Replay {
   /** Applies for about `ms`. @returns whether the end was reached. */
   step(ms: number): boolean {
     const until = performance.now() + ms;
-    return this.catalog.index.write(() => this.readBase(until) && this.readEvents(until));
+    return this.inWrite(() => this.readBase(until) && this.readEvents(until));
   }
 
   /** Applies what came meanwhile and notes how far was read: whatever looks for a lost prepare line reads only the rest. */
@@ -59,6 +59,18 @@ export class Replay {
       }
       return dangling;
     });
+  }
+
+  private inWrite<T>(work: () => T): T {
+    const { catalog } = this;
+    try {
+      return catalog.index.write(() => {
+        catalog.rememberDirs(true);
+        return work();
+      });
+    } finally {
+      catalog.rememberDirs(false);
+    }
   }
 
   private readBase(until: number): boolean {
