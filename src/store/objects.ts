@@ -13,7 +13,7 @@ import type {
 import { NO_FINGERPRINT, subjectOf } from '../catalog/catalog.js';
 import type { FileRow, Layout } from '../catalog/rows.js';
 import { createHasher, prepareHashes } from '../fs/hash.js';
-import { readRange, type OpenFile } from '../fs/reader.js';
+import { isTorn, readRange, type OpenFile } from '../fs/reader.js';
 import { discard, stageBody, type StageOptions } from '../fs/stage.js';
 import type { ObjectInfo, ObjectPart, ObjectRef, OpenObject, PutOptions } from './contract.js';
 import { isAbsent, noSuchKey, type Core, type Found, type Target } from './core.js';
@@ -112,13 +112,18 @@ export class Objects {
     };
   }
 
-  /** Whether a file that changed while it was read holds the same bytes all the same: we moved it away and back, or only appended to it. */
+  /**
+   * Whether a file that seems to have changed while it was read holds the same bytes all the same: it was replaced or moved by us, moved away and
+   * back, or only appended to. Under the lock, for a rename under way shows its new ctime before its new path.
+   */
   private stillHolds(bucket: string, key: string, told: FileRow | undefined, file: OpenFile): boolean {
-    this.core.catalog.index.refresh();
-    const now = this.core.find(bucket, key);
-    if (now?.stat.ino !== file.stat.ino || now.stat.size < file.stat.size || knowledge(now) !== 'known') return false;
-    if (told?.etag === now.row?.etag && now.stat.size === file.stat.size) return true;
-    return now.row?.appendFrom !== undefined || now.row?.appended === true;
+    return this.core.catalog.index.write(() => {
+      if (!isTorn(file)) return true;
+      const now = this.core.find(bucket, key);
+      if (now?.stat.ino !== file.stat.ino || now.stat.size < file.stat.size || knowledge(now) !== 'known') return false;
+      if (told?.etag === now.row?.etag && now.stat.size === file.stat.size) return true;
+      return now.row?.appendFrom !== undefined || now.row?.appended === true;
+    });
   }
 
   async put(bucket: string, key: string, body: Body, options: PutOptions = {}): Promise<ObjectInfo> {
