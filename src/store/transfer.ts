@@ -26,8 +26,12 @@ export class Transfer {
   ) {}
 
   async copy(from: ObjectRef, to: ObjectRef, options: CopyOptions = {}): Promise<ObjectInfo> {
+    this.core.checkWritable();
+    return retried(() => this.attemptCopy(from, to, options));
+  }
+
+  private async attemptCopy(from: ObjectRef, to: ObjectRef, options: CopyOptions): Promise<ObjectInfo> {
     const { core } = this;
-    core.checkWritable();
     const { objects } = this;
     const isMarker = objects.markers.find(from.bucket, from.key) !== undefined;
     const current = isMarker ? undefined : await objects.openCurrent(from.bucket, from.key);
@@ -85,12 +89,8 @@ export class Transfer {
     try {
       const inherit = this.objects.publisher.inheritFrom(target);
       if (inherit) applyInherit(file.fd, inherit);
-      if (isTorn(source)) {
-        throw new S3Error(
-          'OperationAborted',
-          'The source was changed by another program while it was copied. Try again.',
-        );
-      }
+      // changed while it was copied
+      if (isTorn(source)) throw new Retry();
       if (core.durable) await file.sync();
       const stat = fstatSync(file.fd, { bigint: true });
       const bytes = await this.copiedFacts(info, found, { fd: file.fd, stat, path }, options.checksum);
