@@ -34,6 +34,8 @@ export interface Live {
 export interface LookOptions {
   force?: boolean;
   files?: boolean;
+  /** With `files`: told of each file that is not as its row says, and of each that nobody has hashed. */
+  onFile?: (name: string, report: FileReport) => void;
 }
 
 export interface DirReport {
@@ -52,6 +54,8 @@ export interface FileReport {
   quietForMs?: number;
   /** Its hash is known. */
   hashed?: boolean;
+  /** `gone`: there is a row, and nobody has missed the file before: another program has removed it. */
+  known?: boolean;
 }
 
 export interface UnhashedPage {

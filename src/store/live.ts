@@ -48,7 +48,9 @@ export class LiveIndex implements Live {
         const name = rowName(key).toString('utf8');
         if (name.endsWith('/')) report.subdirs.push(name.slice(0, -1));
         else if (options.files) {
-          const { state } = await this.lookAtFile(dirs, name);
+          const file = await this.lookAtFile(dirs, name);
+          const { state } = file;
+          if (state !== 'same' || file.hashed === false) options.onFile?.(name, file);
           if (state === 'new') report.added++;
           else if (state === 'changed') report.changed++;
           else if (state === 'gone') report.gone++;
@@ -64,7 +66,10 @@ export class LiveIndex implements Live {
     this.begin();
     if (!isPossibleName(name) || !dirs.every(isPossibleName)) return { state: 'not-served' };
     const found = core.findPlace(dirs, name);
-    if (!found) return { state: 'gone' };
+    if (!found) {
+      const missed = core.catalog.row({ kind: 'tree', dirs, name });
+      return { state: 'gone', known: missed !== undefined && missed.goneAt === undefined };
+    }
     const { stat, row } = found;
     const youngest = stat.mtimeNs > stat.ctimeNs ? stat.mtimeNs : stat.ctimeNs;
     const state = !row || row.fp.equals(NO_FINGERPRINT) ? 'new' : row.fp.equals(found.fp) ? 'same' : 'changed';
