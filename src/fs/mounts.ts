@@ -5,10 +5,11 @@
  * any other the CRC32 of the relative path. rename(2) works within one mount only (bind mounts included, though their device is the
  * same), hence a staging folder on each.
  */
-import { lstatSync, readFileSync } from 'node:fs';
+import { lstatSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { crc32 } from '@node-rs/crc32';
 import { STATE_DIR } from './keypath.js';
+import { mountsBelow } from './mount-table.js';
 
 export class Mounts {
   /** Mount points below the root, deepest first. */
@@ -25,7 +26,7 @@ export class Mounts {
 
   /** Reads the mount table again; after EXDEV, and when an unknown device turns up. */
   refresh(): void {
-    const found = mountPoints().filter((path) => path.startsWith(`${this.root}/`));
+    const found = mountsBelow(this.root).map(({ path }) => path);
     this.tops = [...new Set([...found, ...this.tops])].sort((a, b) => b.length - a.length);
   }
 
@@ -63,17 +64,5 @@ export class Mounts {
       top = dirname(top);
     if (top !== this.root && device !== this.rootDevice)
       this.tops = [top, ...this.tops].sort((a, b) => b.length - a.length);
-  }
-}
-
-/** Mount points of this process's namespace, from the kernel (proc(5), field 5, octal escapes). */
-function mountPoints(): string[] {
-  try {
-    return readFileSync('/proc/self/mountinfo', 'utf8')
-      .split('\n')
-      .flatMap((line) => line.split(' ')[4] ?? [])
-      .map((path) => path.replace(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(parseInt(octal, 8))));
-  } catch {
-    return [];
   }
 }
