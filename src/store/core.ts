@@ -9,6 +9,7 @@ import { S3Error, errno } from '../base/errors.js';
 import { parseAliases } from './aliases.js';
 import type { Catalog, Place } from '../catalog/catalog.js';
 import type { DirRow, FileRow } from '../catalog/rows.js';
+import { withoutAccess } from '../catalog/rows.js';
 import { FileClock } from '../fs/clock.js';
 import { Dirs, type Dir } from '../fs/dirs.js';
 import { fingerprint } from '../fs/fingerprint.js';
@@ -17,6 +18,7 @@ import { Mounts } from '../fs/mounts.js';
 import { ExactNames, foldsNames } from '../fs/names.js';
 import { giveTo, makeStateDir, ownershipOf, type Ownership } from '../fs/statefile.js';
 import { processToken } from '../base/process.js';
+import { Tracker } from './identity.js';
 
 export interface StoreOptions {
   /** Where state lies; default `<root>/.gos3rve`. Staging and overflow always lie on the root's mount, for they hold bodies. */
@@ -44,6 +46,8 @@ export interface StoreOptions {
   etagGraceMs?: number;
   log?: (level: 'info' | 'warn' | 'error', message: string, data?: Record<string, unknown>) => void;
 }
+
+export type Marker = Omit<NonNullable<DirRow['marker']>, 'home'>;
 
 /** A file that was found at a key, as stat told just now. */
 export interface Found {
@@ -91,6 +95,7 @@ export class Core {
   readonly view: bigint;
   private readonly isExcluded: (name: string) => boolean;
   private readonly aliases: Map<string, string[]>;
+  readonly tracker: Tracker;
 
   constructor(
     /** Real path. */
@@ -114,6 +119,7 @@ export class Core {
     this.isExcluded = excluder(options.exclude ?? []);
     this.view = viewOf([this.symlinks, ...(options.exclude ?? [])]);
     this.aliases = parseAliases(root, options.aliases ?? {});
+    this.tracker = new Tracker(this);
   }
 
   /** @throws ServiceUnavailable if the root is no longer the directory that was opened: an empty mount point must not look like a mass deletion. */
@@ -205,11 +211,12 @@ export class Core {
   }
 
   findOverflow(bucket: string, key: string): Found | undefined {
-    const place: Place = { kind: 'overflow', bucket, key };
+    const folder = this.overflowFolder(bucket);
+    const place: Place = { kind: 'overflow', bucket: folder, key };
     const row = this.catalog.row(place);
     if (row?.file === undefined) return undefined;
     try {
-      const dir = this.dirs.get(this.overflowDir(bucket));
+      const dir = this.dirs.get(this.overflowDir(folder));
       const stat = lstatSync(dir.at(row.file), { bigint: true });
       if (!stat.isFile()) return undefined;
       return { place, stat, fp: fingerprint(stat, 0), row, dir, name: row.file };
@@ -220,13 +227,19 @@ export class Core {
   }
 
   /** What a client put as `dir/`, if the directory is there. */
-  findMarker(bucket: string, key: string): DirRow['marker'] {
+  findMarker(bucket: string, key: string): Marker | undefined {
     if (!key.endsWith('/')) return undefined;
     const path = keyToPath(key);
     if (path?.name !== '') return undefined;
     const bucketDirs = this.bucketDirs(bucket);
-    const row = this.catalog.findDir([...bucketDirs, ...path.dirs]);
-    return row?.marker && this.existingDir(bucketDirs, path.dirs) ? row.marker : undefined;
+    const dirs = [...bucketDirs, ...path.dirs];
+    let row = this.catalog.findDir(dirs);
+    if (!row?.marker) {
+      this.tracker.settleDirs(dirs);
+      row = this.catalog.findDir(dirs);
+    }
+    if (!row?.marker || !this.existingDir(bucketDirs, path.dirs)) return undefined;
+    return markerUnder(row.marker, dirs);
   }
 
   /** Whether each segment is the name that readdir gives, as far as the path exists. */
@@ -363,7 +376,8 @@ export class Core {
   }
 
   private overflowTarget(bucket: string, key: string): Target {
-    const path = this.overflowDir(bucket);
+    const folder = this.overflowFolder(bucket);
+    const path = this.overflowDir(folder);
     let base: Dir;
     try {
       base = this.dirs.get(path);
@@ -372,12 +386,17 @@ export class Core {
       makeStateDir(path, this.owner);
       base = this.dirs.get(path);
     }
-    return { place: { kind: 'overflow', bucket, key }, base, missing: [], dirPath: path, name: '' };
+    return { place: { kind: 'overflow', bucket: folder, key }, base, missing: [], dirPath: path, name: '' };
   }
 
-  /** Folder of a bucket's overflow objects; the name is escaped so that any bucket name fits. */
-  overflowDir(bucket: string): string {
-    return join(this.dataDir, 'overflow', stateName(bucket));
+  /** Whose overflow objects a bucket has: those of its folder, by the path below the root, so that all aliases of one folder share them. */
+  overflowFolder(bucket: string): string {
+    return this.bucketDirs(bucket).join('/') || '.';
+  }
+
+  /** Where overflow objects of a folder lie; the name is escaped so that any fits. */
+  overflowDir(folder: string): string {
+    return join(this.dataDir, 'overflow', stateName(folder));
   }
 
   /** Makes the missing directories of a target. Only under the lock. @returns all paths in which an entry was made. */
@@ -482,4 +501,10 @@ function excluder(patterns: readonly string[]): (name: string) => boolean {
 
 function viewOf(settings: readonly string[]): bigint {
   return createHash('md5').update(JSON.stringify(settings)).digest().readBigUInt64BE(0);
+}
+
+/** A marker as it is told under a top-level folder: an ACL never crosses buckets. */
+export function markerUnder(marker: NonNullable<DirRow['marker']>, dirs: readonly string[]): Marker {
+  const { home, ...rest } = marker;
+  return home === undefined || home === dirs[0] ? rest : { ...rest, facts: withoutAccess(rest.facts) };
 }

@@ -133,7 +133,7 @@ class Overflow {
     private readonly bucket: string,
     private readonly prefix: string,
   ) {
-    this.head = pairKey(bucket, '');
+    this.head = pairKey(core.overflowFolder(bucket), '');
   }
 
   seek(bound: Bound): void {

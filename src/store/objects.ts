@@ -208,7 +208,7 @@ export class Objects {
     discard(aside.dir.at(aside.name));
     dirtied.add(aside.dir.path);
     core.catalog.removeRow(aside.place);
-    publisher.recordDelete({ bucket, key }, []);
+    publisher.recordDelete(subjectOf(aside.place), []);
   }
 
   async updateFacts(

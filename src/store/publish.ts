@@ -261,7 +261,7 @@ export class Publisher {
     this.core.catalog.removeRow(old.place);
     discard(old.dir.at(old.name));
     dirtied.add(old.dir.path);
-    this.recordDelete({ bucket, key }, []);
+    this.recordDelete(subjectOf(old.place), []);
   }
 
   /** A body at `dir/` supersedes the marker. */

@@ -5,6 +5,7 @@ import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { UsageError } from '../../src/base/errors.js';
 import { openStore } from '../../src/store/open.js';
+import { body, list, text } from '../suites/store/kit.js';
 
 describe('aliases', () => {
   let root: string;
@@ -52,6 +53,25 @@ describe('aliases', () => {
     ['', 'photos'],
   ])('refuses %j=%s', async (alias, folder) => {
     await expect(openStore(root, { aliases: { [alias]: folder } })).rejects.toThrow(UsageError);
+  });
+
+  it('shares objects whose key is no path between all names of a folder', async () => {
+    const aliases = { one: 'photos/Holiday 2024', two: 'photos/Holiday 2024', pics: 'photos' };
+    const store = await openStore(root, { aliases });
+    try {
+      for (const [from, to] of [
+        ['one', 'two'],
+        ['pics', 'photos'],
+      ] as const) {
+        await store.put(from, 'odd//key', body('shared'));
+        expect(await text(store, 'odd//key', to)).toBe('shared');
+        expect(await list(store, { prefix: 'odd' }, to)).toEqual(['odd//key']);
+        expect(await store.delete(to, 'odd//key')).toBe(true);
+        expect(await list(store, { prefix: 'odd' }, from)).toEqual([]);
+      }
+    } finally {
+      await store.close();
+    }
   });
 
   it('tells which folder an alias hides', async () => {
