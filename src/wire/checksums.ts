@@ -92,8 +92,16 @@ export function planDigests(h: Headers, trailers: Headers): DigestPlan {
   };
 }
 
-/** The one x-amz-checksum-* value header of a request, as given. @throws InvalidRequest if there are several. */
+/** Of all headers that begin so, these three carry no value of a checksum. */
+const NO_VALUES = new Set(['x-amz-checksum-algorithm', 'x-amz-checksum-mode', 'x-amz-checksum-type']);
+
+/** The one x-amz-checksum-* value header of a request, as given. @throws InvalidRequest if there are several, or one of an algorithm that is none. */
 export function declaredChecksum(h: Headers): { algorithm: ChecksumAlgorithm; value: string } | undefined {
+  for (const name in h) {
+    // a client that asks for a check must not believe that it was made
+    if (name.startsWith('x-amz-checksum-') && h[name] !== undefined && !BY_HEADER.has(name) && !NO_VALUES.has(name))
+      throw new S3Error('InvalidRequest', 'The algorithm type you specified in x-amz-checksum- header is invalid.');
+  }
   let found: { algorithm: ChecksumAlgorithm; value: string } | undefined;
   for (const [header, algorithm] of BY_HEADER) {
     const value = h[header];

@@ -209,3 +209,21 @@ describe('combineChecksums', () => {
     expect(performance.now() - start).toBeLessThan(2000);
   });
 });
+
+describe('headers of no algorithm', () => {
+  it('are refused, as S3 does, where a check is asked for in vain', () => {
+    const error = errorOf(() => planDigests({ 'x-amz-checksum-crc31': 'AAAAAA==' }, {}));
+    expect(error.code).toBe('InvalidRequest');
+    expect(error.message).toContain('algorithm type');
+    expect(codeOf(() => declaredChecksum({ 'x-amz-checksum-sha-256': 'x' }))).toBe('InvalidRequest');
+  });
+
+  it('are let pass where they name no value', () => {
+    const others = {
+      'x-amz-checksum-type': 'FULL_OBJECT',
+      'x-amz-checksum-mode': 'ENABLED',
+      'x-amz-checksum-algorithm': 'SHA1',
+    };
+    expect(planDigests(others, {}).algorithms).toEqual([]);
+  });
+});
