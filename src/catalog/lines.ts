@@ -61,7 +61,18 @@ export type JournalLine =
   | ({ op: 'facts'; seq: number; facts: KeyFacts } & Subject)
   /** Hash of a foreign file: cost a read, so it is kept. */
   | ({ op: 'hash'; seq: number; fp: string; ctime: string; etag: string } & Subject)
-  | { op: 'marker'; seq: number; path: string; time: number; facts: KeyFacts; mkdirs?: string[] }
+  /** `from`: the marker was moved here from that directory; `rmdirs` fell empty by it. */
+  | {
+      op: 'marker';
+      seq: number;
+      path: string;
+      time: number;
+      facts: KeyFacts;
+      checksum?: Checksum;
+      mkdirs?: string[];
+      from?: string;
+      rmdirs?: string[];
+    }
   | { op: 'unmark'; seq: number; path: string; rmdirs?: string[] }
   | { op: 'part'; seq: number; uploadId: string; part: PartRecord };
 

@@ -125,6 +125,10 @@ export class Replay {
   }
 }
 
+function unmark(catalog: Catalog, path: string): void {
+  if (catalog.findDir(split(path))) catalog.changeDir(split(path), (row) => delete row.marker);
+}
+
 function apply(catalog: Catalog, { line, prepare }: Event): void {
   const { index } = catalog;
   switch (line.op) {
@@ -177,12 +181,14 @@ function apply(catalog: Catalog, { line, prepare }: Event): void {
     case 'marker':
       for (const made of line.mkdirs ?? []) catalog.changeDir(split(made), (row) => (row.made = true));
       catalog.changeDir(split(line.path), (row) => {
-        row.marker = { time: line.time, facts: line.facts };
+        row.marker = { time: line.time, facts: line.facts, ...(line.checksum && { checksum: line.checksum }) };
         row.seq = line.seq;
       });
+      if (line.from !== undefined) unmark(catalog, line.from);
+      for (const path of line.rmdirs ?? []) catalog.dropDir(split(path));
       return;
     case 'unmark':
-      if (catalog.findDir(split(line.path))) catalog.changeDir(split(line.path), (row) => delete row.marker);
+      unmark(catalog, line.path);
       for (const path of line.rmdirs ?? []) catalog.dropDir(split(path));
       return;
     case 'part':

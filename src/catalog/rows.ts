@@ -43,7 +43,7 @@ export interface DirRow {
   /** Made by gos3rve: removed when it falls empty. */
   made: boolean;
   /** Put as `dir/` by a client: listed. Time in ms. */
-  marker?: { time: number; facts: KeyFacts };
+  marker?: { time: number; facts: KeyFacts; checksum?: Checksum };
   /** Identity and times when it was last read whole; absent or `stampTrusted` false: read again. */
   stamp?: Buffer;
   stampTrusted: boolean;

@@ -1,11 +1,20 @@
 /** Markers: keys like `dir/` with an empty body are directories, listed because a client put them (DESIGN rule 5). */
-import type { KeyFacts, WriteCondition } from '../base/model.js';
+import type { Checksum, KeyFacts, WriteCondition } from '../base/model.js';
+import type { DirRow } from '../catalog/rows.js';
 import { keyToPath } from '../fs/keypath.js';
-import { checkWrite } from '../wire/conditions.js';
-import type { ObjectInfo } from './contract.js';
+import { checkRead, checkWrite } from '../wire/conditions.js';
+import type { MoveOptions, ObjectInfo, ObjectRef } from './contract.js';
 import { noSuchKey, type Core } from './core.js';
 import { EMPTY_ETAG } from './describe.js';
 import type { Publisher } from './publish.js';
+
+type Marker = NonNullable<DirRow['marker']>;
+
+/** What a client said of a marker. */
+interface Said {
+  facts: KeyFacts;
+  checksum?: Checksum;
+}
 
 export class Markers {
   constructor(
@@ -25,49 +34,98 @@ export class Markers {
     return marker && markerInfo(bucket, key, marker);
   }
 
-  async put(bucket: string, key: string, facts: KeyFacts, condition?: WriteCondition): Promise<ObjectInfo> {
-    const { core } = this;
-    const { catalog } = core;
-    const below = keyToPath(key)?.dirs ?? [];
-    const dirs = [...core.bucketDirs(bucket), ...below];
+  async put(bucket: string, key: string, said: Said, condition?: WriteCondition): Promise<ObjectInfo> {
+    const marker = { time: Date.now(), ...said };
+    const known = await this.publisher.current(bucket, key, condition);
     const dirtied = new Set<string>();
-    const marker = { time: Date.now(), facts };
-    catalog.index.write(() => {
-      const old = this.find(bucket, key);
-      checkWrite(condition, old);
-      this.publisher.dropOverflow(bucket, key, dirtied);
-      const reached = core.reach(core.bucketDir(bucket), below);
-      if (!reached) throw noSuchKey(key);
-      const depth = dirs.length - reached.missing.length;
-      const mkdirs = reached.missing.map((_, i) => dirs.slice(0, depth + i + 1).join('/'));
-      this.publisher.announce(mkdirs);
-      const { made } = core.makeMissing({ place: { kind: 'tree', dirs, name: '' }, ...reached, dirPath: '', name: '' });
-      for (const path of made) dirtied.add(path);
-      const seq = catalog.nextSeq();
-      const path = dirs.join('/');
-      catalog.journal.append({ op: 'marker', seq, path, ...marker, ...(mkdirs.length > 0 && { mkdirs }) });
-      for (const one of mkdirs) catalog.changeDir(one.split('/'), (row) => (row.made = true));
-      catalog.changeDir(dirs, (row) => Object.assign(row, { marker, seq }));
-      catalog.noteSettled();
+    this.core.catalog.index.write(() => {
+      this.publisher.checkAgain(bucket, key, condition, known);
+      this.mark(bucket, key, marker, dirtied);
     });
-    if (core.durable) await catalog.journal.flush(catalog.journal.segment);
-    await core.syncDirs(dirtied);
+    await this.flushed(dirtied);
     return markerInfo(bucket, key, marker);
+  }
+
+  /**
+   * The marker of one directory becomes that of another, which is made if need be. What the directory holds are objects of their own: they stay.
+   * @throws NoSuchKey if the source is no marker, PreconditionFailed.
+   */
+  async move(from: ObjectRef, to: ObjectRef, { condition, sourceCondition }: MoveOptions): Promise<ObjectInfo> {
+    const { core, publisher } = this;
+    const known = await publisher.current(to.bucket, to.key, condition);
+    const dirtied = new Set<string>();
+    const info = core.catalog.index.write(() => {
+      const source = core.findMarker(from.bucket, from.key);
+      if (!source) throw noSuchKey(from.key);
+      const was = markerInfo(from.bucket, from.key, source);
+      if (sourceCondition) checkRead(sourceCondition, was, 'copy');
+      publisher.checkAgain(to.bucket, to.key, condition, known);
+      if (from.bucket === to.bucket && from.key === to.key) return was;
+      this.mark(to.bucket, to.key, source, dirtied, this.dirsOf(from.bucket, from.key));
+      return markerInfo(to.bucket, to.key, source);
+    });
+    await this.flushed(dirtied);
+    return info;
+  }
+
+  /** Under the lock: makes the directory, puts the marker - and takes it from the directory `from`, which goes if it was ours and is empty. */
+  private mark(bucket: string, key: string, marker: Marker, dirtied: Set<string>, from?: readonly string[]): void {
+    const { core, publisher } = this;
+    const { catalog } = core;
+    publisher.dropOverflow(bucket, key, dirtied);
+    const dirs = this.dirsOf(bucket, key);
+    const bucketDirs = core.bucketDirs(bucket);
+    const reached = core.reach(core.bucketDir(bucket), dirs.slice(bucketDirs.length));
+    if (!reached) throw noSuchKey(key);
+    const depth = dirs.length - reached.missing.length;
+    const mkdirs = reached.missing.map((_, i) => dirs.slice(0, depth + i + 1).join('/'));
+    publisher.announce(mkdirs);
+    const { made } = core.makeMissing({ place: { kind: 'tree', dirs, name: '' }, ...reached, dirPath: '', name: '' });
+    for (const path of made) dirtied.add(path);
+    for (const one of mkdirs) catalog.changeDir(one.split('/'), (row) => (row.made = true));
+    const seq = catalog.nextSeq();
+    catalog.changeDir(dirs, (row) => Object.assign(row, { marker, seq }));
+    const rmdirs = from ? this.unmark(from) : [];
+    for (const path of rmdirs) dirtied.add(core.pathOf(path.split('/').slice(0, -1)));
+    catalog.journal.append({
+      op: 'marker',
+      seq,
+      path: dirs.join('/'),
+      ...marker,
+      ...(mkdirs.length > 0 && { mkdirs }),
+      ...(from && { from: from.join('/') }),
+      ...(rmdirs.length > 0 && { rmdirs }),
+    });
+    catalog.noteSettled();
+  }
+
+  /** Under the lock; a numbered line must follow. @returns the directories that were removed. */
+  private unmark(dirs: readonly string[]): string[] {
+    this.core.catalog.changeDir(dirs, (row) => delete row.marker);
+    this.publisher.announcePrune(dirs);
+    return this.publisher.prune(dirs);
+  }
+
+  private dirsOf(bucket: string, key: string): string[] {
+    return [...this.core.bucketDirs(bucket), ...(keyToPath(key)?.dirs ?? [])];
+  }
+
+  private async flushed(dirtied: Set<string>): Promise<void> {
+    const { core } = this;
+    if (core.durable) await core.catalog.journal.flush(core.catalog.journal.segment);
+    await core.syncDirs(dirtied);
   }
 
   /** @returns false if the key has no marker. */
   async remove(bucket: string, key: string, condition?: WriteCondition): Promise<boolean> {
     const { core } = this;
     const { catalog } = core;
-    const below = keyToPath(key)?.dirs ?? [];
-    const dirs = [...core.bucketDirs(bucket), ...below];
+    const dirs = this.dirsOf(bucket, key);
     const removed = catalog.index.write(() => {
       const old = this.find(bucket, key);
       if (!old) return false;
       checkWrite(condition, old);
-      catalog.changeDir(dirs, (row) => delete row.marker);
-      this.publisher.announcePrune(dirs);
-      const rmdirs = this.publisher.prune(dirs);
+      const rmdirs = this.unmark(dirs);
       catalog.journal.append({
         op: 'unmark',
         seq: catalog.nextSeq(),
@@ -88,24 +146,34 @@ export class Markers {
     change: (facts: KeyFacts, info: ObjectInfo) => KeyFacts,
   ): Promise<ObjectInfo> {
     const { core } = this;
-    const old = this.find(bucket, key);
-    if (!old) throw noSuchKey(key);
-    const dirs = [...core.bucketDirs(bucket), ...(keyToPath(key)?.dirs ?? [])];
-    const marker = { time: old.lastModified, facts: change(old.facts, old) };
+    const dirs = this.dirsOf(bucket, key);
     const { catalog } = core;
-    catalog.index.write(() => {
+    const marker = catalog.index.write((): Marker => {
+      const old = core.findMarker(bucket, key);
+      if (!old) throw noSuchKey(key);
+      const marker = { ...old, facts: change(old.facts, markerInfo(bucket, key, old)) };
       const seq = catalog.nextSeq();
       catalog.journal.append({ op: 'marker', seq, path: dirs.join('/'), ...marker });
       catalog.changeDir(dirs, (row) => Object.assign(row, { marker, seq }));
       catalog.noteSettled();
+      return marker;
     });
     if (core.durable) await catalog.journal.flush(catalog.journal.segment);
     return markerInfo(bucket, key, marker);
   }
 }
 
-export function markerInfo(bucket: string, key: string, marker: { time: number; facts: KeyFacts }): ObjectInfo {
+export function markerInfo(bucket: string, key: string, marker: Marker): ObjectInfo {
   const facts =
     marker.facts.contentType === undefined ? { ...marker.facts, contentType: 'application/x-directory' } : marker.facts;
-  return { bucket, key, size: 0, etag: EMPTY_ETAG, lastModified: marker.time, versionId: 'null', facts };
+  return {
+    bucket,
+    key,
+    size: 0,
+    etag: EMPTY_ETAG,
+    lastModified: marker.time,
+    versionId: 'null',
+    facts,
+    ...(marker.checksum && { checksum: marker.checksum }),
+  };
 }

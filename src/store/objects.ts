@@ -155,8 +155,15 @@ export class Objects {
       if (body.size) throw new S3Error('IncompleteBody', `0 of the announced ${body.size} bytes arrived`);
       const plan = options.digests ?? { algorithms: [] };
       await prepareHashes();
-      plan.check?.(createHasher(plan.algorithms).digest(), 0);
-      return this.markers.put(bucket, key, options.facts ?? {}, options.condition);
+      const digests = createHasher(plan.algorithms).digest();
+      plan.check?.(digests, 0);
+      const { checksum } = storedChecksum(plan, digests);
+      return this.markers.put(
+        bucket,
+        key,
+        { facts: options.facts ?? {}, ...(checksum && { checksum }) },
+        options.condition,
+      );
     }
     const head = first.value;
     async function* rest(): AsyncGenerator<Uint8Array> {

@@ -39,7 +39,7 @@ export class Transfer {
     try {
       const facts = options.facts ? options.facts(source.info) : withoutAccess(source.info.facts);
       if (to.key.endsWith('/') && source.info.size === 0 && objects.markers.possible(to.bucket, to.key)) {
-        return await objects.markers.put(to.bucket, to.key, facts, options.condition);
+        return await this.copyByReading(source, to, facts, options);
       }
       const target = core.target(to.bucket, to.key);
       core.checkFree(target.base.at('.'), source.info.size);
@@ -64,9 +64,8 @@ export class Transfer {
     async function* all(): AsyncGenerator<Uint8Array> {
       yield* chunks;
     }
-    const digests: DigestPlan = options.checksum
-      ? { algorithms: [options.checksum], store: options.checksum }
-      : { algorithms: [] };
+    const algorithm = options.checksum ?? source.info.checksum?.algorithm;
+    const digests: DigestPlan = algorithm ? { algorithms: [algorithm], store: algorithm } : { algorithms: [] };
     return this.objects.put(
       to.bucket,
       to.key,
@@ -134,7 +133,27 @@ export class Transfer {
 
   async move(from: ObjectRef, to: ObjectRef, options: MoveOptions = {}): Promise<ObjectInfo> {
     this.core.checkWritable();
-    return retried(() => this.attemptMove(from, to, options));
+    return retried(async () =>
+      this.objects.markers.find(from.bucket, from.key)
+        ? this.moveMarker(from, to, options)
+        : this.attemptMove(from, to, options),
+    );
+  }
+
+  /** A marker is an object of no bytes: at a key that can be no directory it becomes an empty file, before the marker goes. */
+  private async moveMarker(from: ObjectRef, to: ObjectRef, options: MoveOptions): Promise<ObjectInfo> {
+    const { markers } = this.objects;
+    if (markers.possible(to.bucket, to.key)) return markers.move(from, to, options);
+    const { condition, sourceCondition } = options;
+    const info = await this.copy(from, to, {
+      facts: (source) => {
+        if (sourceCondition) checkRead(sourceCondition, source, 'copy');
+        return source.facts;
+      },
+      ...(condition && { condition }),
+    });
+    await markers.remove(from.bucket, from.key);
+    return info;
   }
 
   private async attemptMove(from: ObjectRef, to: ObjectRef, options: MoveOptions): Promise<ObjectInfo> {

@@ -14,6 +14,7 @@ import { keyContract } from './store/keys.js';
 import type { MakeStore, SpawnChild } from './store/kit.js';
 import { linkContract } from './store/links.js';
 import { listContract } from './store/list.js';
+import { markerContract } from './store/markers.js';
 import { multipartContract } from './store/multipart.js';
 import { objectContract } from './store/objects.js';
 
@@ -34,6 +35,7 @@ export function storeContract(name: string, make: MakeStore, child?: SpawnChild)
     foreignContract(make);
     linkContract(make);
     listContract(make);
+    markerContract(make);
     multipartContract(make);
     durableContract(make, child);
   });
