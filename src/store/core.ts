@@ -9,7 +9,6 @@ import { S3Error, errno } from '../base/errors.js';
 import { parseAliases } from './aliases.js';
 import type { Catalog, Place } from '../catalog/catalog.js';
 import type { DirRow, FileRow } from '../catalog/rows.js';
-import { withoutAccess } from '../catalog/rows.js';
 import { FileClock } from '../fs/clock.js';
 import { Dirs, type Dir } from '../fs/dirs.js';
 import { fingerprint } from '../fs/fingerprint.js';
@@ -18,7 +17,6 @@ import { Mounts } from '../fs/mounts.js';
 import { ExactNames, foldsNames } from '../fs/names.js';
 import { giveTo, makeStateDir, ownershipOf, type Ownership } from '../fs/statefile.js';
 import { processToken } from '../base/process.js';
-import { Tracker } from './identity.js';
 
 export interface StoreOptions {
   /** Where state lies; default `<root>/.gos3rve`. Staging and overflow always lie on the root's mount, for they hold bodies. */
@@ -46,8 +44,6 @@ export interface StoreOptions {
   etagGraceMs?: number;
   log?: (level: 'info' | 'warn' | 'error', message: string, data?: Record<string, unknown>) => void;
 }
-
-export type Marker = Omit<NonNullable<DirRow['marker']>, 'home'>;
 
 /** A file that was found at a key, as stat told just now. */
 export interface Found {
@@ -95,7 +91,6 @@ export class Core {
   readonly view: bigint;
   private readonly isExcluded: (name: string) => boolean;
   private readonly aliases: Map<string, string[]>;
-  readonly tracker: Tracker;
 
   constructor(
     /** Real path. */
@@ -119,7 +114,6 @@ export class Core {
     this.isExcluded = excluder(options.exclude ?? []);
     this.view = viewOf([this.symlinks, ...(options.exclude ?? [])]);
     this.aliases = parseAliases(root, options.aliases ?? {});
-    this.tracker = new Tracker(this);
   }
 
   /** @throws ServiceUnavailable if the root is no longer the directory that was opened: an empty mount point must not look like a mass deletion. */
@@ -227,19 +221,13 @@ export class Core {
   }
 
   /** What a client put as `dir/`, if the directory is there. */
-  findMarker(bucket: string, key: string): Marker | undefined {
+  findMarker(bucket: string, key: string): DirRow['marker'] {
     if (!key.endsWith('/')) return undefined;
     const path = keyToPath(key);
     if (path?.name !== '') return undefined;
     const bucketDirs = this.bucketDirs(bucket);
-    const dirs = [...bucketDirs, ...path.dirs];
-    let row = this.catalog.findDir(dirs);
-    if (!row?.marker) {
-      this.tracker.settleDirs(dirs);
-      row = this.catalog.findDir(dirs);
-    }
-    if (!row?.marker || !this.existingDir(bucketDirs, path.dirs)) return undefined;
-    return markerUnder(row.marker, dirs);
+    const row = this.catalog.findDir([...bucketDirs, ...path.dirs]);
+    return row?.marker && this.existingDir(bucketDirs, path.dirs) ? row.marker : undefined;
   }
 
   /** Whether each segment is the name that readdir gives, as far as the path exists. */
@@ -501,10 +489,4 @@ function excluder(patterns: readonly string[]): (name: string) => boolean {
 
 function viewOf(settings: readonly string[]): bigint {
   return createHash('md5').update(JSON.stringify(settings)).digest().readBigUInt64BE(0);
-}
-
-/** A marker as it is told under a top-level folder: an ACL never crosses buckets. */
-export function markerUnder(marker: NonNullable<DirRow['marker']>, dirs: readonly string[]): Marker {
-  const { home, ...rest } = marker;
-  return home === undefined || home === dirs[0] ? rest : { ...rest, facts: withoutAccess(rest.facts) };
 }
