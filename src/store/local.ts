@@ -10,6 +10,7 @@ import type { Core } from './core.js';
 import { Identifier } from './identifier.js';
 import { DirReader } from './dir-reader.js';
 import { Lister } from './listing.js';
+import { Inspector } from './inspect.js';
 import { LiveIndex } from './live.js';
 import type { Live } from './live-contract.js';
 import { Objects } from './objects.js';
@@ -27,6 +28,7 @@ export interface LocalStore extends C.Store {
   readonly stateDir: string;
   /** For the watcher, the scan and the background. */
   readonly live: Live;
+  readonly inspect: Inspector;
   /** Oddities at the top of the tree, for whoever starts a server. */
   notes(): Promise<Notes>;
 }
@@ -35,6 +37,7 @@ export class LocalStoreImpl implements LocalStore {
   readonly root: string;
   readonly stateDir: string;
   readonly live: Live;
+  readonly inspect: Inspector;
   private readonly identifier: Identifier;
   private readonly objects: Objects;
   private readonly transfer: Transfer;
@@ -60,6 +63,7 @@ export class LocalStoreImpl implements LocalStore {
     const reader = new DirReader(core);
     this.lister = new Lister(core, reader, this.identifier);
     this.live = new LiveIndex(core, reader, this.identifier);
+    this.inspect = new Inspector(core);
     this.uploads = new Uploads(core);
     this.completer = new Completer(core, this.uploads, this.objects);
     this.timer = setInterval(() => core.catalog.index.checkReaders(), READER_CHECK_MS);
