@@ -10,7 +10,7 @@ import { evaluatePolicy, isPublicPolicy, parsePolicy } from '../auth/policy.js';
 import type { Identity } from '../auth/types.js';
 import { S3Error } from '../base/errors.js';
 import type { Acl, Owner, Permission } from '../base/model.js';
-import type { Bucket, ObjectInfo, Store } from '../store/contract.js';
+import type { Bucket, BucketSettings, ObjectInfo, Store } from '../store/contract.js';
 import { policyConditions, type RequestFacts } from './policy-conditions.js';
 import { bucketAcl, isPublicGrant, objectAcl } from './owners.js';
 import type { OpContext } from './types.js';
@@ -95,9 +95,31 @@ interface Case {
 async function decide(c: Case, action: string, key: string | undefined): Promise<void> {
   const verdict = await policyVerdict(c, action, key);
   if (verdict === 'Deny' && !(c.isOwner && POLICY_ACTIONS.has(action))) throw new S3Error('AccessDenied');
-  if (c.isOwner || verdict === 'Allow') return;
+  if (c.isOwner || verdict === 'Allow') {
+    if (key !== undefined && action.startsWith('s3:GetObject')) await hideMissing(c, key);
+    return;
+  }
   if (await aclVerdict(c, action, key)) return;
   throw new S3Error('AccessDenied');
+}
+
+/** Only who may list learns that a key does not exist (S3, GetObject: permissions). @throws AccessDenied. */
+async function hideMissing(c: Case, key: string): Promise<void> {
+  if (await mayList(c, key)) return;
+  if ((await headOrNothing(c.store, c.bucket.name, key)) === undefined) throw new S3Error('AccessDenied');
+}
+
+async function mayList(c: Case, key: string): Promise<boolean> {
+  const verdict = await policyVerdict(listing(c, key), 's3:ListBucket', undefined);
+  if (verdict === 'Deny') return false;
+  if (c.isOwner || verdict === 'Allow') return true;
+  return aclAllows(inForce(c.bucket.settings, bucketAcl(c.bucket.settings, c.owner)), c.identity, 'READ');
+}
+
+/** IgnorePublicAcls: what grants to everyone is without effect. */
+function inForce(settings: BucketSettings, acl: Acl): Acl {
+  if (settings.publicAccessBlock?.ignorePublicAcls !== true) return acl;
+  return { ...acl, grants: acl.grants.filter((grant) => !isPublicGrant(grant)) };
 }
 
 async function policyVerdict(c: Case, action: string, key: string | undefined): Promise<'Allow' | 'Deny' | undefined> {
@@ -124,21 +146,14 @@ async function policyVerdict(c: Case, action: string, key: string | undefined): 
 
 async function aclVerdict(c: Case, action: string, key: string | undefined): Promise<boolean> {
   const { name, settings } = c.bucket;
-  const inForce = (acl: Acl): Acl =>
-    settings.publicAccessBlock?.ignorePublicAcls === true
-      ? { ...acl, grants: acl.grants.filter((grant) => !isPublicGrant(grant)) }
-      : acl;
   const ofBucket = BUCKET_PERMISSION[action];
-  if (ofBucket !== undefined) return aclAllows(inForce(bucketAcl(settings, c.owner)), c.identity, ofBucket);
+  if (ofBucket !== undefined) return aclAllows(inForce(settings, bucketAcl(settings, c.owner)), c.identity, ofBucket);
   const ofObject = OBJECT_PERMISSION[action];
   if (ofObject === undefined || key === undefined || settings.ownership === 'BucketOwnerEnforced') return false;
   const info = await headOrNothing(c.store, name, key);
-  if (info !== undefined) return aclAllows(inForce(objectAcl(info.facts, settings, c.owner)), c.identity, ofObject);
-  // Only who may list learns that a key does not exist (S3, GetObject: permissions).
-  const mayList =
-    (await policyVerdict(listing(c, key), 's3:ListBucket', undefined)) === 'Allow' ||
-    aclAllows(inForce(bucketAcl(settings, c.owner)), c.identity, 'READ');
-  if (mayList) throw new S3Error('NoSuchKey', undefined, { data: { Key: key } });
+  if (info !== undefined)
+    return aclAllows(inForce(settings, objectAcl(info.facts, settings, c.owner)), c.identity, ofObject);
+  if (await mayList(c, key)) throw new S3Error('NoSuchKey', undefined, { data: { Key: key } });
   return false;
 }
 

@@ -301,6 +301,58 @@ describe('access control lists', () => {
       },
       'AccessDenied',
     ],
+    [
+      'a missing key is a secret to who may read by a policy, too',
+      { ...read, who: bob, facts: null, settings: { policy: policy('Allow', 's3:GetObject', '/*') } },
+      'AccessDenied',
+    ],
+    [
+      'what is there is not',
+      { ...read, who: anonymous, settings: { policy: policy('Allow', 's3:GetObject', '/*') } },
+      'allowed',
+    ],
+    [
+      'whatever is read of it',
+      {
+        action: 's3:GetObjectTagging',
+        key: 'none',
+        who: anonymous,
+        facts: null,
+        settings: { policy: policy('Allow', 's3:*', '/*') },
+      },
+      'AccessDenied',
+    ],
+    [
+      'but not if a policy lets both read and list',
+      { ...read, who: bob, facts: null, settings: { policy: policy('Allow', 's3:*', '*') } },
+      // the store says NoSuchKey
+      'allowed',
+    ],
+    [
+      'nor with READ of the bucket',
+      {
+        ...read,
+        who: anonymous,
+        facts: null,
+        settings: { acl: publicRead, policy: policy('Allow', 's3:GetObject', '/*') },
+      },
+      'allowed',
+    ],
+    [
+      'the owner learns it, unless the policy forbids the listing',
+      { ...read, who: alice, facts: null, settings: { policy: policy('Deny', 's3:PutObject', '/*') } },
+      'allowed',
+    ],
+    [
+      'which it may',
+      { ...read, who: alice, facts: null, settings: { policy: policy('Deny', 's3:ListBucket', '') } },
+      'AccessDenied',
+    ],
+    [
+      'a writer needs no permission to list',
+      { ...write, who: bob, facts: null, settings: { policy: policy('Allow', 's3:PutObject', '/*') } },
+      'allowed',
+    ],
     ['keys of DeleteObjects are judged one by one', { action: 's3:DeleteObject', who: bob }, 'allowed'],
     ['and each of them is', { action: 's3:DeleteObject', key: 'k', who: bob }, 'AccessDenied'],
   ])('%s', async (_name, ask, expected) => {
