@@ -134,6 +134,25 @@ export const OPTIONS = {
     default: 'flush',
     help: 'flush: an answered write survives a power cut; fast: leave flushing to the system',
   }),
+  watch: one({
+    value: 'auto|poll|off',
+    parse: choice('auto', 'poll', 'off'),
+    default: 'auto',
+    help: 'learn of changes by other programs from the system; by looking at the tree now and then; only when files are asked for',
+  }),
+  scanInterval: one({
+    value: 'time',
+    parse: duration,
+    default: 600_000,
+    shown: '10m',
+    help: 'how often the whole tree is looked at; 0: only at the start',
+  }),
+  hash: one({
+    value: 'eager|lazy|off',
+    parse: choice('eager', 'lazy', 'off'),
+    default: 'eager',
+    help: 'read files that others wrote for their MD5: all of them in the background; when they are asked for; never',
+  }),
   drainTimeout: one({
     value: 'time',
     parse: duration,

@@ -21,6 +21,7 @@ const SHARED: readonly OptionName[] = [
   'minFree',
   'minPartSize',
   'durability',
+  'hash',
   'readOnly',
   'region',
   'publicUrl',
@@ -98,6 +99,7 @@ export async function storeOptions(
     minFree: await minFreeBytes(root.path, settings.minFree),
     minPartSize: settings.minPartSize,
     durability: settings.durability,
+    hash: settings.hash,
     log,
   };
 }
