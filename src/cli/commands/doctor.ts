@@ -1,0 +1,50 @@
+import { JSON_OPTION, ROOT_OPTIONS, command } from './command.js';
+
+/** Something is found that does not work, or that puts data in danger. */
+const FOUND = 2;
+
+export const doctor = command({
+  name: 'doctor',
+  summary: 'look for what could go wrong, and tell the cure',
+  arguments: [{ name: 'dir', help: 'the directory that is served', optional: true, complete: 'directory' }],
+  options: { ...JSON_OPTION, ...ROOT_OPTIONS },
+  examples: [
+    { what: 'Before a directory is served for the first time', line: 'gos3rve doctor ~/media' },
+    { what: 'What does not work, for a script', line: 'gos3rve doctor --json | jq \'select(.level == "problem")\'' },
+  ],
+  exits: { 0: 'no problem was found; there may be warnings', [FOUND]: 'a problem was found' },
+  async run(call) {
+    const { out, options, signal } = call;
+    const root = await call.root({ named: call.args[0] });
+    const [{ examine }, { settingsOf }, { paint }, { lookForServer }] = await Promise.all([
+      import('../../jobs/doctor.js'),
+      import('../settings.js'),
+      import('../doctor-report.js'),
+      import('../doctor-report.js'),
+    ]);
+    const settings = await settingsOf(root, process.env);
+    const store = await call.store(root);
+    let problems = 0;
+    const printed: Promise<void>[] = [];
+    const report = (finding: Parameters<typeof paint>[0]): void => {
+      if (finding.level === 'problem') problems++;
+      printed.push(options.json ? out.json(finding) : out.line(paint(finding, out.terminal)));
+    };
+    lookForServer(root.stateDir, report);
+    await examine(
+      {
+        root: root.path,
+        stateDir: root.stateDir,
+        readOnly: settings.readOnly,
+        symlinks: settings.symlinks,
+        store,
+        excluded: (name) => store.inspect.excluded(name),
+        signal,
+        progress: (entries) => out.progress(`${entries.toLocaleString('en')} names looked at`),
+      },
+      report,
+    );
+    await Promise.all(printed);
+    return problems > 0 ? FOUND : 0;
+  },
+});

@@ -1,0 +1,53 @@
+/**
+ * The doctor: looks at a root, its state and its machine for what could go wrong, and tells the cure of each (issue *live tree*). Changes nothing but a
+ * probe file of its own.
+ */
+import { join } from 'node:path';
+import { STATE_DIR } from '../fs/keypath.js';
+import type { LocalStore } from '../store/local.js';
+import { examineRoom, examineWriting } from './doctor/disk.js';
+import type { Finding, Report } from './doctor/finding.js';
+import { examineOverflow, examineState } from './doctor/state.js';
+import { examineMounts, examineNode, examineWatches } from './doctor/system.js';
+import { examineTree, type TreeQuestion, type TreeSummary } from './doctor/tree.js';
+
+export type { Finding, Level } from './doctor/finding.js';
+
+export interface DoctorQuestion extends TreeQuestion {
+  stateDir: string;
+  readOnly: boolean;
+  store: LocalStore;
+}
+
+/** Runs all checks. A check that cannot be run is a finding too. @throws what `signal` was aborted with. */
+export async function examine(question: DoctorQuestion, report: (finding: Finding) => void): Promise<TreeSummary> {
+  const { root, stateDir, readOnly, store } = question;
+  attempt('node', report, () => examineNode(report));
+  attempt('mounts', report, () => examineMounts(root, stateDir, report));
+  attempt('free-space', report, () => examineRoom(root, report));
+  const data = readOnly ? stateDir : join(root, STATE_DIR, 'staging');
+  attempt('flush', report, () => examineWriting(data, report));
+  attempt('state', report, () => examineState(root, stateDir, report));
+  attempt('overflow', report, () => examineOverflow(store, report));
+  const summary = await examineTree(question, report);
+  attempt('inotify', report, () => examineWatches(summary.directories, report));
+  report({
+    check: 'tree',
+    level: 'ok',
+    message: `${summary.files.toLocaleString('en')} files in ${summary.directories.toLocaleString('en')} directories`,
+  });
+  return summary;
+}
+
+function attempt(check: string, report: Report, look: () => void): void {
+  try {
+    look();
+  } catch (error) {
+    report({
+      check,
+      level: 'problem',
+      message: `could not be examined: ${error instanceof Error ? error.message : String(error)}`,
+      cure: 'run it as the user that serves the directory',
+    });
+  }
+}

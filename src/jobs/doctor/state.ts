@@ -1,0 +1,112 @@
+/** Our own files: damaged lines that were set aside, quarantine, permissions and owners, objects whose key is no path. */
+import { lstatSync, readdirSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { errno } from '../../base/errors.js';
+import { keyToPath } from '../../fs/keypath.js';
+import type { LocalStore } from '../../store/local.js';
+import { Tally, type Report } from './finding.js';
+
+export function examineState(root: string, stateDir: string, report: Report): void {
+  examineDamage(join(stateDir, 'journal', 'damaged'), report);
+  examineQuarantine(stateDir, report);
+  examineSecrets(stateDir, report);
+  examineOwners(root, stateDir, report);
+}
+
+function examineDamage(directory: string, report: Report): void {
+  const damaged = new Tally();
+  for (const name of names(directory)) damaged.add(name);
+  damaged.tell(report, {
+    check: 'journal-damage',
+    level: 'problem',
+    message: 'journal segments held damaged lines, which were set aside: what they said is lost',
+    cure: `look at ${directory}; mend the lines in the segment with an editor (without their "crc"), or remove what was set aside; and test the disk`,
+  });
+}
+
+function examineQuarantine(stateDir: string, report: Report): void {
+  const directory = join(stateDir, 'quarantine');
+  const held = new Tally();
+  for (const day of names(directory)) for (const name of names(join(directory, day))) held.add(`${day}/${name}`);
+  held.tell(report, {
+    check: 'quarantine',
+    level: 'note',
+    message: 'files without a record are kept aside',
+    cure: `look at ${directory} and remove what nobody misses`,
+  });
+}
+
+function examineSecrets(stateDir: string, report: Report): void {
+  const open = new Tally();
+  for (const name of ['credentials.json', 'config.yaml']) {
+    const mode = modeOf(join(stateDir, name));
+    if (mode !== undefined && (mode & 0o077) !== 0 && name === 'credentials.json') open.add(name);
+    else if (mode !== undefined && (mode & 0o007) !== 0) open.add(name);
+  }
+  open.tell(report, {
+    check: 'secrets-readable',
+    level: 'problem',
+    message: 'files with secret keys can be read by others on this machine',
+    cure: `chmod 600 in ${stateDir}`,
+  });
+}
+
+/** Whatever lies under `.gos3rve` belongs to the owner of the root, or a server of that user could not write to it. */
+function examineOwners(root: string, stateDir: string, report: Report): void {
+  const { uid } = statSync(root);
+  const foreign = new Tally();
+  const look = (directory: string): void => {
+    for (const name of names(directory)) {
+      const path = join(directory, name);
+      const stat = lstatSync(path, { throwIfNoEntry: false });
+      if (stat && stat.uid !== uid) foreign.add(path.slice(stateDir.length + 1));
+    }
+  };
+  for (const below of ['', 'journal', 'index', 'buckets']) look(join(stateDir, below));
+  foreign.tell(report, {
+    check: 'state-owner',
+    level: 'warning',
+    message: 'files of gos3rve do not belong to the owner of the root',
+    cure: `chown -R --reference=${root} ${stateDir}`,
+  });
+}
+
+/** Why each object lies in overflow instead of at its path. */
+export function examineOverflow(store: LocalStore, report: Report): void {
+  const impossible = new Tally();
+  const inTheWay = new Tally();
+  let after: Buffer | undefined;
+  do {
+    const page = store.inspect.overflow(after, 1000);
+    for (const { folder, key } of page.entries) {
+      const path = keyToPath(key);
+      (path && path.name !== '' ? inTheWay : impossible).add(`${folder}/${key}`);
+    }
+    after = page.next;
+  } while (after);
+  impossible.tell(report, {
+    check: 'overflow-impossible',
+    level: 'note',
+    message: 'objects have keys that are no possible path; other programs find them under .gos3rve/overflow',
+    cure: 'nothing to do; S3 clients see them as any other',
+  });
+  inTheWay.tell(report, {
+    check: 'overflow-conflict',
+    level: 'note',
+    message: 'objects had something in the way of their path; other programs find them under .gos3rve/overflow',
+    cure: 'once the path is free, gos3rve gc moves them to it',
+  });
+}
+
+function modeOf(path: string): number | undefined {
+  return lstatSync(path, { throwIfNoEntry: false })?.mode;
+}
+
+function names(directory: string): string[] {
+  try {
+    return readdirSync(directory);
+  } catch (error) {
+    if (errno(error) === 'ENOENT' || errno(error) === 'ENOTDIR' || errno(error) === 'EACCES') return [];
+    throw error;
+  }
+}
