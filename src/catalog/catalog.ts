@@ -7,7 +7,7 @@ import { FINGERPRINT_BYTES, formatFingerprint, parseFingerprint } from '../fs/fi
 import type { KeyFacts } from '../base/model.js';
 import { Journal, listSegments, readTail } from './journal.js';
 import type { ByteFacts, CompletedUpload, JournalLine, Subject } from './lines.js';
-import { Index, ROOT_ID } from './lmdb.js';
+import { NotReady, ROOT_ID, type Index } from './lmdb.js';
 import { decodeRow, encodeRow, pairKey, rowKey, type DirRow, type FileRow, type Layout } from './rows.js';
 
 /** Where an object lies: a path below the root, or an overflow object of a bucket. */
@@ -106,8 +106,9 @@ export class Catalog {
     this.index.remove(place.kind === 'tree' ? 'tree' : 'overflow', key);
   }
 
-  /** Next sequence number. Only inside a write. */
+  /** Next sequence number. Only inside a write. @throws NotReady while the index is made anew: its numbers are not known yet. */
   nextSeq(): number {
+    if (!this.index.ready) throw new NotReady('the index is being made anew');
     return this.index.next('seq');
   }
 

@@ -4,8 +4,11 @@
  *
  * - Every process that has it open leaves a mark with the boot's id. Marks of another boot: there was a power cut while it was open, and
  *   it is never synced.
- * - The last to close notes size and mtime. If nobody has it open and they differ: somebody else wrote to it, or cut it.
+ * - The last to close notes what it looked like. If nobody has it open and it looks otherwise: somebody else wrote to it, or cut it.
+ * - If its last user was killed, another process reads it through first: better that one dies of it.
  */
+import { spawnSync } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import {
   closeSync,
   existsSync,
@@ -14,15 +17,18 @@ import {
   readFileSync,
   readSync,
   readdirSync,
-  renameSync,
   rmSync,
   statSync,
   unlinkSync,
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
-import { bootId, tokenAlive } from '../base/process.js';
-import { giveTo, syncDirSync, syncFileSync, type Ownership } from '../fs/statefile.js';
+import { fileURLToPath } from 'node:url';
+import { crc32 } from '@node-rs/crc32';
+import { UsageError } from '../base/errors.js';
+import { bootId, processToken, tokenAlive } from '../base/process.js';
+import { giveTo, makeStateDir, syncDirSync, syncFileSync, type Ownership } from '../fs/statefile.js';
+import { setAside } from './lmdb.js';
 
 /** Written into the index's file name: another format means another index, made anew from the journal. */
 const FORMAT = 2;
@@ -31,39 +37,63 @@ const CLOSED = 'closed';
 /** `0xBEEFC0DE`, little-endian: in the head of LMDB's two meta pages. */
 const PAGE_SIZE = 8192;
 const MAGIC = Buffer.from('dec0efbe', 'hex');
+/** An index up to this size (bytes) is read and summed up when it is closed and opened. */
+const SUMMED = 64 << 20;
+/** How long (ms) an index is looked through whose last user was killed. LMDB itself stands a kill: only the first signs of damage are looked for. */
+const PROBE_MS = 3000;
 
-export interface Claim {
-  /** Of the LMDB file. */
-  path: string;
-  /** After the index was closed: notes that what is on the disk can be trusted. */
-  release(): void;
-}
+/** The index's file as this process has it open. */
+export class Claim {
+  private mark: string | undefined;
 
-/** @param token names this opening: a process token and something random. */
-export function claimIndex(directory: string, token: string, owner: Ownership | undefined): Claim {
-  const path = join(directory, `v${FORMAT}.mdb`);
-  const doubt = doubtOf(directory, path);
-  if (doubt !== undefined) {
-    // of copies set aside one is enough to look at
-    for (const suffix of ['', '-lock'])
-      if (existsSync(path + suffix)) renameSync(path + suffix, `${path}${suffix}.aside`);
+  constructor(
+    private readonly directory: string,
+    private readonly owner: Ownership | undefined,
+    private readonly log: (message: string, data: Record<string, unknown>) => void,
+  ) {}
+
+  /**
+   * Marks the index as open, having moved aside one that cannot be trusted. @returns its path.
+   * @throws UsageError if another version of gos3rve has it open.
+   */
+  take(): string {
+    const { directory, owner } = this;
+    makeStateDir(directory, owner);
+    const path = join(directory, `v${FORMAT}.mdb`);
+    const doubt = this.mark === undefined ? doubtOf(directory, path) : undefined;
+    if (doubt !== undefined) {
+      this.log('the index is set aside and made anew from the journal', { why: doubt });
+      setAside(path);
+    }
+    rmSync(join(directory, CLOSED), { force: true });
+    if (this.mark === undefined || !existsSync(this.mark)) this.leaveMark();
+    return path;
   }
-  rmSync(join(directory, CLOSED), { force: true });
-  const mark = join(directory, `${MARK}${token}`);
-  const fd = openSync(mark, 'wx', 0o600);
-  writeFileSync(fd, bootId());
-  fsyncSync(fd);
-  closeSync(fd);
-  giveTo(mark, owner);
-  syncDirSync(directory);
-  return { path, release: () => release(directory, path, mark) };
-}
 
-function release(directory: string, path: string, mark: string): void {
-  syncFileSync(path);
-  rmSync(mark, { force: true });
-  if (marks(directory).length > 0) return;
-  writeFileSync(join(directory, CLOSED), stateOf(path), { mode: 0o600 });
+  /** After the index was closed: notes what it looks like, so that the next start can trust it. */
+  release(): void {
+    const path = join(this.directory, `v${FORMAT}.mdb`);
+    if (!existsSync(path)) return;
+    syncFileSync(path);
+    if (this.mark !== undefined) rmSync(this.mark, { force: true });
+    if (marks(this.directory).length > 0) return;
+    writeFileSync(join(this.directory, CLOSED), stateOf(path), { mode: 0o600 });
+  }
+
+  private leaveMark(): void {
+    const token = `${processToken()}-${randomBytes(4).toString('hex')}`;
+    const mark = join(this.directory, `${MARK}${token}`);
+    const fd = openSync(mark, 'wx', 0o600);
+    try {
+      writeFileSync(fd, `${bootId()} v${FORMAT}`);
+      fsyncSync(fd);
+    } finally {
+      closeSync(fd);
+    }
+    giveTo(mark, this.owner);
+    syncDirSync(this.directory);
+    this.mark = mark;
+  }
 }
 
 /** Why the index cannot be trusted, or undefined. Removes marks of processes that are gone. */
@@ -72,8 +102,11 @@ function doubtOf(directory: string, path: string): string | undefined {
   let open = 0;
   let crashed = 0;
   for (const name of marks(directory)) {
-    const boot = readFileSync(join(directory, name), 'utf8').trim();
+    const [boot, format = 'v1'] = textOf(join(directory, name)).trim().split(' ');
     if (boot === bootId() && tokenAlive(name.slice(MARK.length, name.lastIndexOf('-')), 0)) {
+      // two indexes would be two locks
+      if (format !== `v${FORMAT}`)
+        throw new UsageError(`another version of gos3rve has ${directory} open; stop it first`, 1);
       open++;
       continue;
     }
@@ -82,12 +115,27 @@ function doubtOf(directory: string, path: string): string | undefined {
     unlinkSync(join(directory, name));
   }
   if (open > 0 || !existsSync(path)) return doubt;
-  if (crashed === 0 && noted(directory) !== stateOf(path)) return 'it is not as it was left';
-  return doubt ?? (isWhole(path) ? undefined : 'it is no index, or a part of one');
+  try {
+    if (crashed === 0 && noted(directory) !== stateOf(path)) return 'it is not as it was left';
+    if (doubt !== undefined) return doubt;
+    if (!isWhole(path)) return 'it is no index, or a part of one';
+    return crashed > 0 && !standsReading(path) ? 'it could not be read through' : undefined;
+  } catch (error) {
+    return error instanceof Error ? error.message : 'it cannot be read';
+  }
 }
 
 function marks(directory: string): string[] {
   return readdirSync(directory).filter((name) => name.startsWith(MARK));
+}
+
+/** '' for a mark that went meanwhile. */
+function textOf(path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch {
+    return '';
+  }
 }
 
 function noted(directory: string): string | undefined {
@@ -95,9 +143,10 @@ function noted(directory: string): string | undefined {
   return existsSync(path) ? readFileSync(path, 'utf8') : undefined;
 }
 
+/** Size and mtime; and of a small file a sum of its bytes, which also tells of a disk that forgets. */
 function stateOf(path: string): string {
-  const { size, mtimeNs } = statSync(path, { bigint: true });
-  return `${size}:${mtimeNs}`;
+  const { size, mtimeNs, ctimeNs } = statSync(path, { bigint: true });
+  return `${size}:${mtimeNs}:${size > SUMMED ? ctimeNs : crc32(readFileSync(path))}`;
 }
 
 /**
@@ -119,4 +168,17 @@ function isWhole(path: string): boolean {
     const pages = Number(meta.readBigUInt64LE(24 + 96)) + 1;
     return meta.indexOf(MAGIC) === 0 && meta.readUInt32LE(24) === PAGE_SIZE && pages * PAGE_SIZE <= size;
   });
+}
+
+/** Has a child read the file. A probe that cannot be run says nothing against it. */
+function standsReading(path: string): boolean {
+  const script = fileURLToPath(new URL('./probe.js', import.meta.url));
+  if (!existsSync(script)) return true;
+  const { status, signal, error } = spawnSync(process.execPath, [script, path, String(PROBE_MS)], {
+    stdio: 'ignore',
+    timeout: 4 * PROBE_MS,
+    env: { ...process.env, NODE_OPTIONS: '' },
+  });
+  if (error && signal === null) return true;
+  return status === 0;
 }

@@ -6,11 +6,14 @@
  *   await, no reading of bodies. (The asynchronous `transaction()` of lmdb was measured to lose its wake-up on some kernels, and a
  *   synchronous one takes 8 us here since nothing is synced.)
  * - Never hold an iterator across an await: {@link Index.page} copies.
+ * - The file may be lost or set aside while we have it open: whoever notices opens the one that stands there now, which is then made anew
+ *   (`store/upkeep.ts`). The file that lies at the path is the lock: one that lies elsewhere is never written to.
  */
+import { existsSync, renameSync, rmSync, statSync } from 'node:fs';
 import { constants } from 'node:os';
 import { open, type Database, type RootDatabase } from 'lmdb';
 import { errno } from '../base/errors.js';
-import { decodeRow, encodeRow, rowKey, type Layout, type Row } from './rows.js';
+import { DamagedIndex, decodeRow, encodeRow, rowKey, type Layout, type Row } from './rows.js';
 
 /** One constant for all processes; a change needs another file name. */
 const OPTIONS = {
@@ -24,38 +27,70 @@ const OPTIONS = {
 
 type Table = Database<Buffer, Buffer>;
 
-/** Tables: `tree` rows by (directory, name); `overflow` rows by (bucket, key); multipart uploads and their parts; part layouts; counters. */
-export type TableName = 'tree' | 'overflow' | 'uploads' | 'parts' | 'layouts' | 'meta';
-const TABLES: readonly TableName[] = ['tree', 'overflow', 'uploads', 'parts', 'layouts', 'meta'];
+/**
+ * Tables: `tree` rows by (directory, name); `overflow` rows by (bucket, key); where files and directories were last seen (identities.ts);
+ * multipart uploads and their parts; part layouts; counters.
+ */
+const TABLES = ['tree', 'overflow', 'identities', 'dirs', 'pending', 'uploads', 'parts', 'layouts', 'meta'] as const;
+export type TableName = (typeof TABLES)[number];
 
 export const ROOT_ID = 1;
 
+/** The index is being made anew: nothing can be recorded now. */
+export class NotReady extends Error {}
+
+interface Opened {
+  env: RootDatabase<Buffer, Buffer>;
+  tables: Map<TableName, Table>;
+  /** `device:inode` */
+  file: string;
+}
+
 export class Index {
-  private readonly tables = new Map<TableName, Table>();
+  private opened: Opened;
   private writing = false;
+  /** Whether this very file was seen to be whole. */
+  private whole = false;
   /** How many rows of directories this process has removed. */
   dirsRemoved = 0;
 
-  private constructor(private readonly env: RootDatabase<Buffer, Buffer>) {
-    for (const name of TABLES)
-      this.tables.set(name, env.openDB<Buffer, Buffer>({ name, encoding: 'binary', keyEncoding: 'binary' }));
+  private constructor(
+    private path: string,
+    private readonly claimed: () => string,
+  ) {
+    this.opened = openFile(path);
   }
 
-  /** @param path of the LMDB file; its lock file lies beside it. */
-  static open(path: string): Index {
-    return new Index(open<Buffer, Buffer>({ path, ...OPTIONS }));
+  /**
+   * @param path of the LMDB file; its lock file lies beside it.
+   * @param claim called when the file is no longer there or another: makes its folder and marks it as open.
+   */
+  static open(path: string, claim: () => string = () => path): Index {
+    return new Index(path, claim);
   }
 
   /** Lets reads of this turn see what other processes have committed. */
   refresh(): void {
-    if (!this.writing) this.env.resetReadTxn();
+    if (this.writing) return;
+    if (fileAt(this.path) !== this.opened.file) this.reopen();
+    this.opened.env.resetReadTxn();
   }
 
-  /** Runs `work` as one transaction under the lock of all processes. A throw rolls back. */
+  /** Whether it holds all that the journal says; else it is being made. */
+  get ready(): boolean {
+    this.whole ||= this.number('ready') === 1;
+    return this.whole;
+  }
+
+  /**
+   * Runs `work` as one transaction under the lock of all processes. A throw rolls back.
+   * @throws NotReady if the index was lost or set aside meanwhile.
+   */
   write<T>(work: () => T): T {
     if (this.writing) return work();
     try {
-      return this.env.transactionSync(() => {
+      return this.opened.env.transactionSync(() => {
+        if (fileAt(this.path) !== this.opened.file) throw new Moved();
         this.writing = true;
         try {
           return work();
@@ -64,12 +99,42 @@ export class Index {
         }
       });
     } catch (error) {
-      throw named(error);
+      if (!(error instanceof Moved)) throw named(error);
+      this.reopen();
+      throw new NotReady('the index was set aside');
     }
   }
 
+  /** Sets the file aside (one copy is kept) and begins an empty one, unless another process has done so. */
+  discard(): void {
+    const { env, file } = this.opened;
+    const move = (): void => {
+      if (fileAt(this.path) === file) setAside(this.path);
+    };
+    try {
+      env.transactionSync(move);
+    } catch {
+      // too damaged even for the lock
+      move();
+    }
+    this.reopen();
+  }
+
+  private reopen(): void {
+    const { env } = this.opened;
+    this.path = this.claimed();
+    this.opened = openFile(this.path);
+    this.whole = false;
+    this.dirsRemoved++;
+    void env.close().catch(() => undefined);
+  }
+
   get(table: TableName, key: Buffer): Buffer | undefined {
-    return this.table(table).get(key);
+    try {
+      return this.table(table).get(key);
+    } catch (error) {
+      throw named(error);
+    }
   }
 
   has(table: TableName, key: Buffer): boolean {
@@ -90,8 +155,12 @@ export class Index {
   /** Up to `limit` entries with start <= key < end, copied. */
   page(table: TableName, start: Buffer, end: Buffer, limit: number): { key: Buffer; value: Buffer }[] {
     const out: { key: Buffer; value: Buffer }[] = [];
-    for (const { key, value } of this.table(table).getRange({ start, end, limit })) out.push({ key, value });
-    return out;
+    try {
+      for (const { key, value } of this.table(table).getRange({ start, end, limit })) out.push({ key, value });
+      return out;
+    } catch (error) {
+      throw named(error);
+    }
   }
 
   row(dir: number, name: string | Buffer): Row | undefined {
@@ -136,23 +205,55 @@ export class Index {
 
   /** Frees reader slots of dead processes. */
   checkReaders(): void {
-    this.env.readerCheck();
+    this.opened.env.readerCheck();
   }
 
   async close(): Promise<void> {
-    await this.env.close();
+    await this.opened.env.close();
   }
 
   private table(name: TableName): Table {
-    const table = this.tables.get(name);
+    const table = this.opened.tables.get(name);
     if (!table) throw new Error(`no table ${name}`);
     return table;
+  }
+}
+
+/** Thrown inside a transaction, to end it. */
+class Moved extends Error {}
+
+function openFile(path: string): Opened {
+  try {
+    const env = open<Buffer, Buffer>({ path, ...OPTIONS });
+    const tables = new Map(
+      TABLES.map((name) => [name, env.openDB<Buffer, Buffer>({ name, encoding: 'binary', keyEncoding: 'binary' })]),
+    );
+    return { env, tables, file: fileAt(path) };
+  } catch (error) {
+    throw named(error);
+  }
+}
+
+/** Names the file that lies at a path; '' for none. */
+function fileAt(path: string): string {
+  const stat = statSync(path, { bigint: true, throwIfNoEntry: false });
+  return stat ? `${stat.dev}:${stat.ino}` : '';
+}
+
+/** Moves an index and its lock file out of the way; of copies set aside one is enough to look at. */
+export function setAside(path: string): void {
+  for (const suffix of ['', '-lock']) {
+    if (!existsSync(path + suffix)) continue;
+    rmSync(`${path}${suffix}.aside`, { recursive: true, force: true });
+    renameSync(path + suffix, `${path}${suffix}.aside`);
   }
 }
 
 /** LMDB gives the system's error as a number, or as text alone; a full disk has to be known as one. */
 function named(error: unknown): unknown {
   if (!(error instanceof Error) || errno(error) !== undefined) return error;
+  if (/MDB_(CORRUPTED|PAGE_NOTFOUND|INVALID|PANIC|VERSION_MISMATCH|BAD_CHECKSUM)/.test(error.message))
+    return new DamagedIndex(error.message);
   const full =
     ('code' in error && error.code === constants.errno.ENOSPC) || /No space left on device/.test(error.message);
   return full

@@ -1,6 +1,6 @@
 /** GetObject and HeadObject: conditions, ranges, parts, overrides. */
 import { S3Error } from '../base/errors.js';
-import type { ObjectInfo, OpenObject } from '../store/contract.js';
+import type { ObjectInfo, OpenObject, ReadOptions } from '../store/contract.js';
 import { checksumHeaders } from '../wire/checksums.js';
 import { checkRead, readConditions } from '../wire/conditions.js';
 import { factsHeaders, httpDate, parseHttpDate } from '../wire/headers.js';
@@ -20,7 +20,7 @@ const OVERRIDES = [
 
 export async function getObject(ctx: OpContext, input: OpInput): Promise<OpResult> {
   checkReadable(ctx, input);
-  const open = await ctx.store.open(input.bucket, input.key);
+  const open = await ctx.store.open(input.bucket, input.key, quickRead(input));
   try {
     const part = input.query.has('partNumber') ? await readPart(open, input) : undefined;
     const { start, end, status, headers } = answer(open.info, input, part);
@@ -34,7 +34,11 @@ export async function getObject(ctx: OpContext, input: OpInput): Promise<OpResul
 export async function headObject(ctx: OpContext, input: OpInput): Promise<OpResult> {
   checkReadable(ctx, input);
   if (!input.query.has('partNumber')) {
-    const { status, headers } = answer(await ctx.store.head(input.bucket, input.key), input, undefined);
+    const { status, headers } = answer(
+      await ctx.store.head(input.bucket, input.key, { incomplete: true }),
+      input,
+      undefined,
+    );
     return { status, headers };
   }
   const open = await ctx.store.open(input.bucket, input.key);
@@ -44,6 +48,12 @@ export async function headObject(ctx: OpContext, input: OpInput): Promise<OpResu
   } finally {
     await open.close();
   }
+}
+
+/** While the index is made anew an object is told from its file alone, unless the request depends on what the file does not tell. */
+function quickRead({ headers, query }: OpInput): ReadOptions {
+  const depends = ['if-match', 'if-none-match', 'if-range', 'x-amz-checksum-mode'].some((name) => name in headers);
+  return { incomplete: !depends && !query.has('partNumber') };
 }
 
 function checkReadable(ctx: OpContext, input: OpInput): void {
@@ -106,6 +116,8 @@ function answer(info: ObjectInfo, input: OpInput, part: Slice | undefined): Answ
   const start = range?.start ?? 0;
   const end = range?.end ?? info.size;
   const headers = objectHeaders(info);
+  // nobody may keep what is not the whole truth
+  if (info.incomplete) headers['Cache-Control'] = 'no-store';
   headers['Content-Length'] = String(end - start);
   if (partial) headers['Content-Range'] = `bytes ${start}-${end - 1}/${info.size}`;
   if (part?.count !== undefined) headers['x-amz-mp-parts-count'] = String(part.count);

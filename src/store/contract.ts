@@ -39,9 +39,9 @@ export interface Store {
   /** One page in byte order of the keys, files checked against the disk. */
   list(bucket: string, query: ListQuery): Promise<ListPage>;
   /** @throws NoSuchKey. */
-  head(bucket: string, key: string): Promise<ObjectInfo>;
+  head(bucket: string, key: string, options?: ReadOptions): Promise<ObjectInfo>;
   /** Opens the object for reading; the caller closes. Info and bytes are of one and the same file. @throws NoSuchKey. */
-  open(bucket: string, key: string): Promise<OpenObject>;
+  open(bucket: string, key: string, options?: ReadOptions): Promise<OpenObject>;
   put(bucket: string, key: string, body: Body, options?: PutOptions): Promise<ObjectInfo>;
   /** Appends `body` at `offset`, which must be the object's size. @throws InvalidWriteOffset otherwise; 0 creates. */
   append(bucket: string, key: string, offset: number, body: Body, options?: PutOptions): Promise<ObjectInfo>;
@@ -172,6 +172,13 @@ export interface ObjectInfo {
   checksum?: Checksum;
   /** Parts of a multipart object, absent for others; only the count is filled by list and head: see {@link OpenObject.parts}. */
   partCount?: number;
+  /** Told from the file alone, while the index is made anew: what clients said of it is not known yet. */
+  incomplete?: true;
+}
+
+export interface ReadOptions {
+  /** Rather be told what the file alone says than wait while the index is made anew. */
+  incomplete?: boolean;
 }
 
 export interface OpenObject {

@@ -1,7 +1,16 @@
 /**
  * What all parts of the local store share: options, paths, catalog, directory handles; and the way from (bucket, key) to a file.
  */
-import { chmodSync, lstatSync, mkdirSync, realpathSync, statSync, statfsSync, type BigIntStats } from 'node:fs';
+import {
+  chmodSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  realpathSync,
+  statSync,
+  statfsSync,
+  type BigIntStats,
+} from 'node:fs';
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import picomatch from 'picomatch';
@@ -42,6 +51,11 @@ export interface StoreOptions {
   hash?: 'eager' | 'lazy' | 'off';
   /** ms that an ETag told before a file was hashed stays its ETag after the last request; default 15 minutes. */
   etagGraceMs?: number;
+  /**
+   * ms. `open`: how long opening waits while the index is made anew; the store then serves meanwhile (default: as long as it takes). `read`, `write`:
+   * how long a request then waits.
+   */
+  patience?: { open?: number; read?: number; write?: number };
   log?: (level: 'info' | 'warn' | 'error', message: string, data?: Record<string, unknown>) => void;
 }
 
@@ -385,6 +399,16 @@ export class Core {
   /** Where overflow objects of a folder lie; the name is escaped so that any fits. */
   overflowDir(folder: string): string {
     return join(this.dataDir, 'overflow', stateName(folder));
+  }
+
+  /** Whether there are files of overflow objects; which keys they belong to only the index tells. */
+  hasOverflow(bucket: string): boolean {
+    try {
+      return readdirSync(this.overflowDir(this.overflowFolder(bucket))).length > 0;
+    } catch (error) {
+      if (isAbsent(error)) return false;
+      throw error;
+    }
   }
 
   /** Makes the missing directories of a target. Only under the lock. @returns all paths in which an entry was made. */

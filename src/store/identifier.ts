@@ -34,7 +34,8 @@ export class Identifier {
 
   /** The object at a key with its true ETag if that is known or cheap to know. */
   async identify(bucket: string, key: string, found: Found): Promise<Found> {
-    if (knowledge(found) === 'known') return found;
+    // while the index is made anew nothing can be recorded
+    if (knowledge(found) === 'known' || !this.core.catalog.index.ready) return found;
     const again = (): Found | undefined => this.core.find(bucket, key);
     const now = this.recall(key, found, again);
     if (knowledge(now) === 'known') return now;

@@ -1,7 +1,8 @@
 /** The store on a local directory: the contract, each method handed to the part that keeps its promise. */
-import { toS3Error } from '../base/errors.js';
+import { S3Error, toS3Error } from '../base/errors.js';
 import type { Body, DigestPlan, KeyFacts, WriteCondition } from '../base/model.js';
-import type { Dangling } from '../catalog/replay.js';
+import { NotReady } from '../catalog/lmdb.js';
+import { DamagedIndex } from '../catalog/rows.js';
 import { checkKey } from '../wire/keys.js';
 import { Buckets, type Notes } from './buckets.js';
 import { Completer } from './complete.js';
@@ -18,6 +19,10 @@ import { Appender } from './append.js';
 import { Transfer } from './transfer.js';
 import { cleanStaging, recover, restoreUploads } from './recovery.js';
 import { Uploads } from './uploads.js';
+import { Upkeep } from './upkeep.js';
+
+/** How long (ms) requests wait while the index is made anew. */
+const PATIENCE = { read: 5000, write: 20_000 };
 
 /** Reader slots of dead processes are freed this often, ms. */
 const READER_CHECK_MS = 60_000;
@@ -46,7 +51,9 @@ export class LocalStoreImpl implements LocalStore {
   private readonly lister: Lister;
   private readonly uploads: Uploads;
   private readonly completer: Completer;
+  private readonly upkeep: Upkeep;
   private readonly timer: NodeJS.Timeout;
+  private readonly patience: { read: number; write: number };
   private closing: Promise<void> | undefined;
 
   constructor(
@@ -66,16 +73,20 @@ export class LocalStoreImpl implements LocalStore {
     this.inspect = new Inspector(core);
     this.uploads = new Uploads(core);
     this.completer = new Completer(core, this.uploads, this.objects);
+    this.patience = { ...PATIENCE, ...core.options.patience };
+    this.upkeep = new Upkeep(core, (dangling, fresh) => {
+      if (core.options.readOnly) return;
+      recover(core, this.objects.publisher, dangling);
+      cleanStaging(core);
+      restoreUploads(core, this.uploads, fresh);
+    });
     this.timer = setInterval(() => core.catalog.index.checkReaders(), READER_CHECK_MS);
     this.timer.unref();
   }
 
-  /** Once, at opening. */
-  recover(dangling: Dangling, fresh: boolean): void {
-    if (this.core.options.readOnly) return;
-    recover(this.core, this.objects.publisher, dangling);
-    cleanStaging(this.core);
-    restoreUploads(this.core, this.uploads, fresh);
+  /** Once, before anything else. Resolves when the index is ready, or after `patience` ms. */
+  prepare(patience: number): Promise<void> {
+    return this.upkeep.open(patience);
   }
 
   notes(): Promise<Notes> {
@@ -91,50 +102,61 @@ export class LocalStoreImpl implements LocalStore {
     return this.run(() => this.buckets.create(name, settings));
   }
   deleteBucket(name: string): Promise<void> {
-    return this.run(() => this.buckets.delete(name));
+    return this.runReady(() => this.buckets.delete(name));
   }
   updateBucket(name: string, change: (settings: C.BucketSettings) => C.BucketSettings): Promise<C.Bucket> {
     return this.run(() => this.buckets.update(name, change));
   }
   list(bucket: string, query: C.ListQuery): Promise<C.ListPage> {
-    return this.run(() => this.lister.list(bucket, query));
+    return this.runSoon(async (ready) => {
+      if (ready) return this.lister.list(bucket, query);
+      if (this.core.hasOverflow(bucket)) throw this.upkeep.refusal();
+      const page = await this.lister.list(bucket, query);
+      return { ...page, entries: page.entries.map((entry) => ('prefix' in entry ? entry : incompleteInfo(entry))) };
+    }, true);
   }
-  head(bucket: string, key: string): Promise<C.ObjectInfo> {
-    return this.run(() => this.objects.head(bucket, key));
+  head(bucket: string, key: string, { incomplete = false }: C.ReadOptions = {}): Promise<C.ObjectInfo> {
+    return this.runSoon(async (ready) => {
+      const info = await this.objects.head(bucket, key);
+      return ready ? info : incompleteInfo(info);
+    }, incomplete);
   }
-  open(bucket: string, key: string): Promise<C.OpenObject> {
-    return this.run(() => this.objects.open(bucket, key));
+  open(bucket: string, key: string, { incomplete = false }: C.ReadOptions = {}): Promise<C.OpenObject> {
+    return this.runSoon(async (ready) => {
+      const open = await this.objects.open(bucket, key);
+      return ready ? open : { ...open, info: incompleteInfo(open.info) };
+    }, incomplete);
   }
   put(bucket: string, key: string, body: Body, options?: C.PutOptions): Promise<C.ObjectInfo> {
-    return this.run(() => this.objects.put(bucket, checked(key), body, options));
+    return this.runReady(() => this.objects.put(bucket, checked(key), body, options));
   }
   append(bucket: string, key: string, offset: number, body: Body, options?: C.PutOptions): Promise<C.ObjectInfo> {
-    return this.run(() => this.appender.append(bucket, checked(key), offset, body, options));
+    return this.runReady(() => this.appender.append(bucket, checked(key), offset, body, options));
   }
   copy(from: C.ObjectRef, to: C.ObjectRef, options?: C.CopyOptions): Promise<C.ObjectInfo> {
-    return this.run(() => this.transfer.copy(from, { ...to, key: checked(to.key) }, options));
+    return this.runReady(() => this.transfer.copy(from, { ...to, key: checked(to.key) }, options));
   }
   delete(bucket: string, key: string, options: { condition?: WriteCondition } = {}): Promise<boolean> {
-    return this.run(() => this.objects.delete(bucket, key, options.condition));
+    return this.runReady(() => this.objects.delete(bucket, key, options.condition));
   }
   move(from: C.ObjectRef, to: C.ObjectRef, options?: C.MoveOptions): Promise<C.ObjectInfo> {
-    return this.run(() => this.transfer.move(from, { ...to, key: checked(to.key) }, options));
+    return this.runReady(() => this.transfer.move(from, { ...to, key: checked(to.key) }, options));
   }
   updateFacts(
     bucket: string,
     key: string,
     change: (facts: KeyFacts, info: C.ObjectInfo) => KeyFacts,
   ): Promise<C.ObjectInfo> {
-    return this.run(() => this.objects.updateFacts(bucket, key, change));
+    return this.runReady(() => this.objects.updateFacts(bucket, key, change));
   }
   createUpload(bucket: string, key: string, options: C.UploadOptions): Promise<C.Upload> {
-    return this.run(() => this.uploads.create(bucket, checked(key), options));
+    return this.runReady(() => this.uploads.create(bucket, checked(key), options));
   }
   getUpload(bucket: string, key: string, uploadId: string): Promise<C.Upload> {
-    return this.run(() => this.uploads.get(bucket, key, uploadId));
+    return this.runReady(() => this.uploads.get(bucket, key, uploadId));
   }
   listUploads(bucket: string, query: C.ListUploadsQuery): Promise<C.UploadPage> {
-    return this.run(() => this.uploads.list(bucket, query));
+    return this.runReady(() => this.uploads.list(bucket, query));
   }
   putPart(
     bucket: string,
@@ -144,10 +166,10 @@ export class LocalStoreImpl implements LocalStore {
     body: Body,
     options: { digests?: DigestPlan } = {},
   ): Promise<C.Part> {
-    return this.run(() => this.uploads.putPart(bucket, key, uploadId, partNumber, body, options.digests));
+    return this.runReady(() => this.uploads.putPart(bucket, key, uploadId, partNumber, body, options.digests));
   }
   listParts(bucket: string, key: string, uploadId: string, query: { after: number; max: number }): Promise<C.PartPage> {
-    return this.run(() => this.uploads.listParts(bucket, key, uploadId, query.after, query.max));
+    return this.runReady(() => this.uploads.listParts(bucket, key, uploadId, query.after, query.max));
   }
   completeUpload(
     bucket: string,
@@ -156,10 +178,10 @@ export class LocalStoreImpl implements LocalStore {
     parts: C.PartRef[],
     options: C.CompleteOptions = {},
   ): Promise<C.ObjectInfo> {
-    return this.run(() => this.completer.complete(bucket, key, uploadId, parts, options));
+    return this.runReady(() => this.completer.complete(bucket, key, uploadId, parts, options));
   }
   abortUpload(bucket: string, key: string, uploadId: string): Promise<void> {
-    return this.run(() => this.uploads.abort(bucket, key, uploadId));
+    return this.runReady(() => this.uploads.abort(bucket, key, uploadId));
   }
 
   close(): Promise<void> {
@@ -169,6 +191,7 @@ export class LocalStoreImpl implements LocalStore {
 
   private async shut(): Promise<void> {
     clearInterval(this.timer);
+    await this.upkeep.close();
     await this.identifier.close();
     await this.release();
     this.core.close();
@@ -181,9 +204,49 @@ export class LocalStoreImpl implements LocalStore {
       this.core.catalog.index.refresh();
       return await work();
     } catch (error) {
+      if (error instanceof DamagedIndex) this.upkeep.damaged(error);
+      if (error instanceof DamagedIndex || error instanceof NotReady) throw this.upkeep.refusal();
       throw toS3Error(error);
     }
   }
+
+  /** For what needs the whole index. @throws SlowDown when it is made anew for longer than a client waits. */
+  private async runReady<T>(work: () => T | Promise<T>): Promise<T> {
+    this.refreshed();
+    if (!(await this.upkeep.ready(this.patience.write))) throw this.upkeep.refusal();
+    return this.run(work);
+  }
+
+  /** For reads: after a while they are answered from the tree, if `incomplete` answers are good enough. Run again if the index turned out damaged. */
+  private async runSoon<T>(work: (ready: boolean) => T | Promise<T>, incomplete: boolean): Promise<T> {
+    for (let attempt = 0; ; attempt++) {
+      this.refreshed();
+      const ready = await this.upkeep.ready(this.patience.read);
+      if (!ready && !incomplete) throw this.upkeep.refusal();
+      try {
+        return await this.run(() => work(ready));
+      } catch (error) {
+        // what is not in the tree may be an overflow object that is not known yet
+        if (!ready && error instanceof S3Error && error.code === 'NoSuchKey') throw this.upkeep.refusal();
+        if (attempt > 0 || !this.upkeep.rebuilding) throw error;
+      }
+    }
+  }
+
+  /** Notices here already that the index was set aside by another process. */
+  private refreshed(): void {
+    try {
+      this.core.catalog.index.refresh();
+    } catch {
+      // told by the request itself
+    }
+  }
+}
+
+/** What the tree alone says of an object. */
+function incompleteInfo(info: C.ObjectInfo): C.ObjectInfo {
+  const { contentType } = info.facts;
+  return { ...info, facts: contentType === undefined ? {} : { contentType }, incomplete: true };
 }
 
 /** @throws InvalidURI, KeyTooLongError for what S3 takes for no key. */

@@ -3,15 +3,11 @@ import { accessSync, constants, realpathSync, statSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join, resolve } from 'node:path';
 import { UsageError, errno } from '../base/errors.js';
-import { bootId, processToken } from '../base/process.js';
-import { randomBytes } from 'node:crypto';
+import { bootId } from '../base/process.js';
 import { Catalog } from '../catalog/catalog.js';
 import { Journal } from '../catalog/journal.js';
-import { Index } from '../catalog/lmdb.js';
-import { claimIndex } from '../catalog/claim.js';
-import { setAside } from '../catalog/damaged.js';
-import { replay } from '../catalog/replay.js';
-import type { Damage } from '../catalog/segments.js';
+import { Index, setAside } from '../catalog/lmdb.js';
+import { Claim } from '../catalog/claim.js';
 import { STATE_DIR } from '../fs/keypath.js';
 import { makeStateDir, ownershipOf } from '../fs/statefile.js';
 import { parseAliases } from './aliases.js';
@@ -35,8 +31,9 @@ export async function openStore(root: string, options: StoreOptions = {}): Promi
     for (const name of ['', 'journal', 'index', 'buckets']) makeStateDir(join(stateDir, name), owner);
     if (!options.readOnly) makeStateDir(join(path, STATE_DIR, 'staging'), owner);
   }, stateDir);
-  const claim = claimIndex(join(stateDir, 'index'), `${processToken()}-${randomBytes(4).toString('hex')}`, owner);
-  const index = Index.open(claim.path);
+  const log = options.log ?? (() => undefined);
+  const claim = new Claim(join(stateDir, 'index'), owner, (message, data) => log('warn', message, data));
+  const index = openIndex(claim);
   const journal = new Journal(join(stateDir, 'journal'), owner, () => ({
     op: 'segment',
     version: 1,
@@ -47,28 +44,36 @@ export async function openStore(root: string, options: StoreOptions = {}): Promi
   }));
   const catalog = new Catalog(index, journal);
   const core = new Core(path, stateDir, catalog, options);
-  const fresh = index.number('seq') === 0;
-  const dangling = await replay(catalog, damageReport(core));
   const store = new LocalStoreImpl(core, async () => {
     await journal.close();
     await index.close();
     claim.release();
   });
-  store.recover(dangling, fresh);
-  return store;
+  try {
+    await store.prepare(options.patience?.open ?? Infinity);
+    return store;
+  } catch (error) {
+    await store.close();
+    throw error;
+  }
 }
 
-/** Sets damaged lines aside and tells of each once. */
-function damageReport(core: Core): (segment: string, damage: Damage) => void {
-  return (segment, damage) => {
-    const at = { segment, offset: damage.start, bytes: damage.bytes.length };
-    try {
-      if (!setAside(core.catalog.journal.directory, segment, damage, core.owner)) return;
-      core.log('warn', 'a damaged journal line was set aside in journal/damaged; all others count', at);
-    } catch (error) {
-      core.log('warn', 'a damaged journal line was passed over', { ...at, error: String(error) });
-    }
-  };
+/** A file that cannot even be opened is no index. @throws UsageError if another cannot be made either. */
+function openIndex(claim: Claim): Index {
+  const path = claim.take();
+  try {
+    return Index.open(path, () => claim.take());
+  } catch {
+    setAside(path);
+  }
+  try {
+    return Index.open(path, () => claim.take());
+  } catch (error) {
+    throw new UsageError(
+      `cannot make the index ${path} (${errno(error) ?? String(error)}); make room, or pass --state-dir with a directory on a local disk`,
+      1,
+    );
+  }
 }
 
 function checkedRoot(root: string): string {

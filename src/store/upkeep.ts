@@ -1,0 +1,187 @@
+/**
+ * Keeps the index usable: at opening it is brought up to the journal; one that was lost, set aside or found damaged is made anew, while the store goes on
+ * serving. Of several processes one does the work, and the others wait for it or take over if it dies.
+ *
+ * While it is made: reads wait a few seconds, then are answered from the tree, without what only the journal knows, and marked so that nobody
+ * caches them; writes wait.
+ */
+import { randomBytes } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { S3Error, errno, toS3Error } from '../base/errors.js';
+import { tokenAlive } from '../base/process.js';
+import { setAside } from '../catalog/damaged.js';
+import { NotReady } from '../catalog/lmdb.js';
+import { Replay, type Dangling } from '../catalog/replay.js';
+import { DamagedIndex } from '../catalog/rows.js';
+import { baseOf, type Damage } from '../catalog/segments.js';
+import type { Core } from './core.js';
+
+/** Time of one slice of work, ms: as long as a request may be kept waiting. */
+const SLICE_MS = 50;
+/** A builder that has not been heard of for so long (ms) is taken for dead. */
+const SILENT_MS = 15_000;
+const POLL_MS = 50;
+/** Between attempts that failed: no room, an unreadable journal. */
+const RETRY_MS = 1000;
+const BUILDER = Buffer.from('builder');
+
+export class Upkeep {
+  private work: Promise<void> | undefined;
+  private failure: unknown;
+  private closed = false;
+  /** What other processes left behind was settled once. */
+  private opened = false;
+  /** One process may have several stores open. */
+  private readonly id: string;
+
+  /** @param settle ends what was interrupted, once all is replayed; `fresh`: the index was made anew. */
+  constructor(
+    private readonly core: Core,
+    private readonly settle: (dangling: Dangling, fresh: boolean) => void,
+  ) {
+    this.id = `${core.token}-${randomBytes(4).toString('hex')}`;
+  }
+
+  /** Whether the index does not hold yet what the journal says. */
+  get rebuilding(): boolean {
+    return this.work !== undefined || !this.core.catalog.index.ready;
+  }
+
+  /**
+   * At opening. Resolves when all is applied, or after `patience` ms; the work then goes on.
+   * @throws what keeps the index from being made, but for a full disk: then the store serves what it can.
+   */
+  async open(patience: number): Promise<void> {
+    for (const until = performance.now() + patience; this.rebuilding || !this.opened;) {
+      this.begin();
+      await this.within(Math.min(until - performance.now(), 100));
+      if (this.failure !== undefined && errno(this.failure) !== 'ENOSPC') throw this.failure;
+      if (performance.now() >= until) return;
+    }
+  }
+
+  /** The index turned out damaged: it is set aside and made anew. */
+  damaged(error: DamagedIndex): void {
+    if (this.work || this.closed) return;
+    this.core.log('error', 'the index is damaged; it is made anew from the journal', { error: error.message });
+    this.core.catalog.index.discard();
+    this.begin();
+  }
+
+  /** Waits until the index is ready, for `ms` at most. @returns whether it is. */
+  async ready(ms: number): Promise<boolean> {
+    if (!this.rebuilding) return true;
+    this.begin();
+    await this.within(ms);
+    return !this.rebuilding;
+  }
+
+  /** What a write is told that could not wait any longer. */
+  refusal(): S3Error {
+    if (this.failure !== undefined) return toS3Error(this.failure);
+    return new S3Error('SlowDown', 'The index is being made anew from the journal. Please try again.');
+  }
+
+  async close(): Promise<void> {
+    this.closed = true;
+    await this.work;
+    if (this.core.catalog.index.ready) return;
+    try {
+      this.core.catalog.index.write(() => this.giveUpLead());
+    } catch {
+      // taken for dead after a while
+    }
+  }
+
+  /** Waits for the work, `ms` at most. */
+  private async within(ms: number): Promise<void> {
+    if (!this.work) return;
+    const over = new AbortController();
+    const timeout = sleep(Math.min(ms, 2 ** 31 - 1), undefined, { signal: over.signal }).catch(() => undefined);
+    await Promise.race([this.work, timeout]);
+    over.abort();
+  }
+
+  private begin(): void {
+    if (this.work || this.closed) return;
+    this.work = this.catchUp().finally(() => (this.work = undefined));
+  }
+
+  /** Tries until it is done. */
+  private async catchUp(): Promise<void> {
+    while (!this.closed) {
+      try {
+        if (await this.attempt()) {
+          this.failure = undefined;
+          return;
+        }
+      } catch (error) {
+        if (error instanceof DamagedIndex) this.core.catalog.index.discard();
+        else if (!(error instanceof NotReady)) {
+          if (this.failure === undefined)
+            this.core.log('error', 'the index cannot be made anew; trying again', { error: String(error) });
+          this.failure = error;
+          await sleep(RETRY_MS);
+        }
+      }
+    }
+  }
+
+  /** @returns whether the index is ready now. */
+  private async attempt(): Promise<boolean> {
+    const { index, journal } = this.core.catalog;
+    index.refresh();
+    if (index.ready && index.number('seq') < (baseOf(journal.directory)?.upTo ?? 0)) {
+      // left behind by a compaction: what it does not know to be gone is in no segment any more
+      index.discard();
+    }
+    const fresh = !index.ready;
+    if (fresh && !index.write(() => this.takeLead())) {
+      await sleep(POLL_MS);
+      return index.ready;
+    }
+    const replay = new Replay(this.core.catalog, (segment, damage) => this.report(segment, damage));
+    while (!replay.step(SLICE_MS)) {
+      if (this.closed) return false;
+      if (fresh && !index.write(() => this.takeLead())) return false;
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    const dangling = replay.finish();
+    if (fresh)
+      index.write(() => {
+        index.remove('meta', BUILDER);
+        index.setNumber('ready', 1);
+      });
+    this.settle(dangling, fresh);
+    this.opened = true;
+    return true;
+  }
+
+  private giveUpLead(): void {
+    const { index } = this.core.catalog;
+    if (index.get('meta', BUILDER)?.toString().startsWith(`${this.id} `)) index.remove('meta', BUILDER);
+  }
+
+  /** Inside a write: whether the work is ours to do. */
+  private takeLead(): boolean {
+    const { index } = this.core.catalog;
+    const [other = '', time = '0'] = (index.get('meta', BUILDER)?.toString() ?? '').split(' ');
+    const heard = Date.now() - Number(time) < SILENT_MS;
+    if (other !== '' && other !== this.id && heard && tokenAlive(other.slice(0, other.lastIndexOf('-')), 0))
+      return false;
+    index.put('meta', BUILDER, Buffer.from(`${this.id} ${Date.now()}`));
+    return true;
+  }
+
+  /** Sets a damaged line aside and tells of it, once. */
+  private report(segment: string, damage: Damage): void {
+    const { core } = this;
+    const at = { segment, offset: damage.start, bytes: damage.bytes.length };
+    try {
+      if (!setAside(core.catalog.journal.directory, segment, damage, core.owner)) return;
+      core.log('warn', 'a damaged journal line was set aside in journal/damaged; all others count', at);
+    } catch (error) {
+      core.log('warn', 'a damaged journal line was passed over', { ...at, error: String(error) });
+    }
+  }
+}
