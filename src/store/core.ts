@@ -320,6 +320,18 @@ export class Core {
     return holder === real || holder.startsWith(`${real}/`) ? '' : real;
   }
 
+  /** Whether a link is followed as a directory now. A put must not replace it: what lies behind it are objects, as those in a directory are. */
+  private isDirLink(link: string, holder: string, bucketPath: string): boolean {
+    if (this.symlinks !== 'all') return false;
+    try {
+      const real = this.followDirLink(link, holder, bucketPath);
+      return real !== '' && statSync(real).isDirectory();
+    } catch (error) {
+      if (isAbsent(error) || errno(error) === 'EACCES') return false;
+      throw error;
+    }
+  }
+
   /** Where a put of this key goes, now. The tree if it can, else overflow (DESIGN rule 5). @throws NoSuchBucket. */
   target(bucket: string, key: string): Target {
     const bucketDir = this.bucketDir(bucket);
@@ -341,6 +353,8 @@ export class Core {
     if (missing.length === 0) {
       const there = lstatOf(base.at(name));
       if (there && !there.isFile() && !there.isSymbolicLink()) return undefined;
+      if (there?.isSymbolicLink() && this.isDirLink(`${base.path}/${name}`, base.path, bucketDir.path))
+        return undefined;
       if (there && this.exact?.has(base.path, name) === false) return undefined;
     }
     return {

@@ -4,15 +4,17 @@
  *
  * The stamp is taken before reading and trusted only if it is old enough that no change can hide behind it.
  */
-import { lstatSync, realpathSync, statSync, type Dirent } from 'node:fs';
+import { lstatSync, type Dirent } from 'node:fs';
 import { opendir } from 'node:fs/promises';
 import { errno } from '../base/errors.js';
 import { NO_FINGERPRINT } from '../catalog/catalog.js';
 import { dirStamp, encodeRow, rowKey, type DirRow } from '../catalog/rows.js';
 import { decodeName, isPossibleName } from '../fs/keypath.js';
-import { isAbsent, isInside, type Core } from './core.js';
+import { isAbsent, type Core } from './core.js';
 
 const CHUNK = 1000;
+/** Of a million unreadable files the first are enough. */
+const MAX_COMPLAINTS = 1000;
 /** A file that was seen and nothing more. */
 const SEEN = encodeRow({ kind: 'file', fp: NO_FINGERPRINT, ctimeNs: 0n, seq: 0, etag: '', published: false });
 
@@ -23,24 +25,24 @@ export class DirReader {
   constructor(private readonly core: Core) {}
 
   /** @returns its row, or undefined if it is gone or not readable. */
-  read(path: string, segments: readonly string[], bucketPath: string): Promise<DirRow | undefined> {
+  read(path: string, segments: readonly string[]): Promise<DirRow | undefined> {
     const id = segments.join('/');
     let work = this.running.get(id);
     if (!work) {
-      work = this.readNow(path, segments, bucketPath).finally(() => this.running.delete(id));
+      work = this.readNow(path, segments).finally(() => this.running.delete(id));
       this.running.set(id, work);
     }
     return work;
   }
 
-  private async readNow(path: string, segments: readonly string[], bucketPath: string): Promise<DirRow | undefined> {
+  private async readNow(path: string, segments: readonly string[]): Promise<DirRow | undefined> {
     const { catalog, clock } = this.core;
     const { index } = catalog;
     try {
       const stat = lstatSync(path, { bigint: true });
       const trusted = !clock.isYoung(stat.mtimeNs > stat.ctimeNs ? stat.mtimeNs : stat.ctimeNs);
       const row = catalog.findDir(segments) ?? index.write(() => catalog.ensureDir(segments));
-      await this.addNew(path, row.id, bucketPath);
+      await this.addNew(path, row.id);
       const stamp = dirStamp(stat, this.core.view);
       return index.write(() =>
         catalog.changeDir(segments, (now) => Object.assign(now, { stamp, stampTrusted: trusted })),
@@ -48,13 +50,28 @@ export class DirReader {
     } catch (error) {
       if (isAbsent(error)) return undefined;
       if (errno(error) !== 'EACCES' && errno(error) !== 'EPERM') throw error;
-      if (!this.complained.has(path)) this.core.log('warn', 'a directory cannot be read and is not listed', { path });
-      this.complained.add(path);
+      this.warnOnce(path, 'a directory cannot be read and is not listed');
       return undefined;
     }
   }
 
-  private async addNew(path: string, id: number, bucketPath: string): Promise<void> {
+  /** Tells once of a directory whose entries may not be looked at, or of one entry alone. */
+  complain(directory: string, entry: string): void {
+    try {
+      lstatSync(entry, { throwIfNoEntry: false });
+      this.warnOnce(entry, 'a link leads to what may not be read and is not listed');
+    } catch {
+      this.warnOnce(directory, 'a directory may not be searched: what is in it is not listed');
+    }
+  }
+
+  private warnOnce(path: string, message: string): void {
+    if (this.complained.has(path) || this.complained.size >= MAX_COMPLAINTS) return;
+    this.complained.add(path);
+    this.core.log('warn', message, { path });
+  }
+
+  private async addNew(path: string, id: number): Promise<void> {
     const { index } = this.core.catalog;
     const directory = await opendir(path, { encoding: 'buffer' as BufferEncoding, bufferSize: CHUNK });
     let batch: Buffer[] = [];
@@ -71,8 +88,7 @@ export class DirReader {
       });
     };
     for await (const entry of directory) {
-      const name = this.rowName(entry, path, bucketPath);
-      if (name !== undefined) batch.push(rowKey(id, name));
+      for (const name of this.rowNames(entry, path)) batch.push(rowKey(id, name));
       if (batch.length >= CHUNK) flush();
     }
     flush();
@@ -82,36 +98,31 @@ export class DirReader {
     return { kind: 'dir', id, seq: 0, made: false, stampTrusted: false };
   }
 
-  /** Name of the entry's row (a directory's ends in `/`), or undefined for what is never served. */
-  private rowName(entry: Dirent, path: string, bucketPath: string): string | undefined {
+  /** Names of the entry's rows (a directory's ends in `/`); none for what is never served. */
+  private rowNames(entry: Dirent, path: string): string[] {
     const name = decodeName(entry.name as unknown as Buffer);
-    if (name === undefined || !isPossibleName(name)) return undefined;
+    if (name === undefined || !isPossibleName(name)) return [];
     // what a client itself put has its row already, whatever the pattern says
-    if (this.core.excluded(name)) return undefined;
-    if (entry.isFile()) return name;
-    if (entry.isDirectory()) return `${name}/`;
-    if (entry.isSymbolicLink()) return this.linkName(name, `${path}/${name}`, bucketPath);
+    if (this.core.excluded(name)) return [];
+    if (entry.isFile()) return [name];
+    if (entry.isDirectory()) return [`${name}/`];
+    if (entry.isSymbolicLink()) return this.linkNames(name);
     return entry.isFIFO() || entry.isSocket() || entry.isBlockDevice() || entry.isCharacterDevice()
-      ? undefined
+      ? []
       : this.unknown(name, path);
   }
 
-  private linkName(name: string, path: string, bucketPath: string): string | undefined {
-    if (this.core.symlinks === 'none') return undefined;
-    try {
-      if (!isInside(realpathSync.native(path), bucketPath)) return undefined;
-      const stat = statSync(path);
-      if (stat.isFile()) return name;
-      return stat.isDirectory() && this.core.symlinks === 'all' ? `${name}/` : undefined;
-    } catch {
-      return undefined;
-    }
+  /** A link's target comes and goes without a trace in this directory, so what it leads to is judged when it is listed, as files are. */
+  private linkNames(name: string): string[] {
+    if (this.core.symlinks === 'none') return [];
+    return this.core.symlinks === 'all' ? [name, `${name}/`] : [name];
   }
 
   /** File systems that give no type with the name. */
-  private unknown(name: string, path: string): string | undefined {
+  private unknown(name: string, path: string): string[] {
     const stat = lstatSync(`${path}/${name}`, { throwIfNoEntry: false });
-    if (stat?.isDirectory()) return `${name}/`;
-    return stat?.isFile() ? name : undefined;
+    if (stat?.isDirectory()) return [`${name}/`];
+    if (stat?.isSymbolicLink()) return this.linkNames(name);
+    return stat?.isFile() ? [name] : [];
   }
 }

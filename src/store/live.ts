@@ -36,7 +36,7 @@ export class LiveIndex implements Live {
     const report: DirReport = { subdirs: [], added: 0, gone: 0, changed: 0 };
     let row = core.catalog.findDir(dirs);
     const changed = !row?.stamp || !row.stampTrusted || !row.stamp.equals(dirStamp(stat, core.view));
-    if (changed || options.force) row = await this.reader.read(path, dirs, core.pathOf(dirs.slice(0, 1)));
+    if (changed || options.force) row = await this.reader.read(path, dirs);
     if (!row) return undefined;
     let next: Buffer = rowKey(row.id, '');
     for (;;) {

@@ -98,7 +98,7 @@ export class Walker {
         const walked = await this.directory(frame, name.slice(0, -1), key, inner);
         if (walked) return walked;
       } else if (this.isWithin(key) && Buffer.byteLength(key) <= MAX_KEY_BYTES) {
-        const found = this.file(frame, name);
+        const found = this.readable(frame, name, () => this.file(frame, name));
         if (found) return { key, found };
       }
     }
@@ -111,7 +111,7 @@ export class Walker {
     key: string,
     bound: Bound | undefined,
   ): Promise<Walked | undefined> {
-    const path = this.childPath(frame, name);
+    const path = this.readable(frame, name, () => this.childPath(frame, name));
     if (path === undefined) return undefined;
     const child = await this.enter(path, [...frame.segments, name], key, frame.ids, bound);
     if (!child) return undefined;
@@ -133,6 +133,17 @@ export class Walker {
     } catch (error) {
       if (isAbsent(error)) return undefined;
       throw error;
+    }
+  }
+
+  /** What may not be looked at - a directory without search permission, a link into one - is passed over: it must not spoil the listing. */
+  private readable<T>(frame: Frame, name: string, look: () => T | undefined): T | undefined {
+    try {
+      return look();
+    } catch (error) {
+      if (errno(error) !== 'EACCES' && errno(error) !== 'EPERM') throw error;
+      this.reader.complain(frame.path, `${frame.path}/${name}`);
+      return undefined;
     }
   }
 
@@ -164,7 +175,7 @@ export class Walker {
     if (above.includes(id)) return undefined;
     let row = this.core.catalog.findDir(segments);
     if (!row?.stamp || !row.stampTrusted || !row.stamp.equals(dirStamp(stat, this.core.view))) {
-      const read = await this.reader.read(path, segments, this.bucketPath);
+      const read = await this.reader.read(path, segments);
       if (!read) return undefined;
       row = read;
     }

@@ -1,6 +1,6 @@
 /** A server whose user may not read everything in the tree: what it cannot read is told so, the rest works. */
 import { spawnSync } from 'node:child_process';
-import { chmod, chown, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { chmod, chown, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -33,6 +33,9 @@ describe.skipIf(reason !== undefined)(`folders that the server may not read${rea
   };
   const closed = ['closed', 'open/closed', 'open/closed.txt'];
 
+  /** May be read, but not searched: its names are known and nothing else. */
+  const names = 'open/names';
+
   beforeAll(async () => {
     base = await mkdtemp(path.join(os.tmpdir(), 'gos3rve-e2e-'));
     await mkdir(at('closed'), { recursive: true });
@@ -40,16 +43,22 @@ describe.skipIf(reason !== undefined)(`folders that the server may not read${rea
     for (const name of ['closed/a.txt', 'open/a.txt', 'open/closed/a.txt', 'open/closed.txt', 'open/z.txt']) {
       await writeFile(at(name), name);
     }
+    await mkdir(at(names, 'deeper'), { recursive: true });
+    await writeFile(at(names, 'a.txt'), 'names');
+    await symlink('closed/a.txt', at('open', 'link'));
+    await symlink('names/a.txt', at('open', 'other'));
     if (ROOT) {
       await chown(base, NOBODY.uid, NOBODY.gid);
       await chown(at(), NOBODY.uid, NOBODY.gid);
       await chown(at('open'), NOBODY.uid, NOBODY.gid);
     }
     for (const name of closed) await chmod(at(name), ROOT ? 0o700 : 0);
+    await chmod(at(names), ROOT ? 0o744 : 0o444);
     server = await serve(at(), ROOT ? { user: NOBODY } : {});
   });
   afterAll(async () => {
     await server.stop();
+    await chmod(at(names), 0o700);
     for (const name of closed) await chmod(at(name), 0o700);
     await rm(base, { recursive: true, force: true });
   });
@@ -83,6 +92,11 @@ describe.skipIf(reason !== undefined)(`folders that the server may not read${rea
       200,
       ['a.txt', 'closed.txt', 'z.txt'],
     ]);
+    expect(await brief(call('GET', '/open/names/a.txt'))).toEqual([403, 'AccessDenied']);
+    expect(await brief(call('GET', '/open/link'))).toEqual([403, 'AccessDenied']);
+    await call('GET', '/open?list-type=2');
+    expect(server.output().match(/may not be searched/g)).toHaveLength(1);
+    expect(server.output().match(/may not be read and is not listed/g)).toHaveLength(2);
     expect((await call('GET', '/open/a.txt')).body).toBe('open/a.txt');
     expect(await brief(call('PUT', '/open/deep/b.txt', 'b'))).toEqual([200, undefined]);
     expect(await readFile(at('open', 'deep', 'b.txt'), 'utf8')).toBe('b');

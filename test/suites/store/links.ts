@@ -2,6 +2,7 @@
 import { execFileSync } from 'node:child_process';
 import { lstat, mkdir, readFile, readlink, rm, symlink, writeFile } from 'node:fs/promises';
 import path from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import type { MakeStore } from './kit.js';
 import { BUCKET, body, list, put, refuses, text, world } from './kit.js';
@@ -82,6 +83,21 @@ export function linkContract(make: MakeStore): void {
       expect(await list(w.store)).toEqual(['real']);
     });
 
+    it('lists a link whose target came, went and turned after its folder was read', async () => {
+      await w.foreign('d/other', 'x');
+      await symlink('d/late', w.at('link'));
+      await setTimeout(50);
+      expect(await list(w.store)).toEqual(['d/other']);
+      await setTimeout(50);
+      expect(await list(w.store)).toEqual(['d/other']);
+      await w.foreign('d/late', 'now');
+      expect(await text(w.store, 'link')).toBe('now');
+      expect(await list(w.store)).toEqual(['d/late', 'd/other', 'link']);
+      await rm(w.at('d/late'));
+      await mkdir(w.at('d/late'));
+      expect(await list(w.store)).toEqual(['d/other']);
+    });
+
     it('neither serves nor waits for FIFOs', { timeout: 5000 }, async () => {
       execFileSync('mkfifo', [w.at('pipe')]);
       await w.foreign('k', 'x');
@@ -114,6 +130,41 @@ export function linkContract(make: MakeStore): void {
       expect(keys.length).toBeLessThan(50);
       expect(await text(w.store, 'inside/k')).toBe('x');
       await refuses(w.store.open(BUCKET, 'out/secret'), 'NoSuchKey', 'AccessDenied');
+    });
+  });
+
+  describe('directory links that change', () => {
+    const w = world(make, { symlinks: 'all' });
+
+    it('lists what is behind a link that became a directory, a file, and nothing', async () => {
+      await w.foreign('a', 'a');
+      await symlink('late', w.at('dl'));
+      expect(await list(w.store)).toEqual(['a']);
+      await setTimeout(50);
+      expect(await list(w.store)).toEqual(['a']);
+      await w.foreign('late/k', 'x');
+      expect(await text(w.store, 'dl/k')).toBe('x');
+      expect(await list(w.store)).toEqual(['a', 'dl/k', 'late/k']);
+      await rm(w.at('late'), { recursive: true });
+      await w.foreign('late', 'file');
+      expect(await list(w.store)).toEqual(['a', 'dl', 'late']);
+      await rm(w.at('late'));
+      expect(await list(w.store)).toEqual(['a']);
+    });
+
+    it('does not replace a directory link that objects are listed below', async () => {
+      await w.foreign('real/k', 'x');
+      await symlink('real', w.at('dl'));
+      expect(await list(w.store)).toEqual(['dl/k', 'real/k']);
+      await put(w.store, 'dl', 'mine');
+      expect(await list(w.store)).toEqual(['dl', 'dl/k', 'real/k']);
+      expect([await text(w.store, 'dl'), await text(w.store, 'dl/k')]).toEqual(['mine', 'x']);
+      expect(await readlink(w.at('dl'))).toBe('real');
+      await put(w.store, 'm', 'moved');
+      await w.store.move({ bucket: BUCKET, key: 'm' }, { bucket: BUCKET, key: 'dl' });
+      expect([await text(w.store, 'dl'), await text(w.store, 'dl/k')]).toEqual(['moved', 'x']);
+      await w.store.delete(BUCKET, 'dl');
+      expect(await list(w.store)).toEqual(['dl/k', 'real/k']);
     });
   });
 
