@@ -3,11 +3,13 @@ import { readFileSync, readdirSync, rmdirSync, statSync, unlinkSync, opendirSync
 import { join } from 'node:path';
 import { S3Error, errno } from '../base/errors.js';
 import { decodeName, isPossibleName } from '../fs/keypath.js';
+import type { Dir } from '../fs/dirs.js';
 import { makeStateDir, syncDirSync, writeFileAtomic } from '../fs/statefile.js';
 import type { Bucket, BucketPage, BucketSettings, ListBucketsQuery } from './contract.js';
 import { pairKey } from '../catalog/rows.js';
 import { isAbsent, noSuchBucket, stateName, type Core } from './core.js';
 import type { Publisher } from './publish.js';
+import type { EndedUploads, Uploads } from './uploads.js';
 
 interface Cached {
   stamp: string;
@@ -37,6 +39,7 @@ export class Buckets {
   constructor(
     private readonly core: Core,
     private readonly publisher: Publisher,
+    private readonly uploads: Uploads,
   ) {
     this.directory = join(core.stateDir, 'buckets');
   }
@@ -71,17 +74,19 @@ export class Buckets {
     return { name, created: settings.created ?? Math.floor(stat.birthtimeMs || stat.ctimeMs), settings };
   }
 
-  create(name: string, settings: BucketSettings): Bucket {
+  async create(name: string, settings: BucketSettings): Promise<Bucket> {
     const { core } = this;
     core.checkWritable();
     if (core.isAlias(name)) throw new S3Error('BucketAlreadyExists');
     if (!isPossibleName(name) || core.excluded(name))
       throw new S3Error('InvalidBucketName', undefined, { data: { BucketName: name } });
     const created = Date.now();
-    core.catalog.index.write(() => {
+    const ended = this.withUploads((end) => {
       // settings first: a crash leaves settings without a folder, which the next CreateBucket replaces - never a bucket of nobody
       if (statSync(core.pathOf([name]), { throwIfNoEntry: false }))
         throw new S3Error('BucketAlreadyExists', undefined, { data: { BucketName: name } });
+      // the folder that they belonged to was removed by another program
+      end(name, core.dirs.get(core.root));
       this.write(name, { ...settings, created });
       try {
         core.makeDir(core.dirs.get(core.root), name);
@@ -92,6 +97,7 @@ export class Buckets {
       }
     });
     if (core.durable) syncDirSync(core.root);
+    await ended?.remove();
     return this.get(name);
   }
 
@@ -101,12 +107,15 @@ export class Buckets {
     core.checkWritable();
     if (core.isAlias(name))
       throw new S3Error('AccessDenied', `Bucket ${name} is set by --bucket and cannot be deleted by a client.`);
-    core.catalog.index.write(() => {
-      const { path } = core.bucketDir(name);
+    const ended = this.withUploads((end) => {
+      const dir = core.bucketDir(name);
+      const { path } = dir;
       const from = pairKey(name, '');
       const [overflow] = core.catalog.index.page('overflow', from, Buffer.concat([from, Buffer.from([0xff])]), 1);
       const first = firstEntry(path) ?? overflow?.key.toString('utf8', from.length);
       if (first !== undefined) throw notEmpty(name, first);
+      // before the folder goes: killed in between, the bucket has lost its uploads, and not the uploads their bucket
+      end(name, dir);
       try {
         rmdirSync(core.dirs.get(core.root).at(name));
       } catch (error) {
@@ -118,9 +127,23 @@ export class Buckets {
       this.publisher.recordDelete({ path: name }, [name]);
       this.remove(name);
     });
-    if (!core.durable) return;
-    await core.catalog.journal.flush(core.catalog.journal.segment);
-    await core.syncDirs([core.root]);
+    if (core.durable) {
+      await core.catalog.journal.flush(core.catalog.journal.segment);
+      await core.syncDirs([core.root]);
+    }
+    await ended?.remove();
+  }
+
+  /** A write in which uploads of a bucket may end. If it fails they go on. */
+  private withUploads(act: (end: (bucket: string, holder: Dir) => void) => void): EndedUploads | undefined {
+    let ended: EndedUploads | undefined;
+    try {
+      this.core.catalog.index.write(() => act((bucket, holder) => (ended = this.uploads.endAll(bucket, holder))));
+    } catch (error) {
+      ended?.restore();
+      throw error;
+    }
+    return ended;
   }
 
   update(name: string, change: (settings: BucketSettings) => BucketSettings): Bucket {

@@ -66,12 +66,12 @@ export class LocalStoreImpl implements LocalStore {
     this.objects = new Objects(core, this.identifier);
     this.transfer = new Transfer(core, this.objects);
     this.appender = new Appender(core, this.objects);
-    this.buckets = new Buckets(core, this.objects.publisher);
+    this.uploads = new Uploads(core);
+    this.buckets = new Buckets(core, this.objects.publisher, this.uploads);
     const reader = new DirReader(core);
     this.lister = new Lister(core, reader, this.identifier);
     this.live = new LiveIndex(core, reader, this.identifier);
     this.inspect = new Inspector(core);
-    this.uploads = new Uploads(core);
     this.completer = new Completer(core, this.uploads, this.objects);
     this.patience = { ...PATIENCE, ...core.options.patience };
     this.upkeep = new Upkeep(core, (dangling, fresh) => {

@@ -10,6 +10,7 @@ import { pairKey } from '../catalog/rows.js';
 import { makeStateDir, writeFileAtomic } from '../fs/statefile.js';
 import { discard, stageBody } from '../fs/stage.js';
 import type { ListUploadsQuery, Part, PartPage, Upload, UploadOptions, UploadPage } from './contract.js';
+import type { Dir } from '../fs/dirs.js';
 import type { Core } from './core.js';
 import { successor } from './listing.js';
 
@@ -17,6 +18,13 @@ const MAX_PARTS = 10_000;
 const UPLOAD_ID = /^[A-Za-z0-9_-]{20,64}$/;
 const PAGE = 256;
 const PART_FILE = /^\d{5}-[0-9a-f]{12}$/;
+
+export interface EndedUploads {
+  /** If the write they ended in is given up. */
+  restore(): void;
+  /** After it: removes their files. */
+  remove(): Promise<void>;
+}
 
 export class Uploads {
   constructor(private readonly core: Core) {}
@@ -203,13 +211,38 @@ export class Uploads {
   end(bucket: string, key: string, uploadId: string): string {
     const directory = this.directory(bucket, uploadId);
     const aside = this.aside(directory);
-    try {
-      renameSync(directory, aside);
-    } catch (error) {
-      if (errno(error) !== 'ENOENT') throw error;
-    }
+    renamed(directory, aside);
     this.forget(bucket, key, uploadId);
     return aside;
+  }
+
+  /**
+   * Ends all uploads of a bucket that is about to go, or of a name that is about to be a bucket: one that lives on would come back in the next
+   * bucket of that name, which may be somebody else's. Only inside a write.
+   * @param holder the bucket's folder, or the root where there is none.
+   */
+  endAll(bucket: string, holder: Dir): EndedUploads {
+    const staging = this.core.stagingFor(holder);
+    const moved: [from: string, to: string][] = [];
+    const head = pairKey(bucket, '');
+    const end = Buffer.from(`${bucket}\0\u0001`);
+    for (let start = head, rows = [{ key: start, value: start }]; rows.length > 0;) {
+      rows = this.core.catalog.index.page('uploads', start, end, PAGE);
+      for (const { key, value } of rows) {
+        const upload = JSON.parse(value.toString()) as Upload;
+        const directory = join(staging, 'uploads', upload.uploadId);
+        const aside = this.aside(directory);
+        if (renamed(directory, aside)) moved.push([directory, aside]);
+        this.forget(upload.bucket, upload.key, upload.uploadId);
+        start = Buffer.concat([key, Buffer.from([0])]);
+      }
+    }
+    return {
+      restore: () => moved.forEach(([from, to]) => renamed(to, from)),
+      remove: async () => {
+        for (const [, aside] of moved) await this.removeFiles(aside);
+      },
+    };
   }
 
   /** A name in staging that is known for this process's: removed at the next start if it is killed. */
@@ -299,6 +332,17 @@ export class Uploads {
 
 export function invalidPart(uploadId: string, partNumber: number, etag: string): S3Error {
   return new S3Error('InvalidPart', undefined, { data: { UploadId: uploadId, PartNumber: partNumber, ETag: etag } });
+}
+
+/** @returns false if there is nothing to rename. */
+function renamed(from: string, to: string): boolean {
+  try {
+    renameSync(from, to);
+    return true;
+  } catch (error) {
+    if (errno(error) !== 'ENOENT') throw error;
+    return false;
+  }
 }
 
 function partKey(uploadId: string, partNumber: number): Buffer {

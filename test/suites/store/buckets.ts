@@ -95,6 +95,38 @@ export function bucketContract(make: MakeStore): void {
       await w.store.deleteBucket(BUCKET);
     });
 
+    it('ends the uploads of a bucket with it', async () => {
+      const upload = await w.store.createUpload(BUCKET, 'big', { initiator: { id: 'alice', displayName: 'alice' } });
+      await w.store.putPart(BUCKET, 'big', upload.uploadId, 1, body('part'));
+      await w.store.createBucket('box2', {});
+      const other = await w.store.createUpload('box2', 'big', {});
+      await put(w.store, 'k');
+      await refuses(w.store.deleteBucket(BUCKET), 'BucketNotEmpty');
+      expect((await w.store.listParts(BUCKET, 'big', upload.uploadId, { after: 0, max: 9 })).parts).toHaveLength(1);
+      await w.store.delete(BUCKET, 'k');
+      await w.store.deleteBucket(BUCKET);
+      await w.store.createBucket(BUCKET, {});
+      const query = { prefix: '', delimiter: '', keyMarker: '', uploadIdMarker: '', max: 9 };
+      expect((await w.store.listUploads(BUCKET, query)).entries).toEqual([]);
+      await refuses(w.store.putPart(BUCKET, 'big', upload.uploadId, 2, body('x')), 'NoSuchUpload');
+      await refuses(w.store.listParts(BUCKET, 'big', upload.uploadId, { after: 0, max: 9 }), 'NoSuchUpload');
+      expect((await w.store.getUpload('box2', 'big', other.uploadId)).uploadId).toBe(other.uploadId);
+      expect(await exists(path.join(w.root, '.gos3rve/staging/uploads', upload.uploadId))).toBe(false);
+      const again = await w.make({ root: w.root });
+      expect((await again.store.listUploads(BUCKET, query)).entries).toEqual([]);
+      await again.stop();
+    });
+
+    it('does not take over the uploads of a bucket whose folder another program removed', async () => {
+      const upload = await w.store.createUpload(BUCKET, 'big', {});
+      await rm(path.join(w.root, BUCKET), { recursive: true });
+      await w.store.createBucket(BUCKET, {});
+      await refuses(w.store.getUpload(BUCKET, 'big', upload.uploadId), 'NoSuchUpload');
+      const again = await w.make({ root: w.root });
+      await refuses(again.store.getUpload(BUCKET, 'big', upload.uploadId), 'NoSuchUpload');
+      await again.stop();
+    });
+
     it('forgets what was said of the keys of a deleted bucket', async () => {
       await w.store.put(BUCKET, 'k', body('1'), { facts: { metadata: { old: 'yes' } } });
       await w.store.delete(BUCKET, 'k');
