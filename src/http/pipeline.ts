@@ -15,7 +15,7 @@ import { corsHeaders, preflight } from '../ops/cors.js';
 import { rootOwner } from '../ops/owners.js';
 import { matchOperation } from '../ops/table.js';
 import type { Handler, OpContext, OpInput, OpResult, Operation, ServiceConfig } from '../ops/types.js';
-import type { Bucket, Store } from '../store/contract.js';
+import type { Attribution, Bucket, Store } from '../store/contract.js';
 import { answerAdmin } from './admin.js';
 import { decodedBody, readText } from './decode.js';
 import type { Exchange } from './exchange.js';
@@ -100,6 +100,7 @@ async function perform(gateway: Gateway, exchange: Exchange): Promise<OpResult> 
     service: gateway.service,
     identity,
     requestId: exchange.requestId,
+    via: viaOf(exchange, identity),
     authorize,
     keepAlive: () => keepAlive(exchange),
     ...(bucket ? { bucket } : {}),
@@ -169,6 +170,16 @@ function isSecure(exchange: Exchange, sourceIp: string | undefined): boolean {
   if ('encrypted' in exchange.request.socket) return true;
   const local = sourceIp === '::1' || sourceIp?.startsWith('127.') === true;
   return local && exchange.headers['x-forwarded-proto']?.split(',').at(-1)?.trim().toLowerCase() === 'https';
+}
+
+/** What notifications say of who asked. */
+function viaOf(exchange: Exchange, identity: Identity): Attribution {
+  const { sourceIp } = peerOf(exchange);
+  return {
+    principal: identity.kind === 'user' ? identity.accessKey : 'Anonymous',
+    requestId: exchange.requestId,
+    ...(sourceIp === undefined ? {} : { ip: sourceIp }),
+  };
 }
 
 function record(log: Log, exchange: Exchange): void {

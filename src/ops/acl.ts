@@ -28,7 +28,9 @@ export async function putObjectAcl(ctx: OpContext, input: OpInput): Promise<OpRe
   const { facts } = await ctx.store.head(input.bucket, input.key);
   const owner = facts.acl?.owner ?? facts.owner ?? bucketOwner(ctx);
   const acl = givenAcl(ctx, input, owner);
-  await ctx.store.updateFacts(input.bucket, input.key, (current) => ({ ...current, acl }));
+  await ctx.store.updateFacts(input.bucket, input.key, (current) => ({ ...current, acl }), {
+    via: { ...ctx.via, event: 'ObjectAcl:Put' },
+  });
   return {};
 }
 

@@ -40,6 +40,7 @@ export async function copyObject(ctx: OpContext, input: OpInput): Promise<OpResu
       checkRead(conditions, source, 'copy');
       return facts(source);
     },
+    via: ctx.via,
     ...(condition === undefined ? {} : { condition }),
     ...(checksum === undefined ? {} : { checksum }),
   };

@@ -16,7 +16,7 @@ const CONCURRENCY = 32;
 export async function deleteObject(ctx: OpContext, input: OpInput): Promise<OpResult> {
   checkVersion(input.query.get('versionId'), input.key);
   const condition = writeConditions(input.headers);
-  await ctx.store.delete(input.bucket, input.key, condition === undefined ? {} : { condition });
+  await ctx.store.delete(input.bucket, input.key, { via: ctx.via, ...(condition && { condition }) });
   return { status: 204 };
 }
 
@@ -91,7 +91,7 @@ async function deleteOne(
     checkKey(key);
     checkVersion(versionId, key);
     await ctx.authorize('s3:DeleteObject', bucket, key);
-    await ctx.store.delete(bucket, key, condition === undefined ? {} : { condition });
+    await ctx.store.delete(bucket, key, { via: ctx.via, ...(condition && { condition }) });
     return quiet ? undefined : el('Deleted', named);
   } catch (thrown) {
     const error = toS3Error(thrown);

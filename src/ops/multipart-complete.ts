@@ -18,7 +18,7 @@ export async function completeMultipartUpload(ctx: OpContext, input: OpInput): P
   const options = completeOptions(headers);
   await checkType(ctx, input, uploadId);
   const info = await patiently(ctx, (tick) =>
-    ctx.store.completeUpload(bucket, key, uploadId, parts, { ...options, onProgress: tick }),
+    ctx.store.completeUpload(bucket, key, uploadId, parts, { ...options, via: ctx.via, onProgress: tick }),
   );
   return { xml: resultXml(ctx, input, info) };
 }

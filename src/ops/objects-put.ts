@@ -19,7 +19,7 @@ interface PutPlan {
 
 export async function putObject(ctx: OpContext, input: OpInput): Promise<OpResult> {
   const { facts, digests, condition, offset } = planPut(ctx, input);
-  const options = { digests, ...(condition === undefined ? {} : { condition }) };
+  const options = { digests, via: ctx.via, ...(condition === undefined ? {} : { condition }) };
   const body = limitBody(input.body);
   const { store } = ctx;
   if (offset === undefined) {

@@ -23,6 +23,7 @@ export async function renameObject(ctx: OpContext, input: OpInput): Promise<OpRe
   const condition = writeConditions(headers);
   const options: MoveOptions = {
     sourceCondition: renameSourceConditions(headers),
+    via: ctx.via,
     ...(condition === undefined ? {} : { condition }),
   };
   await ctx.store.move({ bucket, key: source }, { bucket, key }, options);

@@ -18,13 +18,17 @@ export async function putObjectTagging(ctx: OpContext, input: OpInput): Promise<
   checkVersion(input.query.get('versionId'), input.key);
   const tags = parseTagsXml(input.text);
   validateTags(tags);
-  await ctx.store.updateFacts(input.bucket, input.key, (facts) => ({ ...facts, tags }));
+  await ctx.store.updateFacts(input.bucket, input.key, (facts) => ({ ...facts, tags }), {
+    via: { ...ctx.via, event: 'ObjectTagging:Put' },
+  });
   return {};
 }
 
 export async function deleteObjectTagging(ctx: OpContext, input: OpInput): Promise<OpResult> {
   checkVersion(input.query.get('versionId'), input.key);
-  await ctx.store.updateFacts(input.bucket, input.key, (facts) => without(facts, 'tags'));
+  await ctx.store.updateFacts(input.bucket, input.key, (facts) => without(facts, 'tags'), {
+    via: { ...ctx.via, event: 'ObjectTagging:Delete' },
+  });
   return { status: 204 };
 }
 

@@ -5,7 +5,7 @@
 import type { Grantees } from '../auth/keyring.js';
 import type { Identity } from '../auth/types.js';
 import type { Body, Owner } from '../base/model.js';
-import type { Bucket, OpenObject, Store } from '../store/contract.js';
+import type { Attribution, Bucket, OpenObject, Store } from '../store/contract.js';
 import type { XmlElement } from '../wire/xml.js';
 
 export type Level = 'service' | 'bucket' | 'object';
@@ -52,6 +52,8 @@ export interface OpContext {
   service: ServiceConfig;
   identity: Identity;
   requestId: string;
+  /** For notifications: handed on to every method of the store that changes an object. */
+  via?: Attribution;
   /** The request's bucket, loaded by the pipeline; absent at the service level and where bucketOptional found none. */
   bucket?: Bucket;
   /** Throws AccessDenied unless the identity may do `action` there: for sources of copies, keys of DeleteObjects. */

@@ -8,11 +8,12 @@ import { open, type FileHandle } from 'node:fs/promises';
 import { S3Error } from '../base/errors.js';
 import type { Body, Checksum, DigestPlan, Digests, WriteCondition } from '../base/model.js';
 import { subjectOf } from '../catalog/catalog.js';
-import type { ByteFacts } from '../catalog/lines.js';
+import type { ByteFacts, Via } from '../catalog/lines.js';
 import type { FileRow, Layout } from '../catalog/rows.js';
 import { fingerprint, formatFingerprint } from '../fs/fingerprint.js';
 import { appendFile, applyInherit, discard, openAgain, stageBody, stageCopy } from '../fs/stage.js';
 import { combineChecksums } from '../wire/checksums.js';
+import { viaOf } from './attribution.js';
 import type { ObjectInfo, PutOptions } from './contract.js';
 import type { Core, Found } from './core.js';
 import { describe, knowledge, openFound } from './describe.js';
@@ -37,12 +38,13 @@ export class Appender {
     const staging = { directory: core.stagingFor(before.dir), owner: core.token, mode: 0o600 };
     const staged = await stageBody(body, plan, staging, undefined, core.durable);
     try {
+      const via = viaOf(options.via, 'ObjectCreated:Put');
       const added = { size: staged.size, md5: staged.digests.MD5, digests: staged.digests };
       const bytes = this.appendedFacts(before, describe(bucket, key, before).etag, added, plan);
       if (before.stat.nlink > 1n || before.link || before.place.kind === 'overflow') {
-        return await this.appendByCopy(bucket, key, before, staged.path, bytes, options.condition);
+        return await this.appendByCopy(bucket, key, before, staged.path, bytes, via, options.condition);
       }
-      return await this.appendInPlace(bucket, key, before, staged, bytes, options.condition);
+      return await this.appendInPlace(bucket, key, before, staged, bytes, via, options.condition);
     } finally {
       discard(staged.path);
     }
@@ -77,6 +79,7 @@ export class Appender {
     before: Found,
     piece: string,
     bytes: Omit<ByteFacts, 'fp'>,
+    via: Via,
     condition?: WriteCondition,
   ): Promise<ObjectInfo> {
     const { core } = this;
@@ -97,7 +100,7 @@ export class Appender {
         await appendFile(file, piece, Number(before.stat.size));
         if (core.durable) await file.sync();
         const stat = fstatSync(file.fd, { bigint: true });
-        const facts = { bytes, facts: before.row?.facts ?? {} };
+        const facts = { bytes, facts: before.row?.facts ?? {}, via };
         const same = [describe(bucket, key, before).etag];
         return await this.objects.publisher
           .publish(bucket, key, { path, stat }, facts, { ...condition, ifMatch: condition?.ifMatch ?? same })
@@ -121,6 +124,7 @@ export class Appender {
     before: Found,
     staged: { path: string; size: number },
     bytes: Omit<ByteFacts, 'fp'>,
+    via: Via,
     condition?: WriteCondition,
   ): Promise<ObjectInfo> {
     const { core } = this;
@@ -146,6 +150,7 @@ export class Appender {
       piece: staged.path,
       bytes,
       facts,
+      via,
     });
     let marked = false;
     try {

@@ -9,6 +9,7 @@ import type { Layout } from '../catalog/rows.js';
 import { fingerprintSize, parseFingerprint } from '../fs/fingerprint.js';
 import { appendFile, applyInherit, createStaging, discard } from '../fs/stage.js';
 import { combineChecksums, compositeChecksum } from '../wire/checksums.js';
+import { viaOf } from './attribution.js';
 import type { CompleteOptions, ObjectInfo, PartRef, Upload } from './contract.js';
 import type { Core } from './core.js';
 import type { Objects } from './objects.js';
@@ -94,7 +95,12 @@ export class Completer {
       bucket,
       key,
       ready,
-      { bytes, facts: upload.facts, upload: { id: uploadId, bucket, key, parts: digest(asked), time: Date.now() } },
+      {
+        bytes,
+        facts: upload.facts,
+        upload: { id: uploadId, bucket, key, parts: digest(asked), time: Date.now() },
+        via: viaOf(options.via, 'ObjectCreated:CompleteMultipartUpload'),
+      },
       options.condition,
     );
     await this.end(bucket, key, uploadId);

@@ -136,8 +136,8 @@ export class LocalStoreImpl implements LocalStore {
   copy(from: C.ObjectRef, to: C.ObjectRef, options?: C.CopyOptions): Promise<C.ObjectInfo> {
     return this.runReady(() => this.transfer.copy(from, { ...to, key: checked(to.key) }, options));
   }
-  delete(bucket: string, key: string, options: { condition?: WriteCondition } = {}): Promise<boolean> {
-    return this.runReady(() => this.objects.delete(bucket, key, options.condition));
+  delete(bucket: string, key: string, options: C.DeleteOptions = {}): Promise<boolean> {
+    return this.runReady(() => this.objects.delete(bucket, key, options.condition, options.via));
   }
   move(from: C.ObjectRef, to: C.ObjectRef, options?: C.MoveOptions): Promise<C.ObjectInfo> {
     return this.runReady(() => this.transfer.move(from, { ...to, key: checked(to.key) }, options));
@@ -146,8 +146,9 @@ export class LocalStoreImpl implements LocalStore {
     bucket: string,
     key: string,
     change: (facts: KeyFacts, info: C.ObjectInfo) => KeyFacts,
+    options: C.ChangeOptions = {},
   ): Promise<C.ObjectInfo> {
-    return this.runReady(() => this.objects.updateFacts(bucket, key, change));
+    return this.runReady(() => this.objects.updateFacts(bucket, key, change, options.via));
   }
   createUpload(bucket: string, key: string, options: C.UploadOptions): Promise<C.Upload> {
     return this.runReady(() => this.uploads.create(bucket, checked(key), options));

@@ -1,9 +1,11 @@
 /** Markers: keys like `dir/` with an empty body are directories, listed because a client put them (DESIGN rule 5). */
 import type { Checksum, KeyFacts, WriteCondition } from '../base/model.js';
+import type { Via } from '../catalog/lines.js';
 import type { DirRow } from '../catalog/rows.js';
 import { keyToPath } from '../fs/keypath.js';
 import { checkRead, checkWrite } from '../wire/conditions.js';
-import type { MoveOptions, ObjectInfo, ObjectRef } from './contract.js';
+import { viaOf } from './attribution.js';
+import type { Attribution, MoveOptions, ObjectInfo, ObjectRef } from './contract.js';
 import { noSuchKey, type Core } from './core.js';
 import { EMPTY_ETAG } from './describe.js';
 import type { Publisher } from './publish.js';
@@ -34,13 +36,13 @@ export class Markers {
     return marker && markerInfo(bucket, key, marker);
   }
 
-  async put(bucket: string, key: string, said: Said, condition?: WriteCondition): Promise<ObjectInfo> {
+  async put(bucket: string, key: string, said: Said, via: Via, condition?: WriteCondition): Promise<ObjectInfo> {
     const marker = { time: Date.now(), ...said };
     const known = await this.publisher.current(bucket, key, condition);
     const dirtied = new Set<string>();
     this.core.catalog.index.write(() => {
       this.publisher.checkAgain(bucket, key, condition, known);
-      this.mark(bucket, key, marker, dirtied);
+      this.mark(bucket, key, marker, via, dirtied);
     });
     await this.flushed(dirtied);
     return markerInfo(bucket, key, marker);
@@ -50,7 +52,8 @@ export class Markers {
    * The marker of one directory becomes that of another, which is made if need be. What the directory holds are objects of their own: they stay.
    * @throws NoSuchKey if the source is no marker, PreconditionFailed.
    */
-  async move(from: ObjectRef, to: ObjectRef, { condition, sourceCondition }: MoveOptions): Promise<ObjectInfo> {
+  async move(from: ObjectRef, to: ObjectRef, options: MoveOptions): Promise<ObjectInfo> {
+    const { condition, sourceCondition } = options;
     const { core, publisher } = this;
     const known = await publisher.current(to.bucket, to.key, condition);
     const dirtied = new Set<string>();
@@ -61,7 +64,8 @@ export class Markers {
       if (sourceCondition) checkRead(sourceCondition, was, 'copy');
       publisher.checkAgain(to.bucket, to.key, condition, known);
       if (from.bucket === to.bucket && from.key === to.key) return was;
-      this.mark(to.bucket, to.key, source, dirtied, this.dirsOf(from.bucket, from.key));
+      const via = viaOf(options.via, 'ObjectCreated:Copy');
+      this.mark(to.bucket, to.key, source, via, dirtied, this.dirsOf(from.bucket, from.key));
       return markerInfo(to.bucket, to.key, source);
     });
     await this.flushed(dirtied);
@@ -69,7 +73,14 @@ export class Markers {
   }
 
   /** Under the lock: makes the directory, puts the marker - and takes it from the directory `from`, which goes if it was ours and is empty. */
-  private mark(bucket: string, key: string, marker: Marker, dirtied: Set<string>, from?: readonly string[]): void {
+  private mark(
+    bucket: string,
+    key: string,
+    marker: Marker,
+    via: Via,
+    dirtied: Set<string>,
+    from?: readonly string[],
+  ): void {
     const { core, publisher } = this;
     const { catalog } = core;
     publisher.dropOverflow(bucket, key, dirtied);
@@ -95,6 +106,7 @@ export class Markers {
       ...(mkdirs.length > 0 && { mkdirs }),
       ...(from && { from: from.join('/') }),
       ...(rmdirs.length > 0 && { rmdirs }),
+      via,
     });
     catalog.noteSettled();
   }
@@ -117,7 +129,7 @@ export class Markers {
   }
 
   /** @returns false if the key has no marker. */
-  async remove(bucket: string, key: string, condition?: WriteCondition): Promise<boolean> {
+  async remove(bucket: string, key: string, via: Via, condition?: WriteCondition): Promise<boolean> {
     const { core } = this;
     const { catalog } = core;
     const dirs = this.dirsOf(bucket, key);
@@ -131,6 +143,7 @@ export class Markers {
         seq: catalog.nextSeq(),
         path: dirs.join('/'),
         ...(rmdirs.length > 0 && { rmdirs }),
+        via,
       });
       catalog.noteSettled();
       return true;
@@ -144,6 +157,7 @@ export class Markers {
     bucket: string,
     key: string,
     change: (facts: KeyFacts, info: ObjectInfo) => KeyFacts,
+    via?: Attribution,
   ): Promise<ObjectInfo> {
     const { core } = this;
     const dirs = this.dirsOf(bucket, key);
@@ -153,7 +167,8 @@ export class Markers {
       if (!old) throw noSuchKey(key);
       const marker = { ...old, facts: change(old.facts, markerInfo(bucket, key, old)) };
       const seq = catalog.nextSeq();
-      catalog.journal.append({ op: 'marker', seq, path: dirs.join('/'), ...marker });
+      const said = via?.event === undefined ? {} : { via: viaOf(via, via.event) };
+      catalog.journal.append({ op: 'marker', seq, path: dirs.join('/'), ...marker, ...said });
       catalog.changeDir(dirs, (row) => Object.assign(row, { marker, seq }));
       catalog.noteSettled();
       return marker;

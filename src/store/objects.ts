@@ -11,11 +11,13 @@ import type {
   WriteCondition,
 } from '../base/model.js';
 import { NO_FINGERPRINT, subjectOf } from '../catalog/catalog.js';
+import type { Via } from '../catalog/lines.js';
 import type { FileRow, Layout } from '../catalog/rows.js';
 import { createHasher, prepareHashes } from '../fs/hash.js';
 import { isTorn, readRange, type OpenFile } from '../fs/reader.js';
 import { discard, stageBody, type StageOptions } from '../fs/stage.js';
-import type { ObjectInfo, ObjectPart, ObjectRef, OpenObject, PutOptions } from './contract.js';
+import { viaOf } from './attribution.js';
+import type { Attribution, ObjectInfo, ObjectPart, ObjectRef, OpenObject, PutOptions } from './contract.js';
 import { isAbsent, noSuchKey, type Core, type Found, type Target } from './core.js';
 import { describe, knowledge, openFound } from './describe.js';
 import type { Identifier } from './identifier.js';
@@ -142,6 +144,7 @@ export class Objects {
     const facts: Facts = {
       bytes: { etag: staged.digests.MD5.toString('hex'), ...(algorithm && checksum && { checksum }) },
       facts: options.facts ?? {},
+      via: viaOf(options.via, 'ObjectCreated:Put'),
     };
     return this.publisher.publish(bucket, key, staged, facts, options.condition);
   }
@@ -162,6 +165,7 @@ export class Objects {
         bucket,
         key,
         { facts: options.facts ?? {}, ...(checksum && { checksum }) },
+        viaOf(options.via, 'ObjectCreated:Put'),
         options.condition,
       );
     }
@@ -177,12 +181,13 @@ export class Objects {
     return { directory: this.core.stagingFor(target.base), owner: this.core.token, ...this.core.fileMode() };
   }
 
-  async delete(bucket: string, key: string, condition?: WriteCondition): Promise<boolean> {
+  async delete(bucket: string, key: string, condition?: WriteCondition, by?: Attribution): Promise<boolean> {
     const { core, publisher } = this;
+    const via = viaOf(by, 'ObjectRemoved:Delete');
     core.checkWritable();
     core.bucketDir(bucket);
     if (key.endsWith('/')) {
-      const removed = await this.markers.remove(bucket, key, condition);
+      const removed = await this.markers.remove(bucket, key, via, condition);
       if (removed) return true;
     }
     const dirtied = new Set<string>();
@@ -191,7 +196,7 @@ export class Objects {
       return core.catalog.index.write(() => {
         const found = publisher.checkAgain(bucket, key, condition, known);
         if (!found) return false;
-        this.unlink(bucket, key, found, dirtied);
+        this.unlink(bucket, key, found, via, dirtied);
         return true;
       });
     });
@@ -200,7 +205,7 @@ export class Objects {
   }
 
   /** Under the lock: the file, then its line; and an overflow copy that was kept aside. */
-  private unlink(bucket: string, key: string, found: Found, dirtied: Set<string>): void {
+  private unlink(bucket: string, key: string, found: Found, via: Via, dirtied: Set<string>): void {
     const { core, publisher } = this;
     if (found.place.kind === 'tree') publisher.announcePrune(found.place.dirs, found.name);
     unlinkSync(found.dir.at(found.name));
@@ -208,7 +213,7 @@ export class Objects {
     core.catalog.removeRow(found.place);
     const rmdirs = found.place.kind === 'tree' ? publisher.prune(found.place.dirs) : [];
     for (const path of rmdirs) dirtied.add(core.pathOf(path.split('/').slice(0, -1)));
-    publisher.recordDelete(subjectOf(found.place), rmdirs);
+    publisher.recordDelete(subjectOf(found.place), rmdirs, via);
     if (found.place.kind === 'overflow') return;
     const aside = core.findOverflow(bucket, key);
     if (!aside) return;
@@ -222,10 +227,11 @@ export class Objects {
     bucket: string,
     key: string,
     change: (facts: KeyFacts, info: ObjectInfo) => KeyFacts,
+    via?: Attribution,
   ): Promise<ObjectInfo> {
     const { core } = this;
     core.checkWritable();
-    if (this.markers.find(bucket, key)) return this.markers.updateFacts(bucket, key, change);
+    if (this.markers.find(bucket, key)) return this.markers.updateFacts(bucket, key, change, via);
     await this.found(bucket, key);
     const { catalog } = core;
     const found = catalog.index.write((): Found => {
@@ -233,7 +239,8 @@ export class Objects {
       if (!now) throw noSuchKey(key);
       const facts = change(now.row?.facts ?? {}, describe(bucket, key, now));
       const seq = catalog.nextSeq();
-      catalog.journal.append({ op: 'facts', seq, ...subjectOf(now.place), facts });
+      const said = via?.event === undefined ? {} : { via: viaOf(via, via.event) };
+      catalog.journal.append({ op: 'facts', seq, ...subjectOf(now.place), facts, ...said });
       const row: FileRow = { ...(now.row ?? newRow()), facts, seq };
       catalog.putRow(now.place, row);
       catalog.noteSettled();

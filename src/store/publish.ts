@@ -21,7 +21,7 @@ import { S3Error, errno } from '../base/errors.js';
 import type { KeyFacts, WriteCondition } from '../base/model.js';
 import { samePlace, subjectOf } from '../catalog/catalog.js';
 import type { Journal } from '../catalog/journal.js';
-import type { ByteFacts, CompletedUpload, JournalLine, Subject } from '../catalog/lines.js';
+import type { ByteFacts, CompletedUpload, JournalLine, Subject, Via } from '../catalog/lines.js';
 import type { Dir } from '../fs/dirs.js';
 import { fingerprint, formatFingerprint } from '../fs/fingerprint.js';
 import { discard, type Inherit } from '../fs/stage.js';
@@ -44,6 +44,7 @@ export interface Facts {
   facts: KeyFacts;
   /** The multipart upload that is completed. */
   upload?: CompletedUpload;
+  via: Via;
 }
 
 /** How often a race with other writers or outside programs is run again. */
@@ -140,6 +141,7 @@ export class Publisher {
       bytes: { fp: formatFingerprint(fingerprint(staged.stat, mount)), ...facts.bytes },
       facts: facts.facts,
       published: true,
+      via: facts.via,
       ...(facts.upload && { upload: facts.upload }),
       ...destination,
     };
@@ -274,9 +276,15 @@ export class Publisher {
   }
 
   /** Appends a delete line and drops the row. Under the lock. */
-  recordDelete(subject: Subject, rmdirs: string[]): void {
+  recordDelete(subject: Subject, rmdirs: string[], via?: Via): void {
     const { catalog } = this.core;
-    catalog.journal.append({ op: 'delete', seq: catalog.nextSeq(), ...subject, ...(rmdirs.length > 0 && { rmdirs }) });
+    catalog.journal.append({
+      op: 'delete',
+      seq: catalog.nextSeq(),
+      ...subject,
+      ...(rmdirs.length > 0 && { rmdirs }),
+      ...(via && { via }),
+    });
     catalog.noteSettled();
   }
 

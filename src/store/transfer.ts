@@ -11,6 +11,7 @@ import { createHasher, prepareHashes } from '../fs/hash.js';
 import { isTorn, readRange } from '../fs/reader.js';
 import { applyInherit, discard, openAgain, stageCopy } from '../fs/stage.js';
 import { checkRead } from '../wire/conditions.js';
+import { viaOf } from './attribution.js';
 import type { CopyOptions, MoveOptions, ObjectInfo, ObjectRef, OpenObject } from './contract.js';
 import { lstatOf, type Core, type Found, type Target } from './core.js';
 import { describe, knowledge, withoutAccess } from './describe.js';
@@ -70,7 +71,12 @@ export class Transfer {
       to.bucket,
       to.key,
       { chunks: all() },
-      { facts, digests, ...(options.condition && { condition: options.condition }) },
+      {
+        facts,
+        digests,
+        via: { event: 'ObjectCreated:Copy', ...options.via },
+        ...(options.condition && { condition: options.condition }),
+      },
     );
   }
 
@@ -97,7 +103,7 @@ export class Transfer {
         to.bucket,
         to.key,
         { path, stat },
-        { bytes, facts },
+        { bytes, facts, via: viaOf(options.via, 'ObjectCreated:Copy') },
         options.condition,
       );
     } catch (error) {
@@ -150,9 +156,10 @@ export class Transfer {
         if (sourceCondition) checkRead(sourceCondition, source, 'copy');
         return source.facts;
       },
+      via: options.via,
       ...(condition && { condition }),
     });
-    await markers.remove(from.bucket, from.key);
+    await markers.remove(from.bucket, from.key, viaOf(options.via, 'ObjectRemoved:Delete'));
     return info;
   }
 
@@ -176,6 +183,7 @@ export class Transfer {
           : { etag: '', fp: formatFingerprint(source.fp) },
       facts: source.row?.facts ?? {},
       published: source.row?.published ?? false,
+      via: viaOf(options.via, 'ObjectCreated:Copy'),
       ...destination,
     };
     try {
@@ -193,7 +201,7 @@ export class Transfer {
       return describe(to.bucket, to.key, found);
     } catch (error) {
       if (errno(error) !== 'EXDEV') throw error;
-      return this.moveByCopy(from, to, source, condition);
+      return this.moveByCopy(from, to, source, options);
     }
   }
 
@@ -210,12 +218,12 @@ export class Transfer {
     from: ObjectRef,
     to: ObjectRef,
     source: Found,
-    condition: WriteCondition | undefined,
+    { condition, via }: MoveOptions,
   ): Promise<ObjectInfo> {
     const facts = source.row?.facts ?? {};
-    const info = await this.copy(from, to, { facts: () => facts, ...(condition && { condition }) });
+    const info = await this.copy(from, to, { facts: () => facts, via, ...(condition && { condition }) });
     const { etag } = describe(from.bucket, from.key, source);
-    await this.objects.delete(from.bucket, from.key, { ifMatch: [etag] });
+    await this.objects.delete(from.bucket, from.key, { ifMatch: [etag] }, via);
     return info;
   }
 
