@@ -14,10 +14,14 @@ const { O_RDONLY, O_NONBLOCK, O_NOFOLLOW } = constants;
 /** Opens a regular file for reading and nothing else: no FIFO blocks us, no device is touched. @throws NoSuchKey for other kinds. */
 export function openRegular(path: string, follow = false): { fd: number; stat: BigIntStats } {
   const fd = openSync(path, O_RDONLY | O_NONBLOCK | (follow ? 0 : O_NOFOLLOW));
-  const stat = fstatSync(fd, { bigint: true });
-  if (stat.isFile()) return { fd, stat };
-  closeSync(fd);
-  throw new S3Error('NoSuchKey', 'The specified key is no regular file.');
+  try {
+    const stat = fstatSync(fd, { bigint: true });
+    if (stat.isFile()) return { fd, stat };
+    throw new S3Error('NoSuchKey', 'The specified key is no regular file.');
+  } catch (error) {
+    closeSync(fd);
+    throw error;
+  }
 }
 
 /** A regular file that is open for reading. */

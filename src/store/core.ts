@@ -7,6 +7,7 @@ import {
   mkdirSync,
   readdirSync,
   realpathSync,
+  rmdirSync,
   statSync,
   statfsSync,
   type BigIntStats,
@@ -425,20 +426,30 @@ export class Core {
     }
   }
 
-  /** Makes the missing directories of a target. Only under the lock. @returns all paths in which an entry was made. */
-  makeMissing(target: Target): { dir: Dir; made: string[] } {
+  /**
+   * Makes the missing directories of a target, then does `work` in the last. Only under the lock. If anything fails they are gone again.
+   * @param work is given all paths in which an entry was made.
+   */
+  inMissing<T>(target: Target, work: (dir: Dir, made: string[]) => T): T {
     const made: string[] = [];
+    const fresh: string[] = [];
     let dir = target.base;
-    for (const name of target.missing) {
-      try {
-        this.makeDir(dir, name);
-        made.push(dir.path);
-      } catch (error) {
-        if (errno(error) !== 'EEXIST') throw error;
+    try {
+      for (const name of target.missing) {
+        try {
+          this.makeDir(dir, name);
+          made.push(dir.path);
+          fresh.push(`${dir.path}/${name}`);
+        } catch (error) {
+          if (errno(error) !== 'EEXIST') throw error;
+        }
+        dir = this.dirs.get(`${dir.path}/${name}`);
       }
-      dir = this.dirs.get(`${dir.path}/${name}`);
+      return work(dir, made);
+    } catch (error) {
+      for (const path of fresh.reverse()) removeEmpty(path);
+      throw error;
     }
-    return { dir, made };
   }
 
   /** Staging folder on the mount of a directory. */
@@ -466,7 +477,8 @@ export class Core {
   /** Flushes directories, in parallel, unless durability is `fast`. */
   async syncDirs(paths: Iterable<string>): Promise<void> {
     if (!this.durable) return;
-    await Promise.all([...new Set(paths)].map((path) => this.dirs.syncPath(path)));
+    const ended = await Promise.allSettled([...new Set(paths)].map((path) => this.dirs.syncPath(path)));
+    for (const one of ended) if (one.status === 'rejected') throw one.reason;
   }
 
   giveAway(path: string): void {
@@ -476,6 +488,15 @@ export class Core {
   close(): void {
     this.dirs.close();
     this.clock.close();
+  }
+}
+
+/** Removes a directory; one that others put something into stays. */
+function removeEmpty(path: string): void {
+  try {
+    rmdirSync(path);
+  } catch {
+    // gc takes it away when it falls empty
   }
 }
 

@@ -6,7 +6,7 @@ import { keyToPath } from '../fs/keypath.js';
 import { checkRead, checkWrite } from '../wire/conditions.js';
 import { viaOf } from './attribution.js';
 import type { Attribution, MoveOptions, ObjectInfo, ObjectRef } from './contract.js';
-import { noSuchKey, type Core } from './core.js';
+import { noSuchKey, type Target, type Core } from './core.js';
 import { EMPTY_ETAG } from './describe.js';
 import type { Publisher } from './publish.js';
 
@@ -91,24 +91,26 @@ export class Markers {
     const depth = dirs.length - reached.missing.length;
     const mkdirs = reached.missing.map((_, i) => dirs.slice(0, depth + i + 1).join('/'));
     publisher.announce(mkdirs);
-    const { made } = core.makeMissing({ place: { kind: 'tree', dirs, name: '' }, ...reached, dirPath: '', name: '' });
-    for (const path of made) dirtied.add(path);
-    for (const one of mkdirs) catalog.changeDir(one.split('/'), (row) => (row.made = true));
-    const seq = catalog.nextSeq();
-    catalog.changeDir(dirs, (row) => Object.assign(row, { marker, seq }));
-    const rmdirs = from ? this.unmark(from) : [];
-    for (const path of rmdirs) dirtied.add(core.pathOf(path.split('/').slice(0, -1)));
-    catalog.journal.append({
-      op: 'marker',
-      seq,
-      path: dirs.join('/'),
-      ...marker,
-      ...(mkdirs.length > 0 && { mkdirs }),
-      ...(from && { from: from.join('/') }),
-      ...(rmdirs.length > 0 && { rmdirs }),
-      via,
+    const target: Target = { place: { kind: 'tree', dirs, name: '' }, ...reached, dirPath: '', name: '' };
+    core.inMissing(target, (_dir, made) => {
+      for (const path of made) dirtied.add(path);
+      for (const one of mkdirs) catalog.changeDir(one.split('/'), (row) => (row.made = true));
+      const seq = catalog.nextSeq();
+      catalog.changeDir(dirs, (row) => Object.assign(row, { marker, seq }));
+      const rmdirs = from ? this.unmark(from) : [];
+      for (const path of rmdirs) dirtied.add(core.pathOf(path.split('/').slice(0, -1)));
+      catalog.journal.append({
+        op: 'marker',
+        seq,
+        path: dirs.join('/'),
+        ...marker,
+        ...(mkdirs.length > 0 && { mkdirs }),
+        ...(from && { from: from.join('/') }),
+        ...(rmdirs.length > 0 && { rmdirs }),
+        via,
+      });
+      catalog.noteSettled();
     });
-    catalog.noteSettled();
   }
 
   /** Under the lock; a numbered line must follow. @returns the directories that were removed. */

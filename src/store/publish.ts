@@ -162,10 +162,12 @@ export class Publisher {
     if (!samePlace(now.place, target.place) || now.missing.length > target.missing.length) throw new Retry();
     const { file, replaces } = destination;
     if (file !== undefined && core.catalog.row(now.place)?.file !== replaces) throw new Retry();
-    const { dir, made } = core.makeMissing(now);
-    for (const path of made) dirtied.add(path);
     const name = file ?? now.name;
-    place(from, dir.at(name), condition);
+    const dir = core.inMissing(now, (dir, made) => {
+      for (const path of made) dirtied.add(path);
+      place(from, dir.at(name), condition);
+      return dir;
+    });
     if (target.place.kind === 'tree') this.dropOverflow(bucket, key, dirtied);
     else this.dropMarker(bucket, key);
     return { dir, name };
@@ -212,6 +214,7 @@ export class Publisher {
       await core.syncDirs(dirtied);
       return found;
     } catch (error) {
+      if (renamed && !recorded && takenBack(line, target)) renamed = false;
       if (renamed && !recorded) this.undecided.push({ line, ticket });
       throw error;
     } finally {
@@ -388,18 +391,43 @@ export class Publisher {
 function place(from: string, to: string, condition: WriteCondition | undefined): void {
   const source = lstatSync(from, { bigint: true });
   if (condition?.ifNoneMatch?.includes('*') && !source.isSymbolicLink()) {
-    try {
-      linkSync(from, to);
-      unlinkSync(from);
-      return;
-    } catch (error) {
-      if (errno(error) === 'EEXIST')
-        throw new S3Error('PreconditionFailed', undefined, { data: { Condition: 'If-None-Match' } });
-      if (errno(error) !== 'EPERM' && errno(error) !== 'ENOTSUP' && errno(error) !== 'EMLINK') throw error;
-      // a file system without hard links
-    }
+    if (tryLink(from, to)) return dropOld(from, to);
   }
   renameSync(from, to);
+}
+
+/** @returns false on a file system without hard links. @throws PreconditionFailed if something is there. */
+function tryLink(from: string, to: string): boolean {
+  try {
+    linkSync(from, to);
+    return true;
+  } catch (error) {
+    if (errno(error) === 'EEXIST')
+      throw new S3Error('PreconditionFailed', undefined, { data: { Condition: 'If-None-Match' } });
+    if (errno(error) !== 'EPERM' && errno(error) !== 'ENOTSUP' && errno(error) !== 'EMLINK') throw error;
+    return false;
+  }
+}
+
+/** The old name of a link goes; if it cannot, the new one does. */
+function dropOld(from: string, to: string): void {
+  try {
+    unlinkSync(from);
+  } catch (error) {
+    unlinkSync(to);
+    throw error;
+  }
+}
+
+/** A body of an overflow key that no row names: it goes, and nothing has happened. @returns whether it did. */
+function takenBack(line: Prepare, target: Target): boolean {
+  if (line.file === undefined || line.from) return false;
+  try {
+    unlinkSync(join(target.dirPath, line.file));
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** Whether a directory is empty, but for an entry `name`. */
