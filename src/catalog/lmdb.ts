@@ -31,7 +31,7 @@ type Table = Database<Buffer, Buffer>;
  * Tables: `tree` rows by (directory, name); `overflow` rows by (bucket, key); where files and directories were last seen (identities.ts);
  * multipart uploads and their parts; part layouts; counters.
  */
-const TABLES = ['tree', 'overflow', 'identities', 'dirs', 'pending', 'uploads', 'parts', 'layouts', 'meta'] as const;
+const TABLES = ['tree', 'overflow', 'identities', 'dirs', 'pending', 'verified', 'uploads', 'parts', 'layouts', 'meta'] as const;
 export type TableName = (typeof TABLES)[number];
 
 export const ROOT_ID = 1;
@@ -44,6 +44,7 @@ interface Opened {
   tables: Map<TableName, Table>;
   /** `device:inode` */
   file: string;
+  lock: string;
 }
 
 export class Index {
@@ -78,8 +79,22 @@ export class Index {
 
   /** Whether it holds all that the journal says; else it is being made. */
   get ready(): boolean {
-    this.whole ||= this.number('ready') === 1;
+    this.whole ||= this.number('ready') === this.birthmark();
     return this.whole;
+  }
+
+  /** It holds everything now. Only inside {@link write}. */
+  setReady(): void {
+    this.setNumber('ready', this.birthmark());
+  }
+
+  /** Whether it was made as another file: somebody put a copy here, who knows how old and how whole. */
+  get isCopy(): boolean {
+    return !this.ready && this.number('ready') !== 0;
+  }
+
+  private birthmark(): number {
+    return Number(BigInt(this.opened.file.split(':')[1] ?? 0) & 0xffffffffffn) + 1;
   }
 
   /**
@@ -109,7 +124,7 @@ export class Index {
   discard(): void {
     const { env, file } = this.opened;
     const move = (): void => {
-      if (fileAt(this.path) === file) setAside(this.path);
+      if (fileAt(this.path) === file) setAside(this.path, ['']);
     };
     try {
       env.transactionSync(move);
@@ -121,7 +136,15 @@ export class Index {
   }
 
   private reopen(): void {
-    const { env } = this.opened;
+    const { env, lock } = this.opened;
+    try {
+      // under the old lock: another process may be at the same, and have made a new one
+      env.transactionSync(() => {
+        if (fileAt(`${this.path}-lock`) === lock) setAside(this.path, ['-lock']);
+      });
+    } catch {
+      // the old file is of no use, and its lock neither
+    }
     this.path = this.claimed();
     this.opened = openFile(this.path);
     this.whole = false;
@@ -228,7 +251,7 @@ function openFile(path: string): Opened {
     const tables = new Map(
       TABLES.map((name) => [name, env.openDB<Buffer, Buffer>({ name, encoding: 'binary', keyEncoding: 'binary' })]),
     );
-    return { env, tables, file: fileAt(path) };
+    return { env, tables, file: fileAt(path), lock: fileAt(`${path}-lock`) };
   } catch (error) {
     throw named(error);
   }
@@ -241,8 +264,8 @@ function fileAt(path: string): string {
 }
 
 /** Moves an index and its lock file out of the way; of copies set aside one is enough to look at. */
-export function setAside(path: string): void {
-  for (const suffix of ['', '-lock']) {
+export function setAside(path: string, suffixes = ['', '-lock']): void {
+  for (const suffix of suffixes) {
     if (!existsSync(path + suffix)) continue;
     rmSync(`${path}${suffix}.aside`, { recursive: true, force: true });
     renameSync(path + suffix, `${path}${suffix}.aside`);

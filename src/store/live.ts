@@ -24,7 +24,7 @@ export class LiveIndex implements Live {
   }
 
   get rebuilding(): boolean {
-    return false;
+    return !this.core.catalog.index.ready;
   }
 
   async lookAtDir(dirs: readonly string[], options: LookOptions = {}): Promise<DirReport | undefined> {

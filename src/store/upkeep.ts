@@ -27,7 +27,7 @@ const BUILDER = Buffer.from('builder');
 
 export class Upkeep {
   private work: Promise<void> | undefined;
-  private failure: unknown;
+  private failure: Error | undefined;
   private closed = false;
   /** What other processes left behind was settled once. */
   private opened = false;
@@ -120,7 +120,7 @@ export class Upkeep {
         else if (!(error instanceof NotReady)) {
           if (this.failure === undefined)
             this.core.log('error', 'the index cannot be made anew; trying again', { error: String(error) });
-          this.failure = error;
+          this.failure = error instanceof Error ? error : new Error(String(error));
           await sleep(RETRY_MS);
         }
       }
@@ -131,6 +131,7 @@ export class Upkeep {
   private async attempt(): Promise<boolean> {
     const { index, journal } = this.core.catalog;
     index.refresh();
+    if (index.isCopy) index.discard();
     if (index.ready && index.number('seq') < (baseOf(journal.directory)?.upTo ?? 0)) {
       // left behind by a compaction: what it does not know to be gone is in no segment any more
       index.discard();
@@ -150,7 +151,7 @@ export class Upkeep {
     if (fresh)
       index.write(() => {
         index.remove('meta', BUILDER);
-        index.setNumber('ready', 1);
+        index.setReady();
       });
     this.settle(dangling, fresh);
     this.opened = true;
