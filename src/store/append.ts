@@ -136,11 +136,6 @@ export class Appender {
     const subject = subjectOf(before.place);
     if (!('path' in subject)) throw new S3Error('InternalError');
     const id = `${core.token}-${randomBytes(6).toString('hex')}`;
-    const file = await open(before.dir.at(before.name), constants.O_RDWR | constants.O_NOFOLLOW);
-    if (fstatSync(file.fd, { bigint: true }).ino !== before.stat.ino) {
-      await file.close();
-      throw new S3Error('OperationAborted', 'The object was replaced meanwhile.');
-    }
     const ticket = catalog.journal.prepare({
       op: 'append',
       id,
@@ -151,6 +146,10 @@ export class Appender {
       bytes,
       facts,
       via,
+    });
+    const file = await openSame(before).catch((error: unknown) => {
+      publisher.abandon(id, ticket);
+      throw error;
     });
     let marked = false;
     try {
@@ -237,6 +236,18 @@ export class Appender {
       const bytes = { ...catalog.bytesOf(rest), fp };
       catalog.adoptLine({ op: 'prepare', id, ...subject, bytes, facts, published }, stat.ctimeNs);
     });
+  }
+}
+
+/** Opens for writing what was found. @throws OperationAborted if it is another file by now. */
+async function openSame(found: Found): Promise<FileHandle> {
+  const file = await open(found.dir.at(found.name), constants.O_RDWR | constants.O_NOFOLLOW);
+  try {
+    if (fstatSync(file.fd, { bigint: true }).ino === found.stat.ino) return file;
+    throw new S3Error('OperationAborted', 'The object was replaced meanwhile.');
+  } catch (error) {
+    await file.close();
+    throw error;
   }
 }
 
