@@ -10,6 +10,14 @@ export interface Mount {
   options: string[];
 }
 
+const NETWORK =
+  /^(nfs4?|cifs|smb3?|smbfs|9p|afs|ceph|glusterfs|lustre|fuse\.(sshfs|s3fs|rclone|glusterfs|cephfs|juicefs|davfs2?))$/;
+
+/** Whether other machines can change files of such a file system without the kernel telling us, and locks and mmap cannot be relied upon. */
+export function isNetwork(type: string): boolean {
+  return NETWORK.test(type);
+}
+
 export function mountTable(): Mount[] {
   let text: string;
   try {

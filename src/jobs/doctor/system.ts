@@ -1,15 +1,11 @@
 /** The machine: Node, the watches that the kernel grants, the file systems that the root lies on. */
 import { readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { mountOf, mountsBelow, type Mount } from '../../fs/mount-table.js';
+import { isNetwork, mountOf, mountsBelow, type Mount } from '../../fs/mount-table.js';
 import { Tally, type Report } from './finding.js';
 
 /** The oldest Node that package.json allows. */
 const OLDEST_NODE = [20, 19, 2] as const;
-/** Whose files other machines change without the kernel telling us, and whose locks and mmap cannot be relied upon. */
-const NETWORK =
-  /^(nfs4?|cifs|smb3?|smbfs|9p|afs|ceph|glusterfs|lustre|fuse\.(sshfs|s3fs|rclone|glusterfs|cephfs|juicefs|davfs2?))$/;
-
 export function examineNode(report: Report): void {
   const found = process.versions.node.split('.').map(Number);
   const older = OLDEST_NODE.findIndex((wanted, i) => wanted !== found[i]);
@@ -50,7 +46,7 @@ export function examineMounts(root: string, state: string, report: Report): void
   const mount = mountOf(root);
   if (!mount) return;
   const network = new Tally();
-  for (const { path, type } of [mount, ...mountsBelow(root)]) if (NETWORK.test(type)) network.add(`${path} (${type})`);
+  for (const { path, type } of [mount, ...mountsBelow(root)]) if (isNetwork(type)) network.add(`${path} (${type})`);
   network.tell(report, {
     check: 'network-mount',
     level: 'warning',
@@ -58,7 +54,7 @@ export function examineMounts(root: string, state: string, report: Report): void
     cure: 'it is served right all the same; --scan-interval says how often to look; --watch poll stops the useless watches',
   });
   const below = mountOf(state);
-  if (below && NETWORK.test(below.type))
+  if (below && isNetwork(below.type))
     report({
       check: 'state-on-network',
       level: 'problem',
