@@ -20,6 +20,7 @@ import { answerAdmin } from './admin.js';
 import { decodedBody, readText } from './decode.js';
 import type { Exchange } from './exchange.js';
 import { withHoisted } from './hoisted.js';
+import { openPostForm, type PostForm } from './post-form.js';
 import { parseTarget, type Target } from './request.js';
 import { finalStatus, isInternal, keepAlive, sendError, sendResult } from './respond.js';
 
@@ -54,7 +55,7 @@ async function perform(gateway: Gateway, exchange: Exchange): Promise<OpResult> 
   // Parse
   const { method } = exchange;
   const target = parseTarget(exchange.request, exchange.headers, gateway.baseDomains);
-  const headers = isPresigned(target.url.slice(target.path.length + 1))
+  let headers = isPresigned(target.url.slice(target.path.length + 1))
     ? await withHoisted(exchange.headers, target.query)
     : exchange.headers;
   const admin = await answerAdmin(gateway.store, method, target);
@@ -70,8 +71,11 @@ async function perform(gateway: Gateway, exchange: Exchange): Promise<OpResult> 
     if (answer) return answer;
   }
 
-  // Authenticate
-  const { identity, payload } = authenticateRequest(gateway, exchange, target);
+  // Authenticate: by header or query, or by the fields of a form, which stand for headers and name the key
+  const form = isForm(matched) ? await openForm(gateway, exchange, target) : undefined;
+  const { identity, payload } = form ?? authenticateRequest(gateway, exchange, target);
+  const key = form?.key ?? target.key;
+  headers = form?.headers ?? headers;
   exchange.identity = identity;
   const { operation, handler } = supported(matched, identity);
   if (gateway.readOnly && operation.writes) throw new S3Error('AccessDenied', 'The server is read-only (--read-only).');
@@ -88,13 +92,12 @@ async function perform(gateway: Gateway, exchange: Exchange): Promise<OpResult> 
     ...(bucket ? { bucket } : {}),
     ...peer,
   });
-  await authorize(operation.action, target.bucket, target.key);
+  await authorize(operation.action, target.bucket, key);
 
   // Decode the body
   const trailers: Record<string, string> = Object.create(null) as Record<string, string>;
-  const { query, key } = target;
-  const body = decodedBody(operation, headers, exchange.body, payload, trailers);
-  const input: OpInput = { bucket: target.bucket, key, query, headers, body, text: '', trailers };
+  const body = form?.body ?? decodedBody(operation, headers, exchange.body, payload, trailers);
+  const input: OpInput = { bucket: target.bucket, key, query: target.query, headers, body, text: '', trailers };
   const context: OpContext = {
     store: gateway.store,
     service: gateway.service,
@@ -119,6 +122,15 @@ function authenticateRequest(gateway: Gateway, exchange: Exchange, target: Targe
     region: gateway.signingRegion,
     now: Date.now(),
   });
+}
+
+function isForm(matched: ReturnType<typeof matchOperation>): boolean {
+  return typeof matched === 'object' && matched.body === 'form';
+}
+
+function openForm(gateway: Gateway, exchange: Exchange, target: Target): Promise<PostForm> {
+  const options = { region: gateway.signingRegion, now: Date.now() };
+  return openPostForm(exchange.body.read(), exchange.headers, target.bucket, gateway.keyring, options);
 }
 
 /** After authentication, so that strangers learn nothing. @throws MethodNotAllowed, NotImplemented; AccessDenied to strangers. */

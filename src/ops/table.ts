@@ -30,6 +30,7 @@ import { precheckPut, putObject } from './objects-put.js';
 import { deleteBucketOwnershipControls, getBucketOwnershipControls, putBucketOwnershipControls } from './ownership.js';
 import { deleteBucketPolicy, getBucketPolicy, getBucketPolicyStatus, putBucketPolicy } from './policy.js';
 import { deletePublicAccessBlock, getPublicAccessBlock, putPublicAccessBlock } from './public-access-block.js';
+import { postObject } from './post.js';
 import { renameObject } from './rename.js';
 import {
   deleteBucketTagging,
@@ -85,6 +86,8 @@ const OBJECTS: readonly Operation[] = [
   row('HeadObject', 'HEAD object', 'GetObject', headObject),
   row('PutObject', 'PUT object', 'PutObject', putObject, { body: 'stream', precheck: precheckPut }),
   row('CopyObject', 'PUT object #x-amz-copy-source', 'PutObject', copyObject, NO_BODY),
+  // Not in the model, since no SDK sends it.
+  row('PostObject', 'POST bucket', 'PutObject', postObject, { body: 'form' }),
   row('DeleteObject', 'DELETE object', 'DeleteObject', deleteObject),
   row('DeleteObjects', 'POST bucket ?delete', 'DeleteObject', deleteObjects),
   row('RenameObject', 'PUT object ?renameObject', 'PutObject', renameObject, NO_BODY),

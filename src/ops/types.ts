@@ -9,8 +9,8 @@ import type { Attribution, Bucket, OpenObject, Store } from '../store/contract.j
 import type { XmlElement } from '../wire/xml.js';
 
 export type Level = 'service' | 'bucket' | 'object';
-/** `none`: a body is read and thrown away (bounded); `xml`: whole, bounded, as a Buffer; `stream`: as it comes; `form`: multipart/form-data, later. */
-export type BodyMode = 'none' | 'xml' | 'stream';
+/** `none`: a body is read and thrown away (bounded); `xml`: whole, bounded, as a Buffer; `stream`: as it comes; `form`: multipart/form-data, whose fields become headers and whose file the body. */
+export type BodyMode = 'none' | 'xml' | 'stream' | 'form';
 
 export interface Operation {
   /** Name in the S3 model, e.g. `ListObjectsV2`. */

@@ -21,8 +21,8 @@ const TWINS: Readonly<Record<string, string>> = {
 };
 
 describe('the table of operations', () => {
-  it('has exactly the operations of the S3 model', () => {
-    expect(OPERATIONS.map((row) => row.name).sort()).toEqual(S3_MODEL.map(([name]) => name).sort());
+  it('has exactly the operations of the S3 model, and PostObject, which is a form', () => {
+    expect(OPERATIONS.map((row) => row.name).sort()).toEqual([...S3_MODEL.map(([name]) => name), 'PostObject'].sort());
   });
 
   it.each(S3_MODEL)('matches %s', (name, method, uri, headers) => {
@@ -63,7 +63,8 @@ describe('matchOperation', () => {
     ['PUT', '/b/k?policy', 'method-not-allowed'],
     ['PUT', '/b?uploads', 'method-not-allowed'],
     ['GET', '/b?delete', 'method-not-allowed'],
-    ['POST', '/b', 'method-not-allowed'],
+    ['POST', '/b', 'PostObject'],
+    ['POST', '/b?acl', 'method-not-allowed'],
     ['POST', '/b/k', 'method-not-allowed'],
     ['POST', '/', 'method-not-allowed'],
     ['PUT', '/', undefined],
