@@ -43,6 +43,12 @@ export function loadCredentials(told: readonly CredentialSetting[], stateDir: st
   return { list: [toCredential(made)], source: 'generated', file, warnings: [] };
 }
 
+/** All key pairs that a root has, the server's first one first; makes none. @throws UsageError when credentials.json cannot be read. */
+export function knownCredentials(told: readonly CredentialSetting[], stateDir: string): CredentialSetting[] {
+  const generated = readCredentials(join(stateDir, 'credentials.json'));
+  return [...told, ...(generated === undefined ? [] : [generated])];
+}
+
 function readCredentials(file: string): CredentialSetting | undefined {
   let text: string;
   try {

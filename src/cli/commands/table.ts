@@ -11,6 +11,9 @@
  * 4. `npx vitest run --project fast test/cli/commands.test.ts`
  */
 import type { Command } from './command.js';
+import { doctor } from './doctor.js';
+import { presign } from './presign.js';
 import { serve } from './serve.js';
+import { verify } from './verify.js';
 
-export const COMMANDS: readonly Command[] = [serve];
+export const COMMANDS: readonly Command[] = [serve, presign, verify, doctor];
