@@ -5,6 +5,7 @@
  */
 import {
   choice,
+  domain,
   keyId,
   keyPart,
   octal,
@@ -97,7 +98,7 @@ export const OPTIONS = {
   publicUrl: maybe({ value: 'url', parse: url, help: 'where clients reach the server, if a proxy stands before it' }),
   baseDomain: many({
     value: 'domain',
-    parse: (t) => text(t).toLowerCase(),
+    parse: domain,
     help: 'serve bucket.domain too (virtual-hosted style)',
   }),
   exclude: many({ value: 'glob', parse: text, help: 'hide files of this name or path' }),

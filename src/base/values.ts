@@ -93,6 +93,17 @@ export function region(value: string): string {
   return value;
 }
 
+/** A host name, in lower case: `s3.example.com`. Names of containers have underscores. */
+export function domain(value: string): string {
+  const name = value.toLowerCase();
+  if (
+    name.length > 253 ||
+    !/^(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?$/.test(name)
+  )
+    throw new Error('is no domain; write it like s3.example.com');
+  return name;
+}
+
 /** An http(s) origin, without a trailing slash. */
 export function url(value: string): string {
   const parsed = URL.canParse(value) ? new URL(value) : undefined;

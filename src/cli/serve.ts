@@ -11,6 +11,7 @@ import { S3Error, UsageError, errno } from '../base/errors.js';
 import { openLog, type Log } from '../base/log.js';
 import { STATE_DIR } from '../fs/keypath.js';
 import { rememberRoot } from '../fs/roots.js';
+import { checkState, checkStatePlace } from '../fs/state-dir.js';
 import { makeStateDir, ownershipOf, type Ownership } from '../fs/statefile.js';
 import type { GatewayServer } from '../http/server.js';
 import type { LocalStore } from '../store/open.js';
@@ -37,12 +38,16 @@ interface Running {
  * @throws UsageError: everything that the user can put right.
  */
 export async function serve(directory: string, flags: Flags): Promise<void> {
+  if (directory === '') throw new UsageError('no directory was named; pass the one to serve, or . for this one');
   const root = resolve(directory);
   checkDirectory(root, directory);
   const stateDir = resolve(stateDirSetting(flags, process.env) ?? join(root, STATE_DIR));
   const config = await readConfigFile(join(stateDir, 'config.yaml'));
   const settings = loadSettings(flags, process.env, config);
   const owner = ownershipOf(root);
+  // before credentials are made where they must not be
+  checkStatePlace(root, stateDir);
+  checkState(root, stateDir);
   prepareStateDir(stateDir, owner);
   const log = await openLog({
     level: settings.quiet && settings.logLevel === 'info' ? 'warn' : settings.logLevel,

@@ -11,6 +11,7 @@ import {
   mkdirSync,
   openSync,
   renameSync,
+  statSync,
   unlinkSync,
   writeFileSync,
 } from 'node:fs';
@@ -39,14 +40,26 @@ export function giveTo(path: string, owner: Ownership | undefined): void {
   }
 }
 
-/** Makes a directory of ours and its parents, 0700. */
+/** Makes a directory of ours and its parents, 0700. Step by step: mkdirSync's `recursive` never comes back from a path below /proc. */
 export function makeStateDir(path: string, owner?: Ownership): void {
-  const first = mkdirSync(path, { recursive: true, mode: 0o700 });
-  if (first === undefined) return;
-  for (let made = path; ; made = dirname(made)) {
-    giveTo(made, owner);
-    if (made === first) return;
+  const missing: string[] = [];
+  for (let at = path; !isDirectory(at); at = dirname(at)) missing.push(at);
+  for (const one of missing.reverse()) {
+    try {
+      mkdirSync(one, { mode: 0o700 });
+      giveTo(one, owner);
+    } catch (error) {
+      if (errno(error) !== 'EEXIST' || !isDirectory(one)) throw error;
+    }
   }
+}
+
+/** @throws ENOTDIR, EACCES and whatever else but ENOENT stat(2) says. */
+function isDirectory(path: string): boolean {
+  const stat = statSync(path, { throwIfNoEntry: false });
+  if (stat && !stat.isDirectory())
+    throw Object.assign(new Error(`ENOTDIR: not a directory, '${path}'`), { code: 'ENOTDIR' });
+  return stat !== undefined;
 }
 
 /** Replaces `path` by `text`: temporary file, fsync, rename, fsync of the directory. */

@@ -9,6 +9,7 @@ import { Journal } from '../catalog/journal.js';
 import { Index, setAside } from '../catalog/lmdb.js';
 import { Claim } from '../catalog/claim.js';
 import { STATE_DIR } from '../fs/keypath.js';
+import { bindState, checkState, checkStatePlace } from '../fs/state-dir.js';
 import { makeStateDir, ownershipOf } from '../fs/statefile.js';
 import { parseAliases } from './aliases.js';
 import { Core, type StoreOptions } from './core.js';
@@ -19,7 +20,7 @@ export type { LocalStore } from './local.js';
 
 /**
  * Opens the directory `root` as a store. Several processes may have it open at once.
- * @throws UsageError if the root is no directory that can be read, or state cannot be kept.
+ * @throws UsageError if the root is no directory that can be read, if state cannot be kept, or if it is not the state of this root.
  */
 export async function openStore(root: string, options: StoreOptions = {}): Promise<LocalStore> {
   const path = checkedRoot(root);
@@ -27,10 +28,28 @@ export async function openStore(root: string, options: StoreOptions = {}): Promi
   parseAliases(path, options.aliases ?? {});
   const stateDir = resolve(options.stateDir ?? join(path, STATE_DIR));
   const owner = ownershipOf(path);
-  makeState(() => {
-    for (const name of ['', 'journal', 'index', 'buckets']) makeStateDir(join(stateDir, name), owner);
-    if (!options.readOnly) makeStateDir(join(path, STATE_DIR, 'staging'), owner);
-  }, stateDir);
+  checkStatePlace(path, stateDir);
+  checkState(path, stateDir);
+  makeState(
+    () => makeStateDir(stateDir, owner),
+    `cannot keep state in ${stateDir}`,
+    'pass --state-dir with a directory that can be written',
+  );
+  const write = options.readOnly !== true;
+  if (write)
+    makeState(
+      () => makeStateDir(join(path, STATE_DIR, 'staging'), owner),
+      `cannot write to ${path}, where uploads are staged`,
+      'pass --read-only, or make it writable',
+    );
+  makeState(
+    () => {
+      bindState(path, stateDir, write, owner);
+      for (const name of ['journal', 'index', 'buckets']) makeStateDir(join(stateDir, name), owner);
+    },
+    `cannot keep state in ${stateDir}`,
+    'pass --state-dir with a directory that can be written',
+  );
   const log = options.log ?? (() => undefined);
   const claim = new Claim(join(stateDir, 'index'), owner, (message, data) => log('warn', message, data));
   const index = openIndex(claim);
@@ -89,13 +108,11 @@ function checkedRoot(root: string): string {
   }
 }
 
-function makeState(make: () => void, stateDir: string): void {
+function makeState(make: () => void, what: string, wayOut: string): void {
   try {
     make();
   } catch (error) {
-    throw new UsageError(
-      `cannot keep state in ${stateDir} (${errno(error) ?? 'unknown error'}); pass --state-dir with a directory that can be written`,
-      1,
-    );
+    if (error instanceof UsageError) throw error;
+    throw new UsageError(`${what} (${errno(error) ?? 'unknown error'}); ${wayOut}`, 1);
   }
 }

@@ -86,6 +86,25 @@ describe('faults are one line and a code', () => {
       /^gos3rve: \S+none does not exist; make it, or pass another directory$/,
     ],
     ['a file', () => ['serve', BINARY], 1, /^gos3rve: \S+ is not a directory$/],
+    ['an empty name', () => ['serve', ''], 2, /^gos3rve: no directory was named; pass the one to serve/],
+    [
+      'state that would be served',
+      () => ['serve', root, '--state-dir', join(root, 'photos/state')],
+      1,
+      /^gos3rve: --state-dir \S+photos\/state lies in \S+media, which is served/,
+    ],
+    [
+      'a root that is state',
+      () => ['serve', root, '--state-dir', folder],
+      1,
+      /^gos3rve: \S+media lies in \S+, where gos3rve keeps its state; pass a directory of data$/,
+    ],
+    [
+      'a domain that is none',
+      () => ['serve', root, '--base-domain', 'a/b'],
+      2,
+      /^gos3rve: --base-domain: "a\/b" is no domain; write it like s3\.example\.com$/,
+    ],
   ])('%s', async (_, args, code, line) => {
     const { ended, err, out } = run(args());
     expect(await ended).toBe(code);
@@ -117,6 +136,30 @@ describe('faults are one line and a code', () => {
     const { ended, err } = run(['serve', '/sys/kernel', '--read-only']);
     expect(await ended).toBe(1);
     expect(err().trimEnd()).toMatch(/^gos3rve: cannot keep state in \S+ \(E\w+\); pass --state-dir/);
+  });
+
+  it.runIf(process.platform === 'linux')('a root that cannot be written, with a state that can', async () => {
+    const { ended, err } = run(['serve', '/sys/kernel', '--state-dir', join(folder, 'state')]);
+    expect(await ended).toBe(1);
+    expect(err().trimEnd().split('\n').at(-1)).toMatch(
+      /^gos3rve: cannot write to \/sys\/kernel, where uploads are staged \(E\w+\); pass --read-only, or make it writable$/,
+    );
+  });
+
+  it.runIf(process.platform === 'linux')('state in a file system that makes no folders', async () => {
+    const { ended, err } = run(['serve', root, '--state-dir', '/proc/gos3rve/state']);
+    expect(await ended).toBe(1);
+    expect(err().trimEnd()).toMatch(/^gos3rve: cannot keep state in \S+ \(ENOENT\); pass --state-dir/);
+  });
+
+  it('a second server on the same root with a state of its own', async () => {
+    await start();
+    const second = run(['serve', root, '--port', '0', '--state-dir', join(folder, 'state')]);
+    expect(await second.ended).toBe(1);
+    expect(second.err().trimEnd()).toMatch(
+      /^gos3rve: \S+media keeps its state in \S+media\/\.gos3rve, not in \S+state; pass no --state-dir/,
+    );
+    expect(existsSync(join(folder, 'state'))).toBe(false);
   });
 
   it('a second server on the same root; the first goes on', async () => {
