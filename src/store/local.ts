@@ -6,6 +6,8 @@ import { DamagedIndex } from '../catalog/rows.js';
 import { checkKey } from '../wire/keys.js';
 import { Buckets, type Notes } from './buckets.js';
 import { Completer } from './complete.js';
+import { ChangeFeed } from './changes.js';
+import type { Changes } from './changes-contract.js';
 import type * as C from './contract.js';
 import type { Core } from './core.js';
 import { Identifier } from './identifier.js';
@@ -28,6 +30,8 @@ const PATIENCE = { read: 5000, write: 20_000 };
 const READER_CHECK_MS = 60_000;
 
 export interface LocalStore extends C.Store {
+  /** Everything that changes objects, whoever does it. */
+  readonly changes: Changes;
   /** Real path. */
   readonly root: string;
   readonly stateDir: string;
@@ -39,6 +43,7 @@ export interface LocalStore extends C.Store {
 }
 
 export class LocalStoreImpl implements LocalStore {
+  readonly changes: Changes;
   readonly root: string;
   readonly stateDir: string;
   readonly live: Live;
@@ -72,6 +77,7 @@ export class LocalStoreImpl implements LocalStore {
     this.lister = new Lister(core, reader, this.identifier);
     this.live = new LiveIndex(core, reader, this.identifier);
     this.inspect = new Inspector(core);
+    this.changes = new ChangeFeed(core);
     this.completer = new Completer(core, this.uploads, this.objects);
     this.patience = { ...PATIENCE, ...core.options.patience };
     this.upkeep = new Upkeep(core, (dangling, fresh) => {
