@@ -1,0 +1,219 @@
+/** Reads the journal as a feed of changes; see changes-contract.ts. */
+import { NO_FINGERPRINT, placeOf, split, type Place } from '../catalog/catalog.js';
+import type { Subject, Via } from '../catalog/lines.js';
+import { Merge, type Event } from '../catalog/merge.js';
+import { decodeRow, rowKey, rowName } from '../catalog/rows.js';
+import { baseOf } from '../catalog/segments.js';
+import { fingerprintSize, formatFingerprint, parseFingerprint } from '../fs/fingerprint.js';
+import type { Change, ChangeReader, Position } from './changes-contract.js';
+import type { Core } from './core.js';
+import { EMPTY_ETAG } from './describe.js';
+
+/** Files of which is remembered what was told. */
+const TOLD_LIMIT = 100_000;
+const PAGE = 256;
+
+type Facts = Pick<Change, 'size' | 'etag'>;
+
+export class JournalReader implements ChangeReader {
+  private readonly merge: Merge;
+  private readonly toldOf = new Map<string, string>();
+  /** Changes of a line that makes many: a folder was renamed. */
+  private many: Iterator<Change> | undefined;
+  /** Of the line whose changes were given last. */
+  private last: number;
+  private readonly floor: number;
+  /** Number up to which was read. */
+  private seen = -1;
+  private offsets: Readonly<Record<string, number>>;
+  private lost = 0;
+
+  constructor(
+    private readonly core: Core,
+    private readonly names: (place: Place, marker: boolean) => Change['names'],
+    from: Position,
+  ) {
+    const { directory } = core.catalog.journal;
+    this.offsets = from.segments ?? {};
+    this.merge = new Merge(
+      directory,
+      (segment) => this.offsets[segment] ?? 0,
+      () => undefined,
+    );
+    this.lost = Math.max(0, this.merge.upTo - from.seq);
+    this.last = this.floor = Math.max(from.seq, this.merge.upTo);
+  }
+
+  next(max: number): Change[] {
+    const out: Change[] = [];
+    const { index } = this.core.catalog;
+    index.refresh();
+    // while the index is made anew its number says nothing
+    const now = index.ready ? index.number('seq') : this.seen;
+    if (now > this.seen) {
+      this.checkCompaction();
+      this.merge.more();
+      this.seen = now;
+    }
+    while (out.length < max) {
+      const change = this.takeMany();
+      if (change) {
+        out.push(change);
+        continue;
+      }
+      const next = this.merge.peek();
+      // a line behind the number is of a write that has not ended yet, or never will
+      if (next < 0 || next > this.seen) break;
+      const event = this.merge.next();
+      if (!event || event.line.seq <= this.floor) continue;
+      this.last = event.line.seq;
+      out.push(...this.changesOf(event));
+    }
+    return out;
+  }
+
+  position(): Position {
+    if (this.merge.peek() < 0 && !this.many) this.offsets = Object.fromEntries(this.merge.ends().settled);
+    // what is under way is given again
+    return { seq: this.many ? this.last - 1 : this.last, segments: this.offsets };
+  }
+
+  takeLost(): number {
+    const { lost } = this;
+    this.lost = 0;
+    return lost;
+  }
+
+  told(path: string): string | undefined {
+    return this.toldOf.get(path);
+  }
+
+  /** Segments that nobody holds are put together, and go: a reader that fell behind has to say so. */
+  private checkCompaction(): void {
+    const upTo = baseOf(this.core.catalog.journal.directory)?.upTo ?? 0;
+    if (upTo <= Math.max(this.merge.upTo, this.seen, this.last)) return;
+    this.lost += upTo - Math.max(this.last, this.seen);
+  }
+
+  private takeMany(): Change | undefined {
+    const next = this.many?.next();
+    if (next && next.done !== true) return next.value;
+    this.many = undefined;
+    return undefined;
+  }
+
+  private changesOf(event: Event): Change[] {
+    const { line, prepare } = event;
+    switch (line.op) {
+      case 'commit': {
+        if (prepare?.op !== 'prepare') return [];
+        const time = Number(BigInt(line.ctime) / 1_000_000n);
+        this.tell(prepare, prepare.bytes.fp);
+        if (prepare.from) this.tell(prepare.from, '');
+        if (!prepare.via) return [];
+        const via = { ...prepare.via, time };
+        const made = this.change(line.seq, prepare, via, bytesFacts(prepare.bytes));
+        return prepare.from ? [...this.removed(line.seq, prepare.from, via), ...made] : made;
+      }
+      case 'appended':
+        if (prepare?.op !== 'append') return [];
+        this.tell(prepare, line.fp);
+        if (!prepare.via) return [];
+        return this.change(line.seq, prepare, prepare.via, bytesFacts({ ...prepare.bytes, fp: line.fp }));
+      case 'delete':
+        if (!('path' in line) || !line.path.endsWith('/')) this.tell(line, '');
+        return line.via ? this.change(line.seq, line, line.via) : [];
+      case 'facts':
+        return line.via ? this.change(line.seq, line, line.via) : [];
+      case 'marker': {
+        if (!line.via) return [];
+        const made = this.change(line.seq, line, line.via, { size: 0, etag: EMPTY_ETAG }, true);
+        return line.from === undefined
+          ? made
+          : [...this.removed(line.seq, { path: line.from }, line.via, true), ...made];
+      }
+      case 'unmark':
+        return line.via ? this.change(line.seq, line, line.via, {}, true) : [];
+      case 'seen':
+        return this.outside(line.seq, line.time, line.path, line.event === 'created' ? line.fp : '', line.etag);
+      case 'moved':
+        if (line.bytes === undefined) {
+          this.many = this.below(line.seq, line.from, line.path);
+          return [];
+        }
+        return this.movedFile(line.seq, line.from, line.path, line.bytes);
+      default:
+        return [];
+    }
+  }
+
+  private removed(seq: number, from: Subject, via: Via, marker = false): Change[] {
+    return this.change(seq, from, { ...via, event: 'ObjectRemoved:Delete' }, {}, marker);
+  }
+
+  private change(seq: number, subject: Subject, via: Via, facts: Facts = {}, marker = false): Change[] {
+    const names = this.names(placeOf(subject), marker);
+    if (names.length === 0) return [];
+    return [{ seq, names, ...facts, ...via }];
+  }
+
+  /** @param fp '' if it is gone. Nothing if that was told already. */
+  private outside(seq: number, time: number, path: string, fp: string | undefined, etag = ''): Change[] {
+    if (fp === undefined || this.toldOf.get(path) === fp) return [];
+    this.tell({ path }, fp);
+    const names = this.names(placeOf({ path }), false);
+    if (names.length === 0) return [];
+    const event = fp === '' ? 'ObjectRemoved:Delete' : 'ObjectCreated:Put';
+    return [{ seq, time, event, names, outside: true, ...(fp !== '' && bytesFacts({ fp, etag })) }];
+  }
+
+  private movedFile(seq: number, from: string, path: string, bytes: { fp: string; etag: string }): Change[] {
+    if (this.toldOf.get(path) === bytes.fp) return [];
+    const time = Date.now();
+    return [...this.outside(seq, time, from, ''), ...this.outside(seq, time, path, bytes.fp, bytes.etag)];
+  }
+
+  /** Every object below a folder that another program renamed: gone there, and new here. The rows are under its new name already. */
+  private *below(seq: number, from: string, to: string): Generator<Change> {
+    const { catalog } = this.core;
+    // a path that begins with / is of a folder that was lost meanwhile
+    if (to.startsWith('/')) return;
+    const top = to.replace(/\/$/, '');
+    const old = from.startsWith('/') ? undefined : from.replace(/\/$/, '');
+    const folders = [''];
+    for (let folder = folders.pop(); folder !== undefined; folder = folders.pop()) {
+      const row = catalog.findDir(split(top + folder));
+      if (!row) continue;
+      for (let next = rowKey(row.id, ''); ;) {
+        const page = catalog.index.page('tree', next, rowKey(row.id + 1, ''), PAGE);
+        const end = page.at(-1);
+        if (!end) break;
+        for (const { key, value } of page) {
+          const name = rowName(key).toString('utf8');
+          const below = decodeRow(value);
+          if (below.kind === 'dir') folders.push(`${folder}/${name.slice(0, -1)}`);
+          else if (below.goneAt === undefined) {
+            const fp = formatFingerprint(below.fp);
+            if (old !== undefined) yield* this.outside(seq, Date.now(), `${old}${folder}/${name}`, '');
+            yield* this.outside(seq, Date.now(), `${top}${folder}/${name}`, fp, below.etag);
+          }
+        }
+        next = Buffer.concat([end.key, Buffer.from([0])]);
+      }
+    }
+  }
+
+  private tell(subject: Subject, fp: string): void {
+    if (!('path' in subject)) return;
+    this.toldOf.delete(subject.path);
+    this.toldOf.set(subject.path, fp);
+    const oldest = this.toldOf.size > TOLD_LIMIT ? this.toldOf.keys().next() : undefined;
+    if (oldest?.done === false) this.toldOf.delete(oldest.value);
+  }
+}
+
+/** Of a file that nobody has looked at not even the size is known. */
+function bytesFacts({ fp, etag }: { fp: string; etag: string }): Facts {
+  const bytes = parseFingerprint(fp);
+  return { ...(!bytes.equals(NO_FINGERPRINT) && { size: fingerprintSize(bytes) }), ...(etag !== '' && { etag }) };
+}

@@ -1,0 +1,69 @@
+/**
+ * The door to everything that changes objects (`store.changes`): the journal as a feed. Its numbered lines, of this process and of all others,
+ * are the events; their order is that of the changes. What other programs do is in it only if somebody watches and notes it by {@link Changes.see}.
+ */
+export interface Changes {
+  /** Number of the last change of any process. */
+  position(): number;
+  /**
+   * Reads on from a position.
+   * @param from `now` begins behind the last change; a number without offsets costs reading the journal from its beginning.
+   */
+  read(from: 'now' | Position): ChangeReader;
+  /** Outside changes are wanted from now on for `ms`: whoever watches the tree, in whatever process, shall note them. */
+  want(ms: number): void;
+  readonly wanted: boolean;
+  /**
+   * Notes what another program did to a file that has been quiet since, unless nobody would be told anything new.
+   * @param told fingerprint that the file had when it was last told of; '' if that it is gone. @returns whether it was noted.
+   */
+  see(change: SeenChange, told: string | undefined): boolean;
+}
+
+export interface SeenChange {
+  /** Segments of its directory below the root. */
+  dirs: readonly string[];
+  name: string;
+  event: 'created' | 'removed';
+  /** ms; what has not been touched since was not made since: the first look at an unknown tree is no event. */
+  since?: number;
+}
+
+/** How far a reader has come. */
+export interface Position {
+  /** All changes up to this number have been given. */
+  seq: number;
+  /** Byte offsets in the segments of the journal from which to read on. */
+  segments?: Readonly<Record<string, number>>;
+}
+
+export interface ChangeReader {
+  /** Up to about `max` changes that are new, in order. Synchronous; costs next to nothing if there are none. */
+  next(max: number): Change[];
+  /** Where to read on after what was given. */
+  position(): Position;
+  /** Numbers that were compacted away before they were read; then 0 again. */
+  takeLost(): number;
+  /** What was last told of a file: its fingerprint, '' if it is gone; undefined if nothing is remembered. */
+  told(path: string): string | undefined;
+}
+
+/** A change of one object. */
+export interface Change {
+  /** Its place in the order of all changes. Those that belong together (the two of a rename) share one. */
+  seq: number;
+  /** ms */
+  time: number;
+  /** As in an S3 event record: `ObjectCreated:Put`. */
+  event: string;
+  /** Under every bucket that shows the object; the first is that of its folder at the top. */
+  names: { bucket: string; key: string }[];
+  size?: number;
+  etag?: string;
+  /** Done by another program. */
+  outside?: true;
+  /** Access key id, or `Anonymous`; absent for commands on this machine and other programs. */
+  principal?: string;
+  ip?: string;
+  requestId?: string;
+}

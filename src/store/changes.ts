@@ -1,0 +1,92 @@
+/** The feed of changes: see changes-contract.ts. */
+import { subjectOf, type Place } from '../catalog/catalog.js';
+import { listSegments } from '../catalog/segments.js';
+import { formatFingerprint } from '../fs/fingerprint.js';
+import { JournalReader } from './change-reader.js';
+import type { Change, ChangeReader, Changes, Position, SeenChange } from './changes-contract.js';
+import type { Core } from './core.js';
+import { knowledge } from './describe.js';
+
+/** Until when (ms) somebody waits for outside changes; in the index, so that all processes know. */
+const WANTED = 'events:wanted';
+
+export class ChangeFeed implements Changes {
+  constructor(private readonly core: Core) {}
+
+  position(): number {
+    const { index } = this.core.catalog;
+    index.refresh();
+    return index.number('seq');
+  }
+
+  read(from: 'now' | Position): ChangeReader {
+    const names = (place: Place, marker: boolean): Change['names'] => this.namesOf(place, marker);
+    if (from !== 'now') return new JournalReader(this.core, names, from);
+    const { index, journal } = this.core.catalog;
+    const seq = this.position();
+    // where the index says that nothing is open that was written before
+    const segments = Object.fromEntries(
+      listSegments(journal.directory).map((name) => [name, index.number(`seg:${name}`)]),
+    );
+    return new JournalReader(this.core, names, { seq, segments });
+  }
+
+  want(ms: number): void {
+    const { index } = this.core.catalog;
+    const until = Date.now() + ms;
+    index.refresh();
+    if (index.number(WANTED) < until) index.write(() => index.setNumber(WANTED, until));
+  }
+
+  get wanted(): boolean {
+    return this.core.catalog.index.number(WANTED) > Date.now();
+  }
+
+  see(change: SeenChange, told: string | undefined): boolean {
+    const { core } = this;
+    const { catalog } = core;
+    const { dirs, name, event } = change;
+    const place: Place = { kind: 'tree', dirs, name };
+    if (core.options.readOnly || this.namesOf(place, false).length === 0) return false;
+    return catalog.index.write(() => {
+      const found = core.findPlace(dirs, name);
+      // it came, or went, again: that will be seen too
+      if ((found !== undefined) !== (event === 'created')) return false;
+      const row = found ? found.row : catalog.row(place);
+      const fp = found ? formatFingerprint(found.fp) : '';
+      if (fp === told || (!found && !row && told === undefined)) return false;
+      if ([...dirs, name].some((one) => core.excluded(one)) && row?.published !== true) return false;
+      catalog.journal.append({
+        op: 'seen',
+        seq: catalog.nextSeq(),
+        path: [...dirs, name].join('/'),
+        event,
+        time: Date.now(),
+        ...(found && { fp }),
+        ...(found?.row && knowledge(found) === 'known' && { etag: found.row.etag }),
+      });
+      catalog.noteSettled();
+      return true;
+    });
+  }
+
+  /** Buckets that show a place, and its key there: that of the folder at the top first. */
+  private namesOf(place: Place, marker: boolean): Change['names'] {
+    const { core } = this;
+    const subject = subjectOf(place);
+    const dirs = 'path' in subject ? subject.path.split('/') : subject.bucket === '.' ? [] : subject.bucket.split('/');
+    const end = marker ? '/' : '';
+    const names: Change['names'] = [];
+    const [top = ''] = dirs;
+    const buckets = [...(top === '' || core.isAlias(top) || core.excluded(top) ? [] : [top]), ...core.aliasNames()];
+    for (const bucket of buckets) {
+      const folder = core.bucketDirs(bucket);
+      if (!folder.every((segment, i) => segment === dirs[i])) continue;
+      const below = dirs.slice(folder.length);
+      // an overflow object is seen only through the folder that it was put to
+      if ('key' in subject && below.length === 0) names.push({ bucket, key: subject.key });
+      if ('path' in subject && below.length > 0) names.push({ bucket, key: below.join('/') + end });
+    }
+    return names;
+  }
+}

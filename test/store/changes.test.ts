@@ -1,0 +1,146 @@
+/** The feed of changes: every change once, in order, of every process, from any position on. */
+import { mkdir, mkdtemp, rename, rm, unlink, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { Change, ChangeReader } from '../../src/store/changes-contract.js';
+import { openStore, type LocalStore } from '../../src/store/open.js';
+import { body } from '../suites/store/kit.js';
+
+let root: string;
+let store: LocalStore;
+
+beforeEach(async () => {
+  root = await mkdtemp(join(tmpdir(), 'gos3rve-changes-'));
+  await mkdir(join(root, 'box'));
+  store = await openStore(root, { aliases: { inner: 'box/a' }, exclude: ['*.tmp'] }).catch(async () => {
+    await mkdir(join(root, 'box/a'));
+    return openStore(root, { aliases: { inner: 'box/a' }, exclude: ['*.tmp'] });
+  });
+});
+afterEach(async () => {
+  await store.close();
+  await rm(root, { recursive: true, force: true });
+});
+
+const put = (key: string, content = key, in_ = store) => in_.put('box', key, body(content));
+const shown = (changes: Change[]): string[] =>
+  changes.map(({ event, names }) => `${event} ${names.map(({ bucket, key }) => `${bucket}/${key}`).join(' ')}`);
+const all = (reader: ChangeReader): Change[] => reader.next(10_000);
+
+describe('the feed of changes', () => {
+  it('names what every method does, with who asked, sizes and ETags, under every bucket that shows it', async () => {
+    await put('before');
+    const reader = store.changes.read('now');
+    const via = { principal: 'ALICE', ip: '192.0.2.1', requestId: 'R1' };
+    await store.put('box', 'a/one', body('one'), { via });
+    await store.copy({ bucket: 'box', key: 'a/one' }, { bucket: 'box', key: 'two' }, { via });
+    await store.move({ bucket: 'box', key: 'two' }, { bucket: 'box', key: 'three' });
+    await store.updateFacts('box', 'three', (facts) => ({ ...facts, tags: [['a', 'b']] }), {
+      via: { event: 'ObjectTagging:Put' },
+    });
+    await store.put('box', 'dir/', body(''));
+    await store.delete('box', 'dir/');
+    await store.put('box', 'x//y', body('over'));
+    await store.delete('box', 'x//y');
+    await store.delete('box', 'nothing');
+    await store.delete('box', 'a/one', { via });
+    const changes = all(reader);
+    expect(shown(changes)).toEqual([
+      'ObjectCreated:Put box/a/one inner/one',
+      'ObjectCreated:Copy box/two',
+      'ObjectRemoved:Delete box/two',
+      'ObjectCreated:Copy box/three',
+      'ObjectTagging:Put box/three',
+      'ObjectCreated:Put box/dir/',
+      'ObjectRemoved:Delete box/dir/',
+      'ObjectCreated:Put box/x//y',
+      'ObjectRemoved:Delete box/x//y',
+      'ObjectRemoved:Delete box/a/one inner/one',
+    ]);
+    expect(changes[0]).toMatchObject({ ...via, size: 3, etag: 'f97c5d29941bfb1b2fdab0874906ab82' });
+    expect(Math.abs((changes[0]?.time ?? 0) - Date.now())).toBeLessThan(10_000);
+    expect(all(reader)).toEqual([]);
+  });
+
+  it('names uploads in parts and appends', async () => {
+    const reader = store.changes.read('now');
+    const upload = await store.createUpload('box', 'big', {});
+    const part = await store.putPart('box', 'big', upload.uploadId, 1, body('part'));
+    await store.completeUpload('box', 'big', upload.uploadId, [{ partNumber: 1, etag: part.etag, checksums: {} }]);
+    await store.append('box', 'big', 4, body('more'));
+    const changes = all(reader);
+    expect(shown(changes)).toEqual(['ObjectCreated:CompleteMultipartUpload box/big', 'ObjectCreated:Put box/big']);
+    expect(changes.map(({ size }) => size)).toEqual([4, 8]);
+  });
+
+  it('goes on where it was left, and sees other processes in the order of their numbers', async () => {
+    const other = await openStore(root);
+    const reader = store.changes.read('now');
+    for (let n = 0; n < 50; n++) await put(`k${n}`, 'x', n % 2 === 0 ? store : other);
+    await other.close();
+    const first = reader.next(20);
+    expect(first).toHaveLength(20);
+    const later = store.changes.read(JSON.parse(JSON.stringify(reader.position())));
+    const rest = all(later);
+    expect([...first, ...rest].map(({ names }) => names[0]?.key)).toEqual(
+      Array.from({ length: 50 }, (_, n) => `k${n}`),
+    );
+    expect(all(later)).toEqual([]);
+    const again = store.changes.read({ seq: later.position().seq - 3 });
+    expect(all(again)).toHaveLength(3);
+  });
+
+  it('gives no line of a write that has not ended', async () => {
+    const reader = store.changes.read('now');
+    await Promise.all(Array.from({ length: 40 }, (_, n) => put(`p${n}`)));
+    const seqs = all(reader).map(({ seq }) => seq);
+    expect(seqs).toHaveLength(40);
+    expect(seqs).toEqual([...seqs].sort((a, b) => a - b));
+  });
+
+  it('tells of outside changes that were noted, once each, and of no others', async () => {
+    const reader = store.changes.read('now');
+    const see = (name: string, event: 'created' | 'removed'): boolean => {
+      all(reader);
+      return store.changes.see({ dirs: ['box'], name, event }, reader.told(`box/${name}`));
+    };
+    await writeFile(join(root, 'box/new'), 'hello');
+    expect(see('new', 'removed')).toBe(false);
+    expect(see('new', 'created')).toBe(true);
+    expect(store.changes.see({ dirs: ['box'], name: 'new', event: 'created' }, undefined)).toBe(true);
+    const changes = all(reader);
+    expect(shown(changes)).toEqual(['ObjectCreated:Put box/new']);
+    expect(changes[0]).toMatchObject({ outside: true, size: 5 });
+    expect(see('new', 'created')).toBe(false);
+    await put('ours');
+    expect(see('ours', 'created')).toBe(false);
+    await unlink(join(root, 'box/new'));
+    expect(see('new', 'removed')).toBe(true);
+    expect(shown(all(reader))).toEqual(['ObjectRemoved:Delete box/new']);
+    expect(see('new', 'removed')).toBe(false);
+    expect(see('never-there', 'removed')).toBe(false);
+    await writeFile(join(root, 'box/litter.tmp'), 'x');
+    expect(see('litter.tmp', 'created')).toBe(false);
+  });
+
+  it('lets every process know that outside changes are wanted', async () => {
+    const other = await openStore(root);
+    expect(other.changes.wanted).toBe(false);
+    store.changes.want(60_000);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+    other.changes.position();
+    expect(other.changes.wanted).toBe(true);
+    await other.close();
+  });
+
+  it('tells of a file that another program renamed', async () => {
+    await put('a/old', 'content');
+    const reader = store.changes.read('now');
+    await rename(join(root, 'box/a/old'), join(root, 'box/a/new'));
+    await store.head('box', 'a/new');
+    const changes = shown(all(reader)).sort();
+    if (changes.length > 0)
+      expect(changes).toEqual(['ObjectCreated:Put box/a/new inner/new', 'ObjectRemoved:Delete box/a/old inner/old']);
+  });
+});
