@@ -3,7 +3,7 @@ import { mkdir, mkdtemp, rename, rm, unlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import type { Change, ChangeReader } from '../../src/store/changes-contract.js';
+import type { Change, ChangeReader, Position } from '../../src/store/changes-contract.js';
 import { openStore, type LocalStore } from '../../src/store/open.js';
 import { body } from '../suites/store/kit.js';
 
@@ -81,7 +81,7 @@ describe('the feed of changes', () => {
     await other.close();
     const first = reader.next(20);
     expect(first).toHaveLength(20);
-    const later = store.changes.read(JSON.parse(JSON.stringify(reader.position())));
+    const later = store.changes.read(JSON.parse(JSON.stringify(reader.position())) as Position);
     const rest = all(later);
     expect([...first, ...rest].map(({ names }) => names[0]?.key)).toEqual(
       Array.from({ length: 50 }, (_, n) => `k${n}`),
