@@ -5,16 +5,28 @@
 import { join } from 'node:path';
 import { FINGERPRINT_BYTES, formatFingerprint, parseFingerprint } from '../fs/fingerprint.js';
 import type { KeyFacts } from '../base/model.js';
+import { Identities, identityOf } from './identities.js';
 import { Journal, listSegments, readTail } from './journal.js';
 import type { ByteFacts, CompletedUpload, JournalLine, Subject } from './lines.js';
 import { NotReady, ROOT_ID, type Index } from './lmdb.js';
-import { decodeRow, encodeRow, pairKey, rowKey, type DirRow, type FileRow, type Layout } from './rows.js';
+import {
+  decodeRow,
+  encodeRow,
+  pairKey,
+  rowKey,
+  withoutAccess,
+  type DirRow,
+  type FileRow,
+  type Layout,
+} from './rows.js';
 
 /** Where an object lies: a path below the root, or an overflow object of a bucket. */
 export type Place =
   { kind: 'tree'; dirs: readonly string[]; name: string } | { kind: 'overflow'; bucket: string; key: string };
 
 type Prepare = Extract<JournalLine, { op: 'prepare' }>;
+/** Another program renamed a file. */
+export type MovedFile = Extract<JournalLine, { op: 'moved'; bytes: ByteFacts }>;
 
 /** How long (ms) the answer of a completed upload is remembered for retries. */
 const REMEMBER_MS = 24 * 3_600_000;
@@ -27,12 +39,17 @@ export interface Completed extends CompletedUpload {
 }
 
 export class Catalog {
+  readonly identities: Identities;
+  /** Tells the identity of the directory that stands at a path now; a replay, which speaks of the past, does not ask. */
+  world: ((dirs: readonly string[]) => Buffer | undefined) | undefined;
   private dirIds: DirIds | undefined;
 
   constructor(
     readonly index: Index,
     readonly journal: Journal,
-  ) {}
+  ) {
+    this.identities = new Identities(index);
+  }
 
   /** Remembers ids of directories from now on, or no longer: a replay asks for the same ones again and again. Only inside one write. */
   rememberDirs(on: boolean): void {
@@ -41,8 +58,9 @@ export class Catalog {
 
   /** Row of a directory given by its segments below the root. */
   findDir(dirs: readonly string[]): DirRow | undefined {
-    let row = this.index.row(0, '/');
-    for (const name of dirs) {
+    const lost = dirs[0] === '' ? dirs[1] : undefined;
+    let row = this.index.row(0, `${lost ?? ''}/`);
+    for (const name of lost === undefined ? dirs : dirs.slice(2)) {
       if (row?.kind !== 'dir') return undefined;
       row = this.index.row(row.id, `${name}/`);
     }
@@ -52,9 +70,9 @@ export class Catalog {
   /** The same, made where missing. Only inside a write. */
   ensureDir(dirs: readonly string[]): DirRow {
     let row = this.ensureRoot();
-    for (const name of dirs) {
+    for (const [i, name] of dirs.entries()) {
       const found = this.index.row(row.id, `${name}/`);
-      row = found?.kind === 'dir' ? found : this.newDir(row.id, `${name}/`);
+      row = found?.kind === 'dir' ? found : this.newDir(row.id, dirs.slice(0, i + 1));
     }
     return row;
   }
@@ -69,32 +87,120 @@ export class Catalog {
     return row;
   }
 
+  /** A client put `dir/`, or said something of it. Only inside a write. */
+  setMarker(dirs: readonly string[], marker: NonNullable<DirRow['marker']>, seq: number): void {
+    const owned = (marker.facts.acl ?? marker.facts.owner) !== undefined;
+    this.changeDir(dirs, (row) => {
+      row.marker = owned ? { ...marker, home: topOf(dirs) } : marker;
+      row.seq = seq;
+    });
+  }
+
   /** Forgets a directory that was removed, unless rows below it keep facts of files that may come back. Only inside a write. */
   dropDir(dirs: readonly string[]): void {
     const name = dirs.at(-1);
     const row = this.findDir(dirs);
     const parent = this.findDir(dirs.slice(0, -1));
     if (name === undefined || !row || !parent) return;
+    this.identities.setDir(row, undefined);
     if (this.index.page('tree', rowKey(row.id, ''), rowKey(row.id + 1, ''), 1).length > 0) {
       delete row.marker;
       delete row.stamp;
       this.index.putRow(parent.id, `${name}/`, { ...row, made: false, stampTrusted: false });
     } else {
       this.index.remove('tree', rowKey(parent.id, `${name}/`));
+      this.identities.removeDir(row);
     }
   }
 
+  /**
+   * Moves a directory's row with all that is below it. A row that stands at the new place is another directory's, which may turn up elsewhere
+   * or not: it is lost, under `seq`. Only inside a write.
+   */
+  moveDir(from: readonly string[], to: readonly string[], seq: number): DirRow | undefined {
+    const { index, identities } = this;
+    const row = this.findDir(from);
+    const old = row && identities.placeOf(row.id);
+    if (!row || !old) return undefined;
+    const parent = this.ensureDir(to.slice(0, -1));
+    const name = `${to.at(-1) ?? ''}/`;
+    const there = index.row(parent.id, name);
+    if (there?.kind === 'dir' && there.id === row.id) return row;
+    if (there?.kind === 'dir') this.loseDir(there, rowKey(parent.id, name), seq);
+    index.remove('tree', rowKey(old.parent, old.name));
+    identities.setPlace(row.id, parent.id, name);
+    row.seq = seq;
+    index.putRow(parent.id, name, row);
+    return row;
+  }
+
+  private loseDir(row: DirRow, key: Buffer, seq: number): void {
+    this.index.remove('tree', key);
+    // looked at while the index was made anew: what stands there today says nothing of then
+    if (this.dirIds) this.identities.setDir(row, undefined);
+    if (this.index.page('tree', rowKey(row.id, ''), rowKey(row.id + 1, ''), 1).length === 0)
+      return this.identities.removeDir(row);
+    this.identities.setPlace(row.id, 0, `${seq}/`);
+    this.index.putRow(0, `${seq}/`, row);
+  }
+
+  /** What a line says of a file that another program renamed. Only inside a write. */
+  moveFile(line: MovedFile): FileRow {
+    const place = placeOf(line);
+    const source = placeOf({ path: line.from });
+    const old = this.row(place);
+    if (line.facts) this.removeRow(source);
+    const { facts = old?.facts ?? {}, published = old?.published ?? false } = line;
+    const row = this.fileRow(line.bytes, facts, line.seq, BigInt(line.ctime), published);
+    const from = line.since === undefined ? undefined : this.rowKeyOf(source, false);
+    if (from && line.since !== undefined) row.from = { key: from.toString('base64'), since: line.since };
+    this.putRow(place, row);
+    const key = row.from && this.rowKeyOf(place, false);
+    if (key) this.index.put('pending', key, Buffer.alloc(1));
+    return row;
+  }
+
+  /** What is known of a place. An ACL and an owner from under another top-level folder are not told: they never cross buckets. */
   row(place: Place): FileRow | undefined {
     const key = this.rowKeyOf(place, false);
     const bytes = key && this.index.get(place.kind === 'tree' ? 'tree' : 'overflow', key);
     const row = bytes && decodeRow(bytes);
+    if (row?.kind !== 'file') return undefined;
+    if (row.home === undefined || place.kind !== 'tree' || row.home === topOf(place.dirs)) return row;
+    const { home: _elsewhere, ...rest } = row;
+    return { ...rest, facts: withoutAccess(row.facts ?? {}) };
+  }
+
+  /** The file at this key, for a row that remembers it. */
+  rowAt(key: Buffer): FileRow | undefined {
+    const bytes = this.index.get('tree', key);
+    const row = bytes && decodeRow(bytes);
     return row?.kind === 'file' ? row : undefined;
   }
 
-  /** Only inside a write. */
+  /** Puts a row; what its file was known by, and a layout that nobody needs any more, go. Only inside a write. */
   putRow(place: Place, row: FileRow): void {
     const key = this.rowKeyOf(place, true);
-    if (key) this.index.put(place.kind === 'tree' ? 'tree' : 'overflow', key, encodeRow(row));
+    if (!key) return;
+    const table = place.kind === 'tree' ? 'tree' : 'overflow';
+    const bytes = this.index.get(table, key);
+    const there = bytes && decodeRow(bytes);
+    const old = there?.kind === 'file' ? there : undefined;
+    const kept = place.kind === 'tree' && this.identities.putFile(key, row, old);
+    if (old?.layout !== undefined && old.layout !== row.layout && !kept) this.index.removeLayout(old.layout);
+    const { home: _old, ...rest } = row;
+    const owned = place.kind === 'tree' && (row.facts?.acl ?? row.facts?.owner) !== undefined;
+    this.index.put(table, key, encodeRow(owned ? { ...rest, home: topOf(place.dirs) } : rest));
+  }
+
+  /** Keeps what is known of the bytes that a row speaks of, unless they are those of the file with this fingerprint. Only inside a write. */
+  keepBytes(place: Place, fp: Buffer | undefined): void {
+    const row = this.row(place);
+    const key = row && this.rowKeyOf(place, false);
+    if (!key || row.etag === '' || (fp && identityOf(row.fp).equals(identityOf(fp)))) return;
+    const { checksum: _checksum, layout: _layout, partCount: _parts, ...rest } = row;
+    // not by putRow: the layout belongs to the bytes
+    if (this.identities.displace(key, row)) this.index.put('tree', key, encodeRow({ ...rest, etag: '' }));
   }
 
   /** Only inside a write. */
@@ -103,6 +209,7 @@ export class Catalog {
     const key = row && this.rowKeyOf(place, false);
     if (!key) return;
     if (row.layout !== undefined) this.index.removeLayout(row.layout);
+    if (place.kind === 'tree') this.identities.removeFile(key, row);
     this.index.remove(place.kind === 'tree' ? 'tree' : 'overflow', key);
   }
 
@@ -182,18 +289,32 @@ export class Catalog {
   }
 
   /**
-   * Looks for a prepare line whose process was killed between rename and commit (DESIGN rule 3): before a file is called foreign, every
-   * segment is read to its end, ours too (the write after a rename may have failed). Only inside a write.
+   * Prepare lines that nobody is known to have ended, the latest of each segment first: every segment is read to its end, ours too (the write after a
+   * rename may have failed).
+   */
+  loosePrepares(): Prepare[] {
+    return listSegments(this.journal.directory).flatMap((segment) =>
+      readTail(join(this.journal.directory, segment), this.index.number(`seg:${segment}`))
+        .filter((line) => line.op === 'prepare')
+        .reverse(),
+    );
+  }
+
+  /**
+   * Looks for a prepare line whose process was killed between rename and commit (DESIGN rule 3): before a file is called foreign. Only
+   * inside a write.
    * @param done asks whether the file's being there means that the line has happened. @returns the row, put in place, or undefined.
    */
-  adopt(place: Place, fp: Buffer, ctimeNs: bigint, done: (line: Prepare) => boolean): FileRow | undefined {
-    for (const segment of listSegments(this.journal.directory)) {
-      const lines = readTail(join(this.journal.directory, segment), this.index.number(`seg:${segment}`));
-      for (const line of lines.reverse()) {
-        if (line.op !== 'prepare' || !samePlace(placeOf(line), place)) continue;
-        if (!parseFingerprint(line.bytes.fp).equals(fp) || !done(line)) continue;
-        return this.adoptLine(line, ctimeNs);
-      }
+  adopt(
+    place: Place,
+    fp: Buffer,
+    ctimeNs: bigint,
+    done: (line: Prepare) => boolean,
+    lines = this.loosePrepares(),
+  ): FileRow | undefined {
+    for (const line of lines) {
+      if (!samePlace(placeOf(line), place)) continue;
+      if (parseFingerprint(line.bytes.fp).equals(fp) && done(line)) return this.adoptLine(line, ctimeNs);
     }
     return undefined;
   }
@@ -213,12 +334,19 @@ export class Catalog {
     if (row?.kind === 'dir') return row;
     const root: DirRow = { kind: 'dir', id: ROOT_ID, seq: 0, made: false, stampTrusted: false };
     this.index.putRow(0, '/', root);
+    this.identities.setPlace(ROOT_ID, 0, '/');
     this.index.setNumber('dir', ROOT_ID);
     return root;
   }
 
-  private newDir(parent: number, name: string): DirRow {
+  /** Only inside a write. @param parent id of the directory above. */
+  newDir(parent: number, dirs: readonly string[]): DirRow {
+    const name = `${dirs.at(-1) ?? ''}/`;
     const row: DirRow = { kind: 'dir', id: this.index.next('dir'), seq: 0, made: false, stampTrusted: false };
+    const identity = this.dirIds ? undefined : this.world?.(dirs);
+    // one that is known elsewhere was renamed: whoever looks at it moves the row
+    if (identity && this.identities.find(identity)?.kind !== 'dir') this.identities.setDir(row, identity);
+    this.identities.setPlace(row.id, parent, name);
     this.index.putRow(parent, name, row);
     return row;
   }
@@ -286,4 +414,9 @@ export function samePlace(a: Place, b: Place): boolean {
 
 export function partCount(layout: Layout): number {
   return layout.sizes.reduce((sum, [, times]) => sum + times, 0);
+}
+
+/** The folder at the top that a place lies in; '' for what lies beside the buckets. */
+function topOf(dirs: readonly string[]): string {
+  return dirs[0] ?? '';
 }

@@ -3,7 +3,7 @@
  * Every line that changes something has a sequence number, taken under the lock: the order of the numbers is the order of events.
  */
 import type { Checksum, KeyFacts } from '../base/model.js';
-import type { Layout } from './rows.js';
+import type { DirRow, FileRow, Layout } from './rows.js';
 
 /** Which object a line speaks of. */
 export type Subject = { path: string } | { bucket: string; key: string };
@@ -17,8 +17,38 @@ export interface ByteFacts {
   layout?: Layout;
 }
 
+/** Who asked for a change, and what it is called in a notification; a line without it is nothing that anybody is told of. */
+export interface Via {
+  /** As in an S3 event record: `ObjectCreated:Put`. */
+  event: string;
+  /** ms */
+  time: number;
+  /** Access key id; absent for commands on this machine. */
+  principal?: string;
+  ip?: string;
+  requestId?: string;
+}
+
 export type JournalLine =
-  | { op: 'segment'; version: 1; boot: string; pid: number; host: string; time: string }
+  /** Heads each segment. `token` names its process; `upTo`: a compacted one, which speaks for all lines up to this number. */
+  | {
+      op: 'segment';
+      version: 1;
+      boot: string;
+      pid: number;
+      host: string;
+      time: string;
+      token?: string;
+      upTo?: number;
+    }
+  /** Nothing follows in this segment. */
+  | { op: 'sealed' }
+  /** Compacted: all that is known of a file. */
+  | ({ op: 'row'; seq: number; row: StoredRow } & Subject)
+  /** Compacted: a directory; the path of a lost one begins with `/` (identities.ts). */
+  | { op: 'dir'; seq: number; path: string; made?: true; marker?: NonNullable<DirRow['marker']>; identity?: string }
+  /** Compacted: the answer of a completed upload. */
+  | { op: 'done'; seq: number; id: string; answer: unknown }
   /** An object is about to be published; counts only with its commit line, or if the file at its place has the fingerprint. */
   | ({
       op: 'prepare';
@@ -36,6 +66,7 @@ export type JournalLine =
       /** The multipart upload that is completed by this. */
       upload?: CompletedUpload;
       published: boolean;
+      via?: Via;
     } & Subject)
   /** The operation of a prepare or append line ended without effect, or was settled after a crash. */
   | { op: 'abort'; id: string }
@@ -55,12 +86,31 @@ export type JournalLine =
       piece: string;
       bytes: Omit<ByteFacts, 'fp'>;
       facts: KeyFacts;
+      via?: Via;
     }
   | { op: 'appended'; id: string; seq: number; fp: string; ctime: string }
-  | ({ op: 'delete'; seq: number; rmdirs?: string[] } & Subject)
-  | ({ op: 'facts'; seq: number; facts: KeyFacts } & Subject)
-  /** Hash of a foreign file: cost a read, so it is kept. */
-  | ({ op: 'hash'; seq: number; fp: string; ctime: string; etag: string } & Subject)
+  | ({ op: 'delete'; seq: number; rmdirs?: string[]; via?: Via } & Subject)
+  /** `fp` and `ctime` where nobody has hashed the file: by them it is known when it was renamed. */
+  | ({ op: 'facts'; seq: number; facts: KeyFacts; fp?: string; ctime?: string; via?: Via } & Subject)
+  /** Hash of a file that others wrote or touched: cost a read, so it is kept. What was known of the bytes beside it, if they are the same. */
+  | ({ op: 'hash'; seq: number; ctime: string } & ByteFacts & Subject)
+  /** Another program has renamed a directory: both paths end in `/`; that of a lost one begins with `/` (identities.ts). */
+  | { op: 'moved'; seq: number; path: string; from: string; bytes?: never }
+  /**
+   * Another program has renamed a file. With `facts`, what clients said of `from` belongs to `path` now; without, it stays where it was, to
+   * follow if `from` stays away from `since` (ms) on.
+   */
+  | {
+      op: 'moved';
+      seq: number;
+      path: string;
+      from: string;
+      bytes: ByteFacts;
+      ctime: string;
+      facts?: KeyFacts;
+      published?: boolean;
+      since?: number;
+    }
   /** `from`: the marker was moved here from that directory; `rmdirs` fell empty by it. */
   | {
       op: 'marker';
@@ -72,9 +122,21 @@ export type JournalLine =
       mkdirs?: string[];
       from?: string;
       rmdirs?: string[];
+      via?: Via;
     }
-  | { op: 'unmark'; seq: number; path: string; rmdirs?: string[] }
-  | { op: 'part'; seq: number; uploadId: string; part: PartRecord };
+  | { op: 'unmark'; seq: number; path: string; rmdirs?: string[]; via?: Via }
+  | { op: 'part'; seq: number; uploadId: string; part: PartRecord }
+  /** Another program has changed a file that has been quiet since: written while somebody waits for events, for nothing but them. */
+  | {
+      op: 'seen';
+      seq: number;
+      path: string;
+      event: 'created' | 'removed';
+      /** ms */
+      time: number;
+      fp?: string;
+      etag?: string;
+    };
 
 /** A completed upload, so that a retry gets the same answer (S3: CompleteMultipartUpload is idempotent). */
 export interface CompletedUpload {
@@ -97,3 +159,39 @@ export interface PartRecord {
   lastModified: number;
   checksum?: { algorithm: Checksum['algorithm']; value: string };
 }
+
+/** A file's row as a compacted segment has it. */
+export type StoredRow = Omit<
+  FileRow,
+  'kind' | 'seq' | 'fp' | 'ctimeNs' | 'layout' | 'from' | 'told' | 'unseen' | 'appendFrom'
+> & {
+  fp: string;
+  ctime: string;
+  layout?: Layout;
+  from?: { path: string; since: number };
+};
+
+/** Every kind of line that this version understands; a segment with others is never compacted away. */
+export const KNOWN_OPS: ReadonlySet<string> = new Set(
+  Object.keys({
+    segment: 0,
+    sealed: 0,
+    row: 0,
+    dir: 0,
+    done: 0,
+    prepare: 0,
+    abort: 0,
+    dirs: 0,
+    commit: 0,
+    append: 0,
+    appended: 0,
+    delete: 0,
+    facts: 0,
+    hash: 0,
+    moved: 0,
+    marker: 0,
+    unmark: 0,
+    part: 0,
+    seen: 0,
+  } satisfies Record<JournalLine['op'], 0>),
+);

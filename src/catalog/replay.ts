@@ -153,37 +153,36 @@ function apply(catalog: Catalog, { line, prepare }: Event): void {
       const place = placeOf(line);
       const row: FileRow = catalog.row(place) ?? {
         kind: 'file',
-        fp: NO_FINGERPRINT,
-        ctimeNs: 0n,
+        fp: line.fp === undefined ? NO_FINGERPRINT : parseFingerprint(line.fp),
+        ctimeNs: BigInt(line.ctime ?? 0),
         seq: 0,
         etag: '',
         published: false,
       };
+      if (row.etag === '' && line.fp !== undefined) row.fp = parseFingerprint(line.fp);
       catalog.putRow(place, { ...row, facts: line.facts, seq: line.seq });
       return;
     }
     case 'hash': {
       const place = placeOf(line);
-      const row = catalog.row(place);
-      if (row?.layout !== undefined) index.removeLayout(row.layout);
-      catalog.putRow(place, {
-        kind: 'file',
-        fp: parseFingerprint(line.fp),
-        ctimeNs: BigInt(line.ctime),
-        seq: line.seq,
-        etag: line.etag,
-        published: row?.published ?? false,
-        ...(row?.facts && { facts: row.facts }),
-        ...(row?.file !== undefined && { file: row.file }),
-      });
+      const { facts = {}, published = false, file, from } = catalog.row(place) ?? {};
+      const row = catalog.fileRow(line, facts, line.seq, BigInt(line.ctime), published);
+      if (file !== undefined) row.file = file;
+      if (from) row.from = from;
+      catalog.putRow(place, row);
       return;
     }
+    case 'moved':
+      if (line.bytes) catalog.moveFile(line);
+      else catalog.moveDir(split(line.from.slice(0, -1)), split(line.path.slice(0, -1)), line.seq);
+      return;
     case 'marker':
       for (const made of line.mkdirs ?? []) catalog.changeDir(split(made), (row) => (row.made = true));
-      catalog.changeDir(split(line.path), (row) => {
-        row.marker = { time: line.time, facts: line.facts, ...(line.checksum && { checksum: line.checksum }) };
-        row.seq = line.seq;
-      });
+      catalog.setMarker(
+        split(line.path),
+        { time: line.time, facts: line.facts, ...(line.checksum && { checksum: line.checksum }) },
+        line.seq,
+      );
       if (line.from !== undefined) unmark(catalog, line.from);
       for (const path of line.rmdirs ?? []) catalog.dropDir(split(path));
       return;

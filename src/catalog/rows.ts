@@ -34,6 +34,16 @@ export interface FileRow {
   appended?: boolean;
   /** An append is under way: readers see only this many bytes, with `fp` and etag as they were. */
   appendFrom?: number;
+  /** The derived ETag that was told while nobody had hashed the file, and until when (ms) it stays. Only in the index. */
+  told?: [until: number, etag: string];
+  /** Bytes of another program that a request came upon, and no look at the live index yet. Only in the index. */
+  unseen?: 'new' | 'changed';
+  /** The byte facts are in doubt (a later ctime, a restored file), and nobody has hashed it again yet. Only in the index. */
+  doubtful?: boolean;
+  /** Top-level folder that the ACL and the owner in `facts` belong to: under another they are not told. */
+  home?: string;
+  /** Renamed by another program: key (base64) of the row whose key facts follow, and since when (ms, file system's clock) its path has been empty. */
+  from?: { key: string; since: number };
 }
 
 export interface DirRow {
@@ -42,8 +52,10 @@ export interface DirRow {
   seq: number;
   /** Made by gos3rve: removed when it falls empty. */
   made: boolean;
-  /** Put as `dir/` by a client: listed. Time in ms. */
-  marker?: { time: number; facts: KeyFacts; checksum?: Checksum };
+  /** Put as `dir/` by a client: listed. Time in ms; `home` as of a file. */
+  marker?: { time: number; facts: KeyFacts; checksum?: Checksum; home?: string };
+  /** Which directory of the file system it is (`identityOf`, identities.ts), as far as somebody has looked. */
+  identity?: Buffer;
   /** Identity and times when it was last read whole; absent or `stampTrusted` false: read again. */
   stamp?: Buffer;
   stampTrusted: boolean;
@@ -60,13 +72,21 @@ export interface Layout {
   checksums?: string[];
 }
 
+/** Mount, inode and birth time: the head of a fingerprint. */
+export const IDENTITY_BYTES = 20;
+
 const FILE = 1;
 const DIR = 2;
 const PUBLISHED = 1;
 const HAS_ETAG = 2;
+const GONE = 4;
+const UNSEEN = 8;
+const UNSEEN_NEW = 16;
+const DOUBTFUL = 32;
 const MADE = 1;
 const TRUSTED = 2;
 const HAS_STAMP = 4;
+const HAS_IDENTITY = 8;
 
 const FILE_HEAD = 2 + FINGERPRINT_BYTES + 8 + 6 + 16 + 2;
 const STAMP_BYTES = 32;
@@ -82,12 +102,18 @@ export function encodeRow(row: Row): Buffer {
 }
 
 function encodeFile(row: FileRow): Buffer {
-  const { facts, checksum, partCount, layout, file, goneAt, appendFrom, appended } = row;
-  const rare = { facts, checksum, partCount, layout, file, goneAt, appendFrom, appended };
+  const { facts, checksum, partCount, layout, file, goneAt, appendFrom, appended, told, home, from } = row;
+  const rare = { facts, checksum, partCount, layout, file, goneAt, appendFrom, appended, told, home, from };
   const tail = Object.values(rare).some((v) => v !== undefined) ? Buffer.from(JSON.stringify(rare)) : Buffer.alloc(0);
   const out = Buffer.alloc(FILE_HEAD + tail.length + CRC_BYTES);
   out[0] = FILE;
-  out[1] = (row.published ? PUBLISHED : 0) | (row.etag ? HAS_ETAG : 0);
+  out[1] =
+    (row.published ? PUBLISHED : 0) |
+    (row.etag ? HAS_ETAG : 0) |
+    (row.goneAt === undefined ? 0 : GONE) |
+    (row.unseen ? UNSEEN : 0) |
+    (row.unseen === 'new' ? UNSEEN_NEW : 0) |
+    (row.doubtful ? DOUBTFUL : 0);
   row.fp.copy(out, 2);
   let at = 2 + FINGERPRINT_BYTES;
   out.writeBigInt64BE(row.ctimeNs, at);
@@ -103,13 +129,19 @@ function encodeFile(row: FileRow): Buffer {
 
 function encodeDir(row: DirRow): Buffer {
   const tail = row.marker ? Buffer.from(JSON.stringify(row.marker)) : Buffer.alloc(0);
-  const out = Buffer.alloc(DIR_HEAD + tail.length + CRC_BYTES);
+  const head = DIR_HEAD + (row.identity?.length ?? 0);
+  const out = Buffer.alloc(head + tail.length + CRC_BYTES);
   out[0] = DIR;
-  out[1] = (row.made ? MADE : 0) | (row.stampTrusted ? TRUSTED : 0) | (row.stamp ? HAS_STAMP : 0);
+  out[1] =
+    (row.made ? MADE : 0) |
+    (row.stampTrusted ? TRUSTED : 0) |
+    (row.stamp ? HAS_STAMP : 0) |
+    (row.identity ? HAS_IDENTITY : 0);
   out.writeUIntBE(row.id, 2, 6);
   out.writeUIntBE(row.seq, 8, 6);
   row.stamp?.copy(out, 14);
-  tail.copy(out, DIR_HEAD);
+  row.identity?.copy(out, DIR_HEAD);
+  tail.copy(out, head);
   return out;
 }
 
@@ -142,6 +174,8 @@ function decodeFile(bytes: Buffer): FileRow {
     etag: '',
     published: (flags & PUBLISHED) !== 0,
   };
+  if (flags & DOUBTFUL) row.doubtful = true;
+  if (flags & UNSEEN) row.unseen = flags & UNSEEN_NEW ? 'new' : 'changed';
   at += 14;
   if (flags & HAS_ETAG) {
     const parts = bytes.readUInt16BE(at + 16);
@@ -161,9 +195,27 @@ function decodeDir(bytes: Buffer): DirRow {
     stampTrusted: (flags & TRUSTED) !== 0,
   };
   if (flags & HAS_STAMP) row.stamp = Buffer.from(bytes.subarray(14, 14 + STAMP_BYTES));
-  if (bytes.length > DIR_HEAD)
-    row.marker = JSON.parse(bytes.toString('utf8', DIR_HEAD)) as NonNullable<DirRow['marker']>;
+  let at = DIR_HEAD;
+  if (flags & HAS_IDENTITY) row.identity = Buffer.from(bytes.subarray(at, (at += IDENTITY_BYTES)));
+  if (bytes.length > at) row.marker = JSON.parse(bytes.toString('utf8', at)) as NonNullable<DirRow['marker']>;
   return row;
+}
+
+/** Whether an encoded row is that of a file which was missing when somebody last looked. */
+export function isGone(bytes: Buffer): boolean {
+  return bytes[0] === FILE && ((bytes[1] ?? 0) & GONE) !== 0;
+}
+
+/** Whether an encoded row is that of a file whose bytes nobody has hashed, or whose hash is in doubt. */
+export function isUnhashed(bytes: Buffer): boolean {
+  const flags = bytes[1] ?? 0;
+  return bytes[0] === FILE && (flags & GONE) === 0 && ((flags & HAS_ETAG) === 0 || (flags & DOUBTFUL) !== 0);
+}
+
+/** Facts without what must not reach another owner's bucket. */
+export function withoutAccess(facts: KeyFacts): KeyFacts {
+  const { acl: _acl, owner: _owner, ...rest } = facts;
+  return rest;
 }
 
 /**
@@ -200,6 +252,14 @@ export function pairKey(...parts: string[]): Buffer {
   return Buffer.concat(
     parts.flatMap((part, i) => (i === 0 ? [escapeNul(part)] : [Buffer.from([0, 0]), escapeNul(part)])),
   );
+}
+
+/** The parts again. */
+export function unpairKey(key: Buffer): string[] {
+  return key
+    .toString('latin1')
+    .split('\0\0')
+    .map((part) => Buffer.from(part.replaceAll('\0\u0001', '\0'), 'latin1').toString());
 }
 
 /** A NUL inside a part becomes NUL 01, so that the NUL NUL between parts sorts before it. */

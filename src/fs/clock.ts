@@ -23,7 +23,14 @@ export class FileClock {
     return now - stampNs <= (this.granularityNs ?? 20_000_000n);
   }
 
-  private now(): bigint {
+  /** ms since a stamp (ms) of the file system. */
+  ageMs(stamp: number): number {
+    const ours = Date.now() - stamp;
+    return ours * 1e6 > Number(PLAINLY_OLD_NS) ? ours : Number(this.now() / 1_000_000n) - stamp;
+  }
+
+  /** ns since 1970, as the file system counts them. */
+  now(): bigint {
     if (this.directory === undefined) return BigInt(Date.now()) * 1_000_000n;
     try {
       this.fd ??= openSync(join(this.directory, 'clock'), 'w', 0o600);

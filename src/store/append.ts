@@ -40,7 +40,7 @@ export class Appender {
     try {
       const via = viaOf(options.via, 'ObjectCreated:Put');
       const added = { size: staged.size, md5: staged.digests.MD5, digests: staged.digests };
-      const bytes = this.appendedFacts(before, describe(bucket, key, before).etag, added, plan);
+      const bytes = this.appendedFacts(before, etagOf(bucket, key, before), added, plan);
       if (before.stat.nlink > 1n || before.link || before.place.kind === 'overflow') {
         return await this.appendByCopy(bucket, key, before, staged.path, bytes, via, options.condition);
       }
@@ -284,4 +284,9 @@ function openRw(path: string): number {
 
 function wrongOffset(offset: number, size: number): S3Error {
   return new S3Error('InvalidWriteOffset', `The write offset ${offset} is not the size of the object, ${size}.`);
+}
+
+/** Of the bytes, whatever was told before they were hashed. */
+function etagOf(bucket: string, key: string, found: Found): string {
+  return knowledge(found) === 'known' && found.row ? found.row.etag : describe(bucket, key, found).etag;
 }

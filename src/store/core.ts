@@ -19,14 +19,17 @@ import { S3Error, errno } from '../base/errors.js';
 import { parseAliases } from './aliases.js';
 import type { Catalog, Place } from '../catalog/catalog.js';
 import type { DirRow, FileRow } from '../catalog/rows.js';
+import { withoutAccess } from '../catalog/rows.js';
 import { FileClock } from '../fs/clock.js';
 import { Dirs, type Dir } from '../fs/dirs.js';
 import { fingerprint } from '../fs/fingerprint.js';
 import { STATE_DIR, keyToPath } from '../fs/keypath.js';
 import { Mounts } from '../fs/mounts.js';
 import { ExactNames, foldsNames } from '../fs/names.js';
+import { isAbsent, lstatOf } from '../fs/stat.js';
 import { giveTo, makeStateDir, ownershipOf, type Ownership } from '../fs/statefile.js';
 import { processToken } from '../base/process.js';
+import { Tracker } from './identity.js';
 
 export interface StoreOptions {
   /** Where state lies; default `<root>/.gos3rve`. Staging and overflow always lie on the root's mount, for they hold bodies. */
@@ -59,6 +62,8 @@ export interface StoreOptions {
   patience?: { open?: number; read?: number; write?: number };
   log?: (level: 'info' | 'warn' | 'error', message: string, data?: Record<string, unknown>) => void;
 }
+
+export type Marker = Omit<NonNullable<DirRow['marker']>, 'home'>;
 
 /** A file that was found at a key, as stat told just now. */
 export interface Found {
@@ -106,6 +111,7 @@ export class Core {
   readonly view: bigint;
   private readonly isExcluded: (name: string) => boolean;
   private readonly aliases: Map<string, string[]>;
+  readonly tracker: Tracker;
 
   constructor(
     /** Real path. */
@@ -129,6 +135,7 @@ export class Core {
     this.isExcluded = excluder(options.exclude ?? []);
     this.view = viewOf([this.symlinks, ...(options.exclude ?? [])]);
     this.aliases = parseAliases(root, options.aliases ?? {});
+    this.tracker = new Tracker(this);
   }
 
   /** @throws ServiceUnavailable if the root is no longer the directory that was opened: an empty mount point must not look like a mass deletion. */
@@ -220,7 +227,11 @@ export class Core {
   }
 
   findOverflow(bucket: string, key: string): Found | undefined {
-    const folder = this.overflowFolder(bucket);
+    return this.findOverflowIn(this.overflowFolder(bucket), key);
+  }
+
+  /** @param folder of the bucket, below the root. */
+  findOverflowIn(folder: string, key: string): Found | undefined {
     const place: Place = { kind: 'overflow', bucket: folder, key };
     const row = this.catalog.row(place);
     if (row?.file === undefined) return undefined;
@@ -236,13 +247,19 @@ export class Core {
   }
 
   /** What a client put as `dir/`, if the directory is there. */
-  findMarker(bucket: string, key: string): DirRow['marker'] {
+  findMarker(bucket: string, key: string): Marker | undefined {
     if (!key.endsWith('/')) return undefined;
     const path = keyToPath(key);
     if (path?.name !== '') return undefined;
     const bucketDirs = this.bucketDirs(bucket);
-    const row = this.catalog.findDir([...bucketDirs, ...path.dirs]);
-    return row?.marker && this.existingDir(bucketDirs, path.dirs) ? row.marker : undefined;
+    const dirs = [...bucketDirs, ...path.dirs];
+    let row = this.catalog.findDir(dirs);
+    if (!row?.marker) {
+      this.tracker.settleDirs(dirs);
+      row = this.catalog.findDir(dirs);
+    }
+    if (!row?.marker || !this.existingDir(bucketDirs, path.dirs)) return undefined;
+    return markerUnder(row.marker, dirs);
   }
 
   /** Whether each segment is the name that readdir gives, as far as the path exists. */
@@ -508,20 +525,7 @@ export function noSuchKey(key: string): S3Error {
   return new S3Error('NoSuchKey', undefined, { data: { Key: key } });
 }
 
-/** Nothing there, or something that no key can name. */
-export function isAbsent(error: unknown): boolean {
-  const code = errno(error);
-  return code === 'ENOENT' || code === 'ENOTDIR' || code === 'ELOOP' || code === 'ENAMETOOLONG';
-}
-
-export function lstatOf(path: string): BigIntStats | undefined {
-  try {
-    return lstatSync(path, { bigint: true });
-  } catch (error) {
-    if (isAbsent(error)) return undefined;
-    throw error;
-  }
-}
+export { isAbsent, lstatOf };
 
 /** File name for any bucket name: percent-encoded, never hidden, never too long. */
 export function stateName(bucket: string): string {
@@ -548,4 +552,10 @@ function excluder(patterns: readonly string[]): (name: string) => boolean {
 
 function viewOf(settings: readonly string[]): bigint {
   return createHash('md5').update(JSON.stringify(settings)).digest().readBigUInt64BE(0);
+}
+
+/** A marker as it is told under a top-level folder: an ACL never crosses buckets. */
+export function markerUnder(marker: NonNullable<DirRow['marker']>, dirs: readonly string[]): Marker {
+  const { home, ...rest } = marker;
+  return home === undefined || home === dirs[0] ? rest : { ...rest, facts: withoutAccess(rest.facts) };
 }

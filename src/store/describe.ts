@@ -7,7 +7,7 @@
  */
 import { closeSync, readlinkSync, realpathSync } from 'node:fs';
 import { lookup as mimeType } from 'mime-types';
-import type { Acl, KeyFacts } from '../base/model.js';
+import type { KeyFacts } from '../base/model.js';
 import { derivedEtag, looksRestored } from '../fs/fingerprint.js';
 import { openRegular, type OpenFile } from '../fs/reader.js';
 import type { ObjectInfo } from './contract.js';
@@ -36,18 +36,20 @@ export function describe(bucket: string, key: string, found: Found): ObjectInfo 
   const { row, stat, fp } = found;
   const known = knowledge(found);
   const derived = derivedEtag(fp, stat.ctimeNs);
+  // told before the file was hashed, and still being asked for: it stays for a while
+  const told = row?.told?.[1] === derived && row.told[0] > Date.now();
   const appending = known === 'known' && row?.appendFrom !== undefined;
   const info: ObjectInfo = {
     bucket,
     key,
     size: appending ? (row.appendFrom ?? 0) : Number(stat.size),
-    etag: known === 'known' && row ? row.etag : derived,
+    etag: known === 'known' && row && !told ? row.etag : derived,
     lastModified: Number((appending ? row.fp.readBigInt64BE(28) : stat.mtimeNs) / 1_000_000n),
     versionId: 'null',
     facts: factsOf(key, row?.facts, row?.published === true),
   };
   if (known === 'known' && row) {
-    if (info.etag !== derived) info.aliases = [derived];
+    if (row.etag !== derived) info.aliases = [told ? row.etag : derived];
     if (row.checksum) info.checksum = row.checksum;
     if (row.partCount !== undefined) info.partCount = row.partCount;
   }
@@ -59,12 +61,6 @@ function factsOf(key: string, facts: KeyFacts | undefined, published: boolean): 
   if (published || facts?.contentType !== undefined) return facts ?? {};
   const guessed = mimeType(key);
   return { ...facts, contentType: guessed === false ? 'binary/octet-stream' : guessed };
-}
-
-/** Facts without what a move or copy must not carry to another owner. */
-export function withoutAccess(facts: KeyFacts): KeyFacts {
-  const { acl: _acl, owner: _owner, ...rest } = facts as KeyFacts & { acl?: Acl };
-  return rest;
 }
 
 /** Opens what was found, and nothing else: what a link leads to by now must still lie in the bucket. @throws NoSuchKey. */

@@ -8,9 +8,10 @@ import { lstatSync, type Dirent } from 'node:fs';
 import { opendir } from 'node:fs/promises';
 import { errno } from '../base/errors.js';
 import { NO_FINGERPRINT } from '../catalog/catalog.js';
-import { dirStamp, encodeRow, rowKey, type DirRow } from '../catalog/rows.js';
+import { dirStamp, encodeRow, isGone, rowKey, type DirRow } from '../catalog/rows.js';
 import { decodeName, isPossibleName } from '../fs/keypath.js';
 import { isAbsent, type Core } from './core.js';
+import { GONE_COUNTER } from './ghosts.js';
 
 const CHUNK = 1000;
 /** Of a million unreadable files the first are enough. */
@@ -18,14 +19,22 @@ const MAX_COMPLAINTS = 1000;
 /** A file that was seen and nothing more. */
 const SEEN = encodeRow({ kind: 'file', fp: NO_FINGERPRINT, ctimeNs: 0n, seq: 0, etag: '', published: false });
 
+export interface ReadDir {
+  row: DirRow;
+  /** How many rows its entries have. */
+  names: number;
+  /** How many of them are new, or there again. */
+  added: number;
+}
+
 export class DirReader {
-  private readonly running = new Map<string, Promise<DirRow | undefined>>();
+  private readonly running = new Map<string, Promise<ReadDir | undefined>>();
   private readonly complained = new Set<string>();
 
   constructor(private readonly core: Core) {}
 
   /** @returns its row, or undefined if it is gone or not readable. */
-  read(path: string, segments: readonly string[]): Promise<DirRow | undefined> {
+  read(path: string, segments: readonly string[]): Promise<ReadDir | undefined> {
     const id = segments.join('/');
     let work = this.running.get(id);
     if (!work) {
@@ -35,18 +44,25 @@ export class DirReader {
     return work;
   }
 
-  private async readNow(path: string, segments: readonly string[]): Promise<DirRow | undefined> {
+  private async readNow(path: string, segments: readonly string[]): Promise<ReadDir | undefined> {
     const { catalog, clock } = this.core;
     const { index } = catalog;
     try {
       const stat = lstatSync(path, { bigint: true });
       const trusted = !clock.isYoung(stat.mtimeNs > stat.ctimeNs ? stat.mtimeNs : stat.ctimeNs);
-      const row = catalog.findDir(segments) ?? index.write(() => catalog.ensureDir(segments));
-      await this.addNew(path, row.id);
+      this.core.tracker.settleDirs(segments);
+      const gone = index.number(GONE_COUNTER);
+      const { id } = catalog.findDir(segments) ?? index.write(() => catalog.ensureDir(segments));
+      const counts = await this.addNew(path, segments, id);
       const stamp = dirStamp(stat, this.core.view);
-      return index.write(() =>
-        catalog.changeDir(segments, (now) => Object.assign(now, { stamp, stampTrusted: trusted })),
+      const row = index.write(() =>
+        catalog.changeDir(segments, (now) => {
+          now.stamp = stamp;
+          // a name that was missed while we read may be there after all
+          now.stampTrusted = trusted && index.number(GONE_COUNTER) === gone;
+        }),
       );
+      return { row, ...counts };
     } catch (error) {
       if (isAbsent(error)) return undefined;
       if (errno(error) !== 'EACCES' && errno(error) !== 'EPERM') throw error;
@@ -71,31 +87,56 @@ export class DirReader {
     this.core.log('warn', message, { path });
   }
 
-  private async addNew(path: string, id: number): Promise<void> {
+  private async addNew(
+    path: string,
+    segments: readonly string[],
+    id: number,
+  ): Promise<{ names: number; added: number }> {
     const { index } = this.core.catalog;
     const directory = await opendir(path, { encoding: 'buffer' as BufferEncoding, bufferSize: CHUNK });
-    let batch: Buffer[] = [];
+    let names = 0;
+    let added = 0;
+    let batch: string[] = [];
+    const isNew = (name: string): boolean => {
+      const value = index.get('tree', rowKey(id, name));
+      return value === undefined || isGone(value);
+    };
     const flush = (): void => {
-      const missing = batch.filter((key) => !index.has('tree', key));
+      names += batch.length;
+      const missing = batch.filter(isNew);
       batch = [];
       if (missing.length === 0) return;
       index.write(() => {
-        for (const key of missing) {
-          if (index.has('tree', key)) continue;
-          if (key.at(-1) === 0x2f) index.put('tree', key, encodeRow(this.newDir(index.next('dir'))));
-          else index.put('tree', key, SEEN);
+        for (const name of missing) {
+          if (!isNew(name)) continue;
+          added++;
+          this.add(segments, id, name);
         }
       });
     };
     for await (const entry of directory) {
-      for (const name of this.rowNames(entry, path)) batch.push(rowKey(id, name));
+      batch.push(...this.rowNames(entry, path));
       if (batch.length >= CHUNK) flush();
     }
     flush();
+    return { names, added };
   }
 
-  private newDir(id: number): DirRow {
-    return { kind: 'dir', id, seq: 0, made: false, stampTrusted: false };
+  /** Under the lock. */
+  private add(segments: readonly string[], id: number, name: string): void {
+    const { catalog, tracker } = this.core;
+    const { index } = catalog;
+    const key = rowKey(id, name);
+    if (name.endsWith('/')) {
+      const dirs = [...segments, name.slice(0, -1)];
+      tracker.settleDir(dirs);
+      if (!index.has('tree', key)) catalog.newDir(id, dirs);
+      return;
+    }
+    const row = catalog.rowAt(key);
+    if (!row) return index.put('tree', key, SEEN);
+    delete row.goneAt;
+    index.put('tree', key, encodeRow(row));
   }
 
   /** Names of the entry's rows (a directory's ends in `/`); none for what is never served. */

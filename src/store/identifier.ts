@@ -4,9 +4,11 @@
  */
 import { createHash } from 'node:crypto';
 import { closeSync } from 'node:fs';
-import { subjectOf } from '../catalog/catalog.js';
+import { S3Error } from '../base/errors.js';
+import { NO_FINGERPRINT, subjectOf } from '../catalog/catalog.js';
+import type { ByteFacts } from '../catalog/lines.js';
 import type { FileRow, Layout } from '../catalog/rows.js';
-import { formatFingerprint } from '../fs/fingerprint.js';
+import { derivedEtag, formatFingerprint } from '../fs/fingerprint.js';
 import { isTorn, readRange, type OpenFile } from '../fs/reader.js';
 import { openAgain } from '../fs/stage.js';
 import { noSuchKey, type Core, type Found } from './core.js';
@@ -19,61 +21,154 @@ type Again = () => Found | undefined;
 
 /** The time (ms) after which a change to a file gets another stamp. */
 const TICK_MS = 25;
+/** An ETag that is told again and again is noted this often, ms. */
+const TOLD_AGAIN_MS = 60_000;
 /** Files that wait for the background; what is asked for again comes again. */
 const QUEUE_LIMIT = 1000;
+
+/** Digests of a file that was read whole. */
+interface Reading {
+  found: Found;
+  again: Again;
+  ctimeNs: bigint;
+  etag: string;
+}
 
 export class Identifier {
   /** Whole files read by this process. */
   hashes = 0;
-  private readonly running = new Map<string, Promise<HashOutcome>>();
+  private readonly running = new Map<string, Promise<Reading | undefined>>();
   private readonly queue = new Map<string, () => Promise<unknown>>();
   private busy = false;
   private closed = false;
 
   constructor(private readonly core: Core) {}
 
-  /** The object at a key with its true ETag if that is known or cheap to know. */
+  /** The object at a key with its true ETag if that is known or cheap to know. @throws NoSuchKey if it is gone by now. */
   async identify(bucket: string, key: string, found: Found): Promise<Found> {
-    // while the index is made anew nothing can be recorded
-    if (knowledge(found) === 'known' || !this.core.catalog.index.ready) return found;
+    if (isSettled(found) || !this.core.catalog.index.ready) return found;
     const again = (): Found | undefined => this.core.find(bucket, key);
-    const now = this.recall(key, found, again);
-    if (knowledge(now) === 'known') return now;
-    const { hash } = this.core;
-    if (hash === 'off') return now;
+    const now = this.recall([{ found, again }])[0];
+    if (!now) throw noSuchKey(key);
+    if (knowledge(now) === 'known' || this.core.hash === 'off') return now;
     if (Number(now.stat.size) > SMALL_FILE) {
       this.later(now, again);
       return now;
     }
-    await this.shared(now, again);
+    const reading = await this.read(now, again);
+    if (reading) this.record([reading]);
     return again() ?? now;
   }
 
-  /** What rows and journal know of the file without reading it. @returns the file as it is now. */
-  private recall(key: string, found: Found, again: Again): Found {
-    const { catalog } = this.core;
-    return catalog.index.write(() => {
-      const now = again();
-      if (!now) throw noSuchKey(key);
-      if (knowledge(now) === 'known') return now;
-      // a process may have been killed between rename and commit
-      const row = catalog.adopt(now.place, now.fp, now.stat.ctimeNs, (line) => endMove(this.core, line));
-      return row ? { ...now, row } : found.place.kind === now.place.kind ? now : found;
-    });
+  /**
+   * The same for a page of a listing, with few transactions.
+   * @param budget bytes that may be read. @returns what is there now, undefined for what went meanwhile.
+   */
+  async identifyPage(
+    bucket: string,
+    page: { key: string; found: Found }[],
+    budget: number,
+  ): Promise<(Found | undefined)[]> {
+    const out: (Found | undefined)[] = page.map(({ found }) => found);
+    const open = page.flatMap(({ key, found }, at) =>
+      isSettled(found) ? [] : [{ at, found, again: (): Found | undefined => this.core.find(bucket, key) }],
+    );
+    if (open.length === 0 || !this.core.catalog.index.ready) return out;
+    const readings: Reading[] = [];
+    for (const [i, now] of this.recall(open).entries()) {
+      const { at = 0, again } = open[i] ?? {};
+      out[at] = now;
+      if (!now || !again || knowledge(now) === 'known' || this.core.hash === 'off') continue;
+      const size = Number(now.stat.size);
+      if (size > SMALL_FILE || size > budget) continue;
+      budget -= size;
+      const reading = await this.read(now, again).catch(() => undefined);
+      if (reading) readings.push(reading);
+    }
+    this.record(readings);
+    const read = new Set(readings.map(({ found }) => found));
+    for (const { at, again } of open) {
+      const now = out[at];
+      if (now && read.has(now)) out[at] = again();
+    }
+    return out;
+  }
+
+  /** What rows and journal know of files without reading them. @returns each as it is now, undefined if it is gone. */
+  recall(wanted: readonly { found: Found; again: Again }[]): (Found | undefined)[] {
+    const { catalog, tracker } = this.core;
+    try {
+      const dirs = wanted.map(({ found: { place } }) => (place.kind === 'tree' ? place.dirs : []));
+      for (const [i, one] of dirs.entries()) if (one !== dirs[i - 1]) tracker.settleDirs(one);
+      return catalog.index.write(() => {
+        let prepares: ReturnType<typeof catalog.loosePrepares> | undefined;
+        return wanted.map(({ again }) => {
+          const now = again();
+          if (!now) return undefined;
+          const { place, row } = now;
+          const moved = row?.from && place.kind === 'tree' ? tracker.settleFile(place, row) : undefined;
+          const settled = moved ? { ...now, row: moved } : now;
+          if (knowledge(settled) === 'known') return settled;
+          prepares ??= catalog.loosePrepares();
+          // a process may have been killed between rename and commit
+          const adopted = catalog.adopt(place, now.fp, now.stat.ctimeNs, (line) => endMove(this.core, line), prepares);
+          const known = adopted ?? tracker.recognise(settled);
+          return known ? { ...settled, row: known } : settled;
+        });
+      });
+    } catch (error) {
+      // a full disk must not keep files from being read
+      if (error instanceof S3Error) throw error;
+      this.core.log('warn', 'what is known of a file could not be looked up', { error: String(error) });
+      return wanted.map(({ again }) => again());
+    }
   }
 
   /** Hashes a file and records it, if it stayed as it was. */
-  hashPlace(found: Found, again: Again, md5?: Md5): Promise<HashOutcome> {
-    if (knowledge(found) === 'known') return Promise.resolve('known');
-    if (this.core.hash === 'off') return Promise.resolve('off');
-    return this.shared(found, again, md5);
+  async hashPlace(found: Found, again: Again, md5?: Md5): Promise<HashOutcome> {
+    if (this.core.hash === 'off') return isSettled(found) ? 'known' : 'off';
+    const now = isSettled(found) ? found : this.recall([{ found, again }])[0];
+    if (!now) return 'gone';
+    if (knowledge(now) === 'known') return 'known';
+    const reading = await this.read(now, again, md5);
+    return reading && this.record([reading]) === 1 ? 'done' : 'changed';
   }
 
-  private shared(found: Found, again: Again, md5?: Md5): Promise<HashOutcome> {
+  /**
+   * Remembers which files an ETag was told of before they were hashed: it stays theirs as long as somebody goes on asking (DuckDB and others
+   * compare it themselves).
+   */
+  tell(told: readonly Found[]): void {
+    const { core } = this;
+    if (core.hash === 'off' || core.options.readOnly || !core.catalog.index.ready) return;
+    const until = Date.now() + core.etagGraceMs;
+    const due = told.filter((found) => isToldAnew(found, until - TOLD_AGAIN_MS));
+    if (due.length === 0) return;
+    const { catalog } = core;
+    try {
+      catalog.index.write(() => {
+        for (const { place, fp, stat } of due) {
+          const old = catalog.row(place);
+          const row: FileRow = old ?? { kind: 'file', fp, ctimeNs: stat.ctimeNs, seq: 0, etag: '', published: false };
+          if (row.etag === '' && !row.fp.equals(fp)) {
+            row.unseen = isSeen(old) ? 'changed' : 'new';
+            row.fp = fp;
+            row.ctimeNs = stat.ctimeNs;
+          } else if (!old) row.unseen = 'new';
+          row.told = [until, derivedEtag(fp, stat.ctimeNs)];
+          catalog.putRow(place, row);
+        }
+      });
+    } catch (error) {
+      core.log('warn', 'an ETag that was told could not be noted', { error: String(error) });
+    }
+  }
+
+  private read(found: Found, again: Again, md5?: Md5): Promise<Reading | undefined> {
     const id = placeId(found);
     let work = this.running.get(id);
     if (!work) {
-      work = this.hash(found, again, md5).finally(() => this.running.delete(id));
+      work = this.readNow(found, again, md5).finally(() => this.running.delete(id));
       this.running.set(id, work);
     }
     return work;
@@ -81,7 +176,7 @@ export class Identifier {
 
   private later(found: Found, again: Again): void {
     if (this.closed || this.core.options.readOnly || this.queue.size > QUEUE_LIMIT) return;
-    this.queue.set(placeId(found), () => this.shared(found, again));
+    this.queue.set(placeId(found), () => this.hashPlace(found, again));
     if (!this.busy) void this.work();
   }
 
@@ -97,16 +192,18 @@ export class Identifier {
     this.busy = false;
   }
 
-  private async hash(found: Found, again: Again, md5: Md5 | undefined): Promise<HashOutcome> {
-    const file = openFound(found);
+  private async readNow(found: Found, again: Again, md5: Md5 | undefined): Promise<Reading | undefined> {
+    // found again: its directory is held open for the turn only
+    const now = again();
+    if (!now?.fp.equals(found.fp) || now.stat.ctimeNs !== found.stat.ctimeNs) return undefined;
+    const file = openFound(now);
     try {
-      if (file.stat.size !== found.stat.size || file.stat.ctimeNs !== found.stat.ctimeNs) return 'changed';
+      if (file.stat.size !== found.stat.size || file.stat.ctimeNs !== found.stat.ctimeNs) return undefined;
       // young stamps prove nothing: the next change in the same tick would not show
       if (this.core.clock.isYoung(file.stat.ctimeNs)) await new Promise((resolve) => setTimeout(resolve, TICK_MS));
       const layout = found.row?.layout === undefined ? undefined : this.core.catalog.index.layout(found.row.layout);
       const etag = await this.etagOf(file, knowledge(found) === 'provisional' ? layout : undefined, md5);
-      if (etag === undefined || isTorn(file)) return 'changed';
-      return this.record(file, found, again, etag) ? 'done' : 'changed';
+      return etag === undefined || isTorn(file) ? undefined : { found, again, ctimeNs: file.stat.ctimeNs, etag };
     } finally {
       closeSync(file.fd);
     }
@@ -123,49 +220,37 @@ export class Identifier {
     return `${createHash('md5').update(all).digest('hex')}-${digests.length}`;
   }
 
-  private record(file: OpenFile, found: Found, again: Again, etag: string): boolean {
+  /** @returns how many were still as they were read. */
+  private record(readings: readonly Reading[]): number {
+    if (readings.length === 0) return 0;
     const { catalog } = this.core;
     return catalog.index.write(() => {
-      const now = again();
-      if (!now || !now.fp.equals(found.fp) || now.stat.ctimeNs !== file.stat.ctimeNs) return false;
-      const old = now.row;
-      const same = old?.etag === etag;
-      if (!same && old?.layout !== undefined) catalog.index.removeLayout(old.layout);
-      const seq = catalog.nextSeq();
-      const row: FileRow = {
-        ...(old ?? { kind: 'file', published: false }),
-        fp: now.fp,
-        ctimeNs: now.stat.ctimeNs,
-        seq,
-        etag,
-      };
-      delete row.goneAt;
-      if (!same) {
-        delete row.checksum;
-        delete row.layout;
-        delete row.partCount;
-      }
-      const subject = subjectOf(now.place);
-      const ctime = String(now.stat.ctimeNs);
-      if (same && row.facts) {
-        // all facts again, under the new fingerprint: a hash line alone would drop checksum and parts
-        catalog.journal.append({
-          op: 'prepare',
-          id: `seen-${seq}`,
-          ...subject,
-          bytes: { ...catalog.bytesOf(row) },
-          facts: row.facts,
-          published: row.published,
-          ...(row.file !== undefined && { file: row.file }),
-        });
-        catalog.journal.append({ op: 'commit', id: `seen-${seq}`, seq, ctime });
-      } else {
-        catalog.journal.append({ op: 'hash', seq, ...subject, fp: formatFingerprint(now.fp), ctime, etag });
-      }
-      catalog.putRow(now.place, row);
+      const done = readings.filter((reading) => this.recordOne(reading)).length;
       catalog.noteSettled();
-      return true;
+      return done;
     });
+  }
+
+  private recordOne({ found, again, ctimeNs, etag }: Reading): boolean {
+    const { catalog } = this.core;
+    const now = again();
+    if (!now || !now.fp.equals(found.fp) || now.stat.ctimeNs !== ctimeNs) return false;
+    if (knowledge(now) === 'known') return true;
+    const old = now.row;
+    const same = old?.etag === etag;
+    const seq = catalog.nextSeq();
+    const fp = formatFingerprint(now.fp);
+    const bytes: ByteFacts = same && old ? { ...catalog.bytesOf(old), fp } : { fp, etag };
+    const ctime = String(ctimeNs);
+    catalog.journal.append({ op: 'hash', seq, ...subjectOf(now.place), ctime, ...bytes });
+    const row = catalog.fileRow(bytes, old?.facts ?? {}, seq, ctimeNs, old?.published ?? false);
+    if (old?.file !== undefined) row.file = old.file;
+    if (old?.from) row.from = old.from;
+    if (old?.told) row.told = old.told;
+    if (!same) row.unseen = old?.unseen ?? (isSeen(old) ? 'changed' : 'new');
+    else if (old.unseen) row.unseen = old.unseen;
+    catalog.putRow(now.place, row);
+    return true;
   }
 
   async close(): Promise<void> {
@@ -173,6 +258,25 @@ export class Identifier {
     this.queue.clear();
     await Promise.allSettled(this.running.values());
   }
+}
+
+/** Nothing is to be found out. */
+export function isSettled({ row, ...found }: Found): boolean {
+  return row !== undefined && row.from === undefined && knowledge({ row, ...found }) === 'known';
+}
+
+/** Whether a derived ETag was told that the row does not remember for long enough. */
+function isToldAnew(found: Found, until: number): boolean {
+  const { row, fp, stat } = found;
+  const derived = derivedEtag(fp, stat.ctimeNs);
+  const remembered = row?.told?.[1] === derived;
+  if (knowledge(found) === 'known' && !(remembered && (row?.told?.[0] ?? 0) > Date.now())) return false;
+  return !remembered || (row?.told?.[0] ?? 0) < until;
+}
+
+/** Whether anything was ever known of the bytes at a place. */
+function isSeen(row: FileRow | undefined): boolean {
+  return row !== undefined && !row.fp.equals(NO_FINGERPRINT);
 }
 
 function placeId({ place }: Found): string {

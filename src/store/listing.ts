@@ -1,9 +1,10 @@
 /** Listings: the walk over the tree and the overflow objects merged in byte order, rolled up by any delimiter (ListObjects, ListObjectsV2). */
 import type { Catalog } from '../catalog/catalog.js';
 import { escapeNul, pairKey } from '../catalog/rows.js';
-import type { ListPage, ListQuery, ObjectInfo } from './contract.js';
+import type { ListEntry, ListPage, ListQuery } from './contract.js';
 import type { Core, Found } from './core.js';
-import { SMALL_FILE, describe, knowledge } from './describe.js';
+import { describe } from './describe.js';
+import { noteGone, type Missing } from './ghosts.js';
 import type { Identifier } from './identifier.js';
 import type { DirReader } from './dir-reader.js';
 import { Walker, type Bound, type Walked } from './walker.js';
@@ -21,47 +22,59 @@ export class Lister {
 
   async list(bucket: string, query: ListQuery): Promise<ListPage> {
     this.core.bucketDir(bucket);
-    const page: ListPage = { entries: [] };
-    if (query.max <= 0) return page;
+    if (query.max <= 0) return { entries: [] };
     const source = new Merged(this.core, this.reader, bucket, query.prefix);
-    let budget = HASH_BUDGET;
-    let last = '';
-    for (let bound: Bound | undefined = start(query); bound;) {
-      await source.seek(bound);
-      bound = undefined;
-      for (let walked = await source.next(); walked; walked = await source.next()) {
-        const prefix = commonPrefix(walked.key, query);
-        // the page after a common prefix starts behind all of it
-        if (prefix !== undefined && prefix === query.after) {
-          bound = { bytes: successor(prefix), inclusive: true };
-          break;
-        }
-        if (page.entries.length === query.max) return { ...page, next: last };
-        if (prefix !== undefined) {
-          page.entries.push({ prefix });
-          last = prefix;
-          bound = { bytes: successor(prefix), inclusive: true };
-          break;
-        }
-        const entry: ObjectInfo = 'marker' in walked ? walked.marker : await this.entry(bucket, walked, budget);
-        if ('found' in walked && knowledge(walked.found) !== 'known') budget -= entry.size;
-        page.entries.push(entry);
-        last = walked.key;
-      }
-    }
-    return page;
+    const { found, truncated } = await walk(source, query);
+    const entries = await this.entries(bucket, found);
+    noteGone(this.core, source.missing);
+    const last = found.at(-1);
+    return { entries, ...(truncated && last && { next: last.key }) };
   }
 
-  private async entry(
-    bucket: string,
-    { key, found }: { key: string; found: Found },
-    budget: number,
-  ): Promise<ObjectInfo> {
-    const size = Number(found.stat.size);
-    if (knowledge(found) === 'known' || size > SMALL_FILE || size > budget || this.core.options.readOnly)
-      return describe(bucket, key, found);
-    return describe(bucket, key, await this.identifier.identify(bucket, key, found).catch(() => found));
+  /** What is told of each; files that went meanwhile are left out. */
+  private async entries(bucket: string, page: Listed[]): Promise<ListEntry[]> {
+    const { identifier } = this;
+    const files = page.filter((one) => 'found' in one);
+    let now: (Found | undefined)[] = files.map(({ found }) => found);
+    // a file that cannot be read must not spoil the listing
+    if (!this.core.options.readOnly) now = await identifier.identifyPage(bucket, files, HASH_BUDGET).catch(() => now);
+    identifier.tell(now.filter((found) => found !== undefined));
+    let at = 0;
+    return page.flatMap((one): ListEntry[] => {
+      if ('marker' in one) return [one.marker];
+      if ('prefix' in one) return [{ prefix: one.prefix }];
+      const found = now[at++];
+      return found ? [describe(bucket, one.key, found)] : [];
+    });
   }
+}
+
+/** What a page holds, before the files are looked at more closely. `key` is where the next page starts. */
+type Listed = Walked | { key: string; prefix: string };
+
+/** The entries of a page in order. */
+async function walk(source: Merged, query: ListQuery): Promise<{ found: Listed[]; truncated: boolean }> {
+  const found: Listed[] = [];
+  for (let bound: Bound | undefined = start(query); bound;) {
+    await source.seek(bound);
+    bound = undefined;
+    for (let walked = await source.next(); walked; walked = await source.next()) {
+      const prefix = commonPrefix(walked.key, query);
+      // the page after a common prefix starts behind all of it
+      if (prefix !== undefined && prefix === query.after) {
+        bound = { bytes: successor(prefix), inclusive: true };
+        break;
+      }
+      if (found.length === query.max) return { found, truncated: true };
+      if (prefix !== undefined) {
+        found.push({ key: prefix, prefix });
+        bound = { bytes: successor(prefix), inclusive: true };
+        break;
+      }
+      found.push(walked);
+    }
+  }
+  return { found, truncated: false };
 }
 
 /** Inclusive at the prefix, exclusive at `after`. */
@@ -94,6 +107,10 @@ class Merged {
   constructor(core: Core, reader: DirReader, bucket: string, prefix: string) {
     this.walker = new Walker(core, reader, bucket, prefix);
     this.overflow = new Overflow(core, core.catalog, bucket, prefix);
+  }
+
+  get missing(): readonly Missing[] {
+    return this.walker.missing;
   }
 
   async seek(bound: Bound): Promise<void> {

@@ -1,16 +1,23 @@
 /** The live index: reconciles rows with the tree ahead of requests; see live-contract.ts. */
 import { lstatSync, type BigIntStats } from 'node:fs';
 import { NO_FINGERPRINT } from '../catalog/catalog.js';
-import { decodeRow, dirStamp, rowKey, rowName, type FileRow } from '../catalog/rows.js';
+import { dirStamp, isGone, isUnhashed, rowKey, rowName, type DirRow, type FileRow } from '../catalog/rows.js';
+import { looksRestored } from '../fs/fingerprint.js';
 import { isPossibleName } from '../fs/keypath.js';
-import { isAbsent, type Core, type Found } from './core.js';
+import { isAbsent, lstatOf, type Core, type Found } from './core.js';
 import { knowledge } from './describe.js';
 import type { DirReader } from './dir-reader.js';
-import type { Identifier } from './identifier.js';
+import { noteGone } from './ghosts.js';
+import { isSettled, type Identifier } from './identifier.js';
 import type { DirReport, FileReport, HashOutcome, Live, LookOptions, Md5, UnhashedPage } from './live-contract.js';
 import { newRow } from './objects.js';
 
+/** Rows that are gone through at a time: so long the turn may be. */
 const PAGE = 256;
+/** Rows that one call of `unhashed` looks at. */
+const UNHASHED_ROWS = 4096;
+
+type State = FileReport['state'];
 
 export class LiveIndex implements Live {
   constructor(
@@ -30,89 +37,203 @@ export class LiveIndex implements Live {
   async lookAtDir(dirs: readonly string[], options: LookOptions = {}): Promise<DirReport | undefined> {
     const { core } = this;
     this.begin();
-    const path = core.pathOf(dirs);
-    const stat = dirStat(path);
+    if (!this.isServed(dirs)) return undefined;
+    const stat = dirStat(core.pathOf(dirs));
     if (!stat) return undefined;
     const report: DirReport = { subdirs: [], added: 0, gone: 0, changed: 0 };
+    core.tracker.settleDirs(dirs);
     let row = core.catalog.findDir(dirs);
-    const changed = !row?.stamp || !row.stampTrusted || !row.stamp.equals(dirStamp(stat, core.view));
-    if (changed || options.force) row = await this.reader.read(path, dirs);
-    if (!row) return undefined;
-    let next: Buffer = rowKey(row.id, '');
-    for (;;) {
-      core.catalog.index.refresh();
-      const page = core.catalog.index.page('tree', next, rowKey(row.id + 1, ''), PAGE);
-      const last = page.at(-1);
-      if (!last) return report;
-      for (const { key } of page) {
+    let names: number | undefined;
+    if (options.force || !row?.stamp || !row.stampTrusted || !row.stamp.equals(dirStamp(stat, core.view))) {
+      const read = await this.reader.read(core.pathOf(dirs), dirs);
+      if (!read) return undefined;
+      ({ row, names } = read);
+      report.added = read.added;
+    }
+    const live = await this.goThrough(dirs, row, options.files === true, report);
+    // every name has a row, so more rows than names are rows of files that went
+    if (names !== undefined && live > names && !options.files) await this.findGone(dirs, row, report);
+    return report;
+  }
+
+  /** Goes through the rows of a directory. @returns how many are of what was there when somebody last looked. */
+  private async goThrough(dirs: readonly string[], row: DirRow, files: boolean, report: DirReport): Promise<number> {
+    let live = 0;
+    await this.pages(row, (page) => {
+      const names: string[] = [];
+      for (const { key, value } of page) {
         const name = rowName(key).toString('utf8');
-        if (name.endsWith('/')) report.subdirs.push(name.slice(0, -1));
-        else if (options.files) {
-          const file = await this.lookAtFile(dirs, name);
-          const { state } = file;
-          if (state !== 'same' || file.hashed === false) options.onFile?.(name, file);
-          if (state === 'new') report.added++;
-          else if (state === 'changed') report.changed++;
-          else if (state === 'gone') report.gone++;
+        if (name.endsWith('/')) {
+          const there = lstatOf(`${this.core.pathOf(dirs)}/${name.slice(0, -1)}`);
+          if (there) live++;
+          if (there?.isDirectory()) report.subdirs.push(name.slice(0, -1));
+        } else if (!isGone(value)) {
+          live++;
+          names.push(name);
         }
       }
-      next = Buffer.concat([last.key, Buffer.from([0])]);
+      if (!files) return;
+      for (const { state } of this.examine(dirs, names)) {
+        if (state === 'changed') report.changed++;
+        else if (state === 'gone') report.gone++;
+      }
+    });
+    return live;
+  }
+
+  private async findGone(dirs: readonly string[], row: DirRow, report: DirReport): Promise<void> {
+    const path = this.core.pathOf(dirs);
+    await this.pages(row, (page) => {
+      const missing = page
+        .filter(({ value }) => !isGone(value))
+        .map(({ key }) => rowName(key).toString('utf8'))
+        .filter((name) => !name.endsWith('/') && !lstatOf(`${path}/${name}`)?.isFile());
+      report.gone += noteGone(
+        this.core,
+        missing.map((name) => ({ dirs, name })),
+      );
+    });
+  }
+
+  /** All rows of a directory, a turn of the event loop for each page. */
+  private async pages(row: DirRow, visit: (page: { key: Buffer; value: Buffer }[]) => void): Promise<void> {
+    const { index } = this.core.catalog;
+    let next = rowKey(row.id, '');
+    for (;;) {
+      index.refresh();
+      const page = index.page('tree', next, rowKey(row.id + 1, ''), PAGE);
+      visit(page);
+      const last = page.at(-1);
+      if (!last || page.length < PAGE) return;
+      next = after(last.key);
       await new Promise((resolve) => setImmediate(resolve));
     }
   }
 
   async lookAtFile(dirs: readonly string[], name: string): Promise<FileReport> {
-    const { core } = this;
     this.begin();
-    if (!isPossibleName(name) || !dirs.every(isPossibleName)) return { state: 'not-served' };
-    const found = core.findPlace(dirs, name);
-    if (!found) {
-      const missed = core.catalog.row({ kind: 'tree', dirs, name });
-      return { state: 'gone', known: missed !== undefined && missed.goneAt === undefined };
-    }
-    const { stat, row } = found;
-    const youngest = stat.mtimeNs > stat.ctimeNs ? stat.mtimeNs : stat.ctimeNs;
-    const state = !row || row.fp.equals(NO_FINGERPRINT) ? 'new' : row.fp.equals(found.fp) ? 'same' : 'changed';
-    if (state !== 'same') this.remember(found);
-    return {
-      state,
-      size: Number(stat.size),
-      quietForMs: Math.max(0, Date.now() - Number(youngest / 1_000_000n)),
-      hashed: knowledge(found) === 'known',
-    };
+    this.core.tracker.settleDirs(dirs);
+    return this.examine(dirs, [name])[0] ?? { state: 'gone' };
   }
 
-  unhashed(after: Buffer | undefined, max: number): UnhashedPage {
-    void after;
-    void max;
-    void decodeRow;
-    return { entries: [] };
+  /** Compares files of one directory with their rows, and remembers what was found, in few transactions. */
+  private examine(dirs: readonly string[], names: readonly string[]): FileReport[] {
+    const { core } = this;
+    const looks = names.map((name) => this.look(dirs, name));
+    const missing = looks.flatMap(({ state, name }) => (state === 'gone' ? [{ dirs, name }] : []));
+    noteGone(core, missing);
+    const open = looks.flatMap(({ found, name }) =>
+      found && !isSettled(found) ? [{ found, again: (): Found | undefined => core.findPlace(dirs, name) }] : [],
+    );
+    const recalled = open.length === 0 || this.rebuilding ? [] : this.identifier.recall(open);
+    const now = new Map(open.map(({ found }, i) => [found, recalled[i]]));
+    this.remember(looks.flatMap(({ found, state }) => (found ? [{ found: now.get(found) ?? found, state }] : [])));
+    return looks.map(({ found, state }): FileReport => {
+      if (!found) return { state };
+      const { stat } = found;
+      return {
+        state,
+        size: Number(stat.size),
+        // not the mtime, which anybody can set
+        quietForMs: Math.max(0, core.clock.ageMs(Number(stat.ctimeNs / 1_000_000n))),
+        hashed: knowledge(now.get(found) ?? found) === 'known',
+      };
+    });
+  }
+
+  private look(dirs: readonly string[], name: string): { name: string; state: State; found?: Found } {
+    const { core } = this;
+    if (!isPossibleName(name) || !dirs.every(isPossibleName)) return { name, state: 'not-served' };
+    const found = core.findPlace(dirs, name);
+    if (!found) return { name, state: lstatOf(`${core.pathOf(dirs)}/${name}`) ? 'not-served' : 'gone' };
+    const { row, fp } = found;
+    const hidden = core.excluded(name) || !this.isServed(dirs);
+    if (hidden && row?.published !== true) return { name, state: 'not-served' };
+    if (!row || row.fp.equals(NO_FINGERPRINT) || row.goneAt !== undefined) return { name, found, state: 'new' };
+    if (row.fp.equals(fp)) return { name, found, state: row.unseen ?? 'same' };
+    return { name, found, state: looksRestored(row.fp, fp) && row.etag !== '' ? 'same' : 'changed' };
+  }
+
+  /** So that the next look says `same`, and those in doubt are found by `unhashed`. */
+  private remember(looks: readonly { found: Found; state: State }[]): void {
+    const { catalog } = this.core;
+    const due = looks.filter(({ found, state }) => state !== 'same' || isNewlyDoubtful(found));
+    if (due.length === 0) return;
+    catalog.index.write(() => {
+      for (const { found, state } of due) {
+        const { place, fp, stat } = found;
+        const { unseen: _seen, goneAt: _gone, ...row } = catalog.row(place) ?? newRow();
+        if (row.fp.equals(fp) || state === 'same') {
+          catalog.putRow(place, { ...row, ...(isNewlyDoubtful(found) && { doubtful: true }) });
+        } else {
+          const { facts, published, from, seq } = row;
+          const fresh: FileRow = { kind: 'file', fp, ctimeNs: stat.ctimeNs, seq, etag: '', published };
+          catalog.putRow(place, { ...fresh, ...(facts && { facts }), ...(from && { from }) });
+        }
+      }
+    });
+  }
+
+  unhashed(cursor: Buffer | undefined, max: number): UnhashedPage {
+    this.begin();
+    const { catalog } = this.core;
+    const page = catalog.index.page('tree', cursor ?? rowKey(1, ''), Buffer.from([0xff]), UNHASHED_ROWS);
+    const entries: UnhashedPage['entries'] = [];
+    const paths = new Map<number, string[] | undefined>();
+    for (const { key, value } of page) {
+      if (!isUnhashed(value)) continue;
+      const id = key.readUIntBE(0, 6);
+      if (!paths.has(id)) paths.set(id, catalog.identities.pathOf(id));
+      const dirs = paths.get(id);
+      const name = rowName(key).toString('utf8');
+      const found = dirs && dirs[0] !== '' ? this.core.findPlace(dirs, name) : undefined;
+      if (!dirs || !found || isSettled(found)) continue;
+      entries.push({ dirs, name, size: Number(found.stat.size) });
+      if (entries.length === max) return { entries, next: after(key) };
+    }
+    const last = page.at(-1);
+    return last && page.length === UNHASHED_ROWS ? { entries, next: after(last.key) } : { entries };
   }
 
   async hashFile(dirs: readonly string[], name: string, md5?: Md5): Promise<HashOutcome> {
     this.begin();
-    const found = this.core.findPlace(dirs, name);
-    if (!found) return 'gone';
-    return this.identifier.hashPlace(found, () => this.core.findPlace(dirs, name), md5);
+    const again = (): Found | undefined => this.core.findPlace(dirs, name);
+    const found = again();
+    return found ? this.identifier.hashPlace(found, again, md5) : 'gone';
   }
 
   async settleRenames(): Promise<number> {
-    return 0;
+    this.begin();
+    if (this.rebuilding) return 0;
+    let settled = 0;
+    const { index } = this.core.catalog;
+    for (let next = rowKey(0, ''); ;) {
+      const page = index.page('pending', next, Buffer.from([0xff]), PAGE);
+      const last = page.at(-1);
+      if (!last) return settled;
+      settled += index.write(() => page.filter(({ key }) => this.core.tracker.settleKey(key)).length);
+      next = after(last.key);
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+  }
+
+  private isServed(dirs: readonly string[]): boolean {
+    return dirs.every((name) => isPossibleName(name) && !this.core.excluded(name));
   }
 
   private begin(): void {
     this.core.checkRoot();
     this.core.catalog.index.refresh();
   }
+}
 
-  private remember(found: Found): void {
-    const { index } = this.core.catalog;
-    index.write(() => {
-      const row: FileRow = { ...(this.core.catalog.row(found.place) ?? newRow()) };
-      if (row.etag !== '') return;
-      this.core.catalog.putRow(found.place, { ...row, fp: found.fp, ctimeNs: found.stat.ctimeNs });
-    });
-  }
+function isNewlyDoubtful(found: Found): boolean {
+  return found.row?.doubtful !== true && knowledge(found) === 'provisional';
+}
+
+/** The least key behind another. */
+function after(key: Buffer): Buffer {
+  return Buffer.concat([key, Buffer.from([0])]);
 }
 
 function dirStat(path: string): BigIntStats | undefined {

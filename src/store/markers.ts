@@ -96,7 +96,7 @@ export class Markers {
       for (const path of made) dirtied.add(path);
       for (const one of mkdirs) catalog.changeDir(one.split('/'), (row) => (row.made = true));
       const seq = catalog.nextSeq();
-      catalog.changeDir(dirs, (row) => Object.assign(row, { marker, seq }));
+      catalog.setMarker(dirs, marker, seq);
       const rmdirs = from ? this.unmark(from) : [];
       for (const path of rmdirs) dirtied.add(core.pathOf(path.split('/').slice(0, -1)));
       catalog.journal.append({
@@ -171,7 +171,7 @@ export class Markers {
       const seq = catalog.nextSeq();
       const said = via?.event === undefined ? {} : { via: viaOf(via, via.event) };
       catalog.journal.append({ op: 'marker', seq, path: dirs.join('/'), ...marker, ...said });
-      catalog.changeDir(dirs, (row) => Object.assign(row, { marker, seq }));
+      catalog.setMarker(dirs, marker, seq);
       catalog.noteSettled();
       return marker;
     });

@@ -10,15 +10,17 @@ import type {
   KeyFacts,
   WriteCondition,
 } from '../base/model.js';
-import { NO_FINGERPRINT, subjectOf } from '../catalog/catalog.js';
+import { NO_FINGERPRINT, subjectOf, type Place } from '../catalog/catalog.js';
 import type { Via } from '../catalog/lines.js';
 import type { FileRow, Layout } from '../catalog/rows.js';
+import { formatFingerprint } from '../fs/fingerprint.js';
 import { createHasher, prepareHashes } from '../fs/hash.js';
+import { keyToPath } from '../fs/keypath.js';
 import { isTorn, readRange, type OpenFile } from '../fs/reader.js';
 import { discard, stageBody, type StageOptions } from '../fs/stage.js';
 import { viaOf } from './attribution.js';
 import type { Attribution, ObjectInfo, ObjectPart, ObjectRef, OpenObject, PutOptions } from './contract.js';
-import { isAbsent, noSuchKey, type Core, type Found, type Target } from './core.js';
+import { isAbsent, lstatOf, noSuchKey, type Core, type Found, type Target } from './core.js';
 import { describe, knowledge, openFound } from './describe.js';
 import type { Identifier } from './identifier.js';
 import { Markers } from './markers.js';
@@ -58,14 +60,18 @@ export class Objects {
   async head(bucket: string, key: string): Promise<ObjectInfo> {
     const marker = this.markers.find(bucket, key);
     if (marker) return marker;
-    return describe(bucket, key, await this.found(bucket, key));
+    const found = await this.found(bucket, key);
+    this.identifier.tell([found]);
+    return describe(bucket, key, found);
   }
 
   async open(bucket: string, key: string): Promise<OpenObject> {
     const marker = this.markers.find(bucket, key);
     if (marker)
       return { info: marker, parts: async () => [], read: async () => undefined, close: async () => undefined };
-    return this.opened({ bucket, key }, await this.openCurrent(bucket, key));
+    const current = await this.openCurrent(bucket, key);
+    this.identifier.tell([current.found]);
+    return this.opened({ bucket, key }, current);
   }
 
   /**
@@ -191,17 +197,35 @@ export class Objects {
       if (removed) return true;
     }
     const dirtied = new Set<string>();
+    let forgotten = false;
     const existed = await retried(async () => {
       const known = await publisher.current(bucket, key, condition);
       return core.catalog.index.write(() => {
         const found = publisher.checkAgain(bucket, key, condition, known);
-        if (!found) return false;
+        if (!found) {
+          forgotten = this.forget(bucket, key);
+          return false;
+        }
         this.unlink(bucket, key, found, via, dirtied);
         return true;
       });
     });
-    if (existed) await this.flushed(dirtied);
+    if (existed || forgotten) await this.flushed(dirtied);
     return existed;
+  }
+
+  /** Under the lock: what is remembered of a key whose file is gone, in case it came back. @returns whether there was anything. */
+  private forget(bucket: string, key: string): boolean {
+    const { core } = this;
+    const path = keyToPath(key);
+    if (!path || path.name === '') return false;
+    const place: Place = { kind: 'tree', dirs: [...core.bucketDirs(bucket), ...path.dirs], name: path.name };
+    const row = core.catalog.row(place);
+    if (!row || (row.etag === '' && !row.facts && !row.published)) return false;
+    if (lstatOf(`${core.pathOf(place.dirs)}/${place.name}`)) return false;
+    core.catalog.removeRow(place);
+    this.publisher.recordDelete(subjectOf(place), []);
+    return true;
   }
 
   /** Under the lock: the file, then its line; and an overflow copy that was kept aside. */
@@ -237,11 +261,17 @@ export class Objects {
     const found = catalog.index.write((): Found => {
       const now = core.find(bucket, key);
       if (!now) throw noSuchKey(key);
-      const facts = change(now.row?.facts ?? {}, describe(bucket, key, now));
+      const old =
+        (now.place.kind === 'tree' && now.row && core.tracker.settleFile(now.place, now.row, true)) || now.row;
+      const facts = change(old?.facts ?? {}, describe(bucket, key, { ...now, row: old }));
       const seq = catalog.nextSeq();
+      // by these it is known when it is renamed, though nobody has hashed it
+      const hashed = old !== undefined && old.etag !== '';
+      const stamps = hashed ? {} : { fp: formatFingerprint(now.fp), ctime: String(now.stat.ctimeNs) };
       const said = via?.event === undefined ? {} : { via: viaOf(via, via.event) };
-      catalog.journal.append({ op: 'facts', seq, ...subjectOf(now.place), facts, ...said });
-      const row: FileRow = { ...(now.row ?? newRow()), facts, seq };
+      catalog.journal.append({ op: 'facts', seq, ...subjectOf(now.place), facts, ...stamps, ...said });
+      const row: FileRow = { ...(old ?? newRow()), facts, seq };
+      if (!hashed) Object.assign(row, { fp: now.fp, ctimeNs: now.stat.ctimeNs });
       catalog.putRow(now.place, row);
       catalog.noteSettled();
       return { ...now, row };

@@ -157,7 +157,7 @@ export class Publisher {
   arrive(arrival: Arrival, from: string, dirtied: Set<string>): { dir: Dir; name: string } {
     const { core } = this;
     const { bucket, key, target, destination, condition, known } = arrival;
-    this.checkAgain(bucket, key, condition, known);
+    const there = this.checkAgain(bucket, key, condition, known);
     const now = core.target(bucket, key);
     if (!samePlace(now.place, target.place) || now.missing.length > target.missing.length) throw new Retry();
     const { file, replaces } = destination;
@@ -165,6 +165,7 @@ export class Publisher {
     const name = file ?? now.name;
     const dir = core.inMissing(now, (dir, made) => {
       for (const path of made) dirtied.add(path);
+      core.tracker.keepBytes(now.place, there);
       place(from, dir.at(name), condition);
       return dir;
     });
@@ -192,6 +193,7 @@ export class Publisher {
       if (core.durable) await catalog.journal.flush(ticket.segment);
       this.decide();
       const found = catalog.index.write((): Found => {
+        if (target.place.kind === 'tree') core.tracker.settleDirs(target.place.dirs);
         const { dir, name } = act(dirtied);
         renamed = true;
         dirtied.add(dir.path);

@@ -4,6 +4,7 @@ import { fstatSync, unlinkSync } from 'node:fs';
 import { S3Error, errno } from '../base/errors.js';
 import type { ChecksumAlgorithm, DigestPlan, KeyFacts, WriteCondition } from '../base/model.js';
 import { subjectOf } from '../catalog/catalog.js';
+import { withoutAccess } from '../catalog/rows.js';
 import type { ByteFacts, JournalLine } from '../catalog/lines.js';
 import type { Dir } from '../fs/dirs.js';
 import { formatFingerprint } from '../fs/fingerprint.js';
@@ -14,7 +15,7 @@ import { checkRead } from '../wire/conditions.js';
 import { viaOf } from './attribution.js';
 import type { CopyOptions, MoveOptions, ObjectInfo, ObjectRef, OpenObject } from './contract.js';
 import { lstatOf, type Core, type Found, type Target } from './core.js';
-import { describe, knowledge, withoutAccess } from './describe.js';
+import { describe, knowledge } from './describe.js';
 import { storedChecksum, type Current, type Objects } from './objects.js';
 import { destinationOf, Retry, retried } from './publish.js';
 

@@ -8,16 +8,19 @@
 import { lstatSync, type BigIntStats } from 'node:fs';
 import { errno } from '../base/errors.js';
 import type { DirRow } from '../catalog/rows.js';
-import { dirStamp, rowKey, rowName } from '../catalog/rows.js';
+import { dirStamp, isGone, rowKey, rowName } from '../catalog/rows.js';
 import type { ObjectInfo } from './contract.js';
 import type { Dir } from '../fs/dirs.js';
 import { isAbsent, lstatOf, type Core, type Found } from './core.js';
 import { markerInfo } from './markers.js';
 import type { DirReader } from './dir-reader.js';
+import type { Missing } from './ghosts.js';
 
 /** Rows are fetched in pages that grow: a delimiter's listing takes one entry of a directory and goes elsewhere. */
 const FIRST_PAGE = 4;
 const PAGE = 256;
+/** Of names without a file so many are noted at a time. */
+const MAX_MISSING = 2000;
 /** S3's limit; a file whose path is longer cannot be asked for. */
 const MAX_KEY_BYTES = 1024;
 
@@ -46,11 +49,15 @@ interface Frame {
   /** Where the next page starts. */
   next: Buffer;
   end: boolean;
+  /** Nothing has come or gone since the directory was read: what was missing then is missing now. */
+  unchanged: boolean;
   /** Bytes that the first entry still has to be at or after, below its own directory. */
   bound: Bound | undefined;
 }
 
 export class Walker {
+  /** Names without a file that the walk came upon. */
+  readonly missing: Missing[] = [];
   private stack: Frame[] = [];
   private readonly bucketDirs: string[];
   private readonly bucketPath: string;
@@ -100,6 +107,8 @@ export class Walker {
       } else if (this.isWithin(key) && Buffer.byteLength(key) <= MAX_KEY_BYTES) {
         const found = this.readable(frame, name, () => this.file(frame, name));
         if (found) return { key, found };
+        if (!isGone(entry.value) && this.missing.length < MAX_MISSING)
+          this.missing.push({ dirs: frame.segments, name });
       }
     }
   }
@@ -177,7 +186,7 @@ export class Walker {
     if (!row?.stamp || !row.stampTrusted || !row.stamp.equals(dirStamp(stat, this.core.view))) {
       const read = await this.reader.read(path, segments);
       if (!read) return undefined;
-      row = read;
+      row = read.row;
     }
     const first = bound ? firstName(bound) : Buffer.alloc(0);
     return {
@@ -192,6 +201,7 @@ export class Walker {
       pageSize: FIRST_PAGE,
       next: rowKey(row.id, first),
       end: false,
+      unchanged: row.stampTrusted,
       bound: bound && bound.bytes.length > 0 ? bound : undefined,
     };
   }
@@ -200,6 +210,7 @@ export class Walker {
     for (;;) {
       const entry = frame.page[frame.at++];
       if (entry) {
+        if (frame.unchanged && isGone(entry.value)) continue;
         if (frame.bound && isBefore(frame.bound, entry.name)) continue;
         return entry;
       }

@@ -1,0 +1,141 @@
+/**
+ * Where each file and directory of the file system was last seen, by its identity: so a rename by another program is known as one
+ * (DESIGN, "How the index stays true"). Index tables `identities`, `dirs` and `pending`; disposable like all of the index.
+ *
+ * - `identities`: identity -> `D` + directory id, or `P` + row key of a file, or `F` + file row: bytes that lay where other bytes lie now.
+ * - `dirs`: directory id -> key of its row. A directory whose path was taken by another one, and that has not turned up elsewhere yet, is
+ *   *lost*: its row lies beside the root's (parent 0, name `<number>/`), its path is `/<number>`.
+ * - `pending`: keys of rows that wait for their key facts (`from`).
+ */
+import type { Index } from './lmdb.js';
+import { IDENTITY_BYTES, decodeRow, encodeRow, rowKey, rowName, type DirRow, type FileRow } from './rows.js';
+
+export type Seen = { kind: 'dir'; id: number } | { kind: 'file'; key: Buffer } | { kind: 'displaced'; row: FileRow };
+
+const DIR = 0x44;
+const PLACE = 0x50;
+const DISPLACED = 0x46;
+/** Deeper than any path. */
+const MAX_DEPTH = 4096;
+
+/** Identity of a fingerprint: mount, inode and birth time, without what a write changes. */
+export function identityOf(fp: Buffer): Buffer {
+  return fp.subarray(0, IDENTITY_BYTES);
+}
+
+export class Identities {
+  constructor(private readonly index: Index) {}
+
+  find(identity: Buffer): Seen | undefined {
+    const bytes = this.index.get('identities', identity);
+    if (!bytes) return undefined;
+    const rest = Buffer.from(bytes.subarray(1));
+    if (bytes[0] === DIR) return { kind: 'dir', id: rest.readUIntBE(0, 6) };
+    if (bytes[0] === PLACE) return { kind: 'file', key: rest };
+    const row = decodeRow(rest);
+    return row.kind === 'file' ? { kind: 'displaced', row } : undefined;
+  }
+
+  /** A row is about to be put at `key`, instead of `old`. @returns whether the old row's bytes are kept in mind, with their layout. */
+  putFile(key: Buffer, row: FileRow, old: FileRow | undefined): boolean {
+    const identity = identityOf(row.fp);
+    const moved = old !== undefined && isTracked(old) && !identityOf(old.fp).equals(identity);
+    const kept = moved && this.displace(key, old);
+    if (!isTracked(row)) return kept;
+    const pointer = Buffer.concat([Buffer.from([PLACE]), key]);
+    if (this.index.get('identities', identity)?.equals(pointer) !== true) {
+      this.dropDisplacedLayout(identity, row.layout);
+      this.index.put('identities', identity, pointer);
+    }
+    return kept;
+  }
+
+  removeFile(key: Buffer, row: FileRow): void {
+    if (isTracked(row) && this.pointsTo(row.fp, key)) this.index.remove('identities', identityOf(row.fp));
+  }
+
+  /** Keeps the facts of bytes whose place has other bytes now: their file may turn up elsewhere. */
+  displace(key: Buffer, { fp, ctimeNs, seq, etag, checksum, partCount, layout }: FileRow): boolean {
+    if (!this.pointsTo(fp, key)) return false;
+    if (etag === '') {
+      this.index.remove('identities', identityOf(fp));
+      return false;
+    }
+    const row: FileRow = { kind: 'file', fp, ctimeNs, seq, etag, published: false, goneAt: Date.now() };
+    if (checksum) row.checksum = checksum;
+    if (partCount !== undefined) row.partCount = partCount;
+    if (layout !== undefined) row.layout = layout;
+    this.index.put('identities', identityOf(fp), Buffer.concat([Buffer.from([DISPLACED]), encodeRow(row)]));
+    return true;
+  }
+
+  private dropDisplacedLayout(identity: Buffer, taken: number | undefined): void {
+    const seen = this.find(identity);
+    if (seen?.kind !== 'displaced' || seen.row.layout === undefined || seen.row.layout === taken) return;
+    this.index.removeLayout(seen.row.layout);
+  }
+
+  private pointsTo(fp: Buffer, key: Buffer): boolean {
+    const bytes = this.index.get('identities', identityOf(fp));
+    return bytes?.[0] === PLACE && bytes.subarray(1).equals(key);
+  }
+
+  /** Notes which directory of the file system a row stands for. The caller puts the row. */
+  setDir(row: DirRow, identity: Buffer | undefined): void {
+    if (row.identity && identity?.equals(row.identity) !== true) {
+      const seen = this.find(row.identity);
+      if (seen?.kind === 'dir' && seen.id === row.id) this.index.remove('identities', row.identity);
+    }
+    if (!identity) {
+      delete row.identity;
+      return;
+    }
+    const value = Buffer.alloc(7);
+    value[0] = DIR;
+    value.writeUIntBE(row.id, 1, 6);
+    this.index.put('identities', identity, value);
+    row.identity = identity;
+  }
+
+  /** Notes where a directory's row lies. */
+  setPlace(id: number, parent: number, name: string): void {
+    this.index.put('dirs', idKey(id), rowKey(parent, name));
+  }
+
+  removeDir(row: DirRow): void {
+    this.setDir(row, undefined);
+    this.index.remove('dirs', idKey(row.id));
+  }
+
+  /** Key of a directory's row. */
+  placeOf(id: number): { parent: number; name: string } | undefined {
+    const key = this.index.get('dirs', idKey(id));
+    return key && { parent: key.readUIntBE(0, 6), name: rowName(key).toString('utf8') };
+  }
+
+  /** Segments below the root of a directory; those of a lost one begin with ''. undefined if it is known no more. */
+  pathOf(id: number): string[] | undefined {
+    const names: string[] = [];
+    for (let at = id; names.length < MAX_DEPTH;) {
+      const place = this.placeOf(at);
+      if (!place) return undefined;
+      const name = place.name.slice(0, -1);
+      if (place.parent === 0) return name === '' ? names.reverse() : ['', name, ...names.reverse()];
+      names.push(name);
+      at = place.parent;
+    }
+    return undefined;
+  }
+}
+
+/** Whether something is known of a row's file that is worth to be found again. */
+function isTracked({ fp, etag, checksum, facts }: FileRow): boolean {
+  return (etag !== '' || checksum !== undefined || facts !== undefined) && !fp.equals(NOTHING);
+}
+const NOTHING = Buffer.alloc(36);
+
+function idKey(id: number): Buffer {
+  const out = Buffer.alloc(6);
+  out.writeUIntBE(id, 0, 6);
+  return out;
+}

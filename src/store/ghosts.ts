@@ -1,0 +1,51 @@
+/**
+ * Ghosts: rows whose file is gone. What clients said of the key and what is known of the bytes is kept for a while: the file may come back,
+ * with a disk or from a backup (DESIGN rules 2 and 4). `gc` drops them in the end.
+ *
+ * A listing need not look for them as long as the directory has not changed since somebody did.
+ */
+import type { FileRow } from '../catalog/rows.js';
+import { isAbsent, lstatOf, type Core } from './core.js';
+
+/** Counts times that rows became ghosts: whoever reads a directory meanwhile reads it again. */
+export const GONE_COUNTER = 'gone';
+
+export interface Missing {
+  dirs: readonly string[];
+  name: string;
+}
+
+/** Notes that files are gone, those that really are. @returns how many. */
+export function noteGone(core: Core, missing: readonly Missing[], now = Date.now()): number {
+  if (missing.length === 0 || !core.catalog.index.ready) return 0;
+  const { catalog } = core;
+  return catalog.index.write(() => {
+    const gone = missing.filter((one) => noteOne(core, one, now)).length;
+    if (gone > 0) catalog.index.next(GONE_COUNTER);
+    return gone;
+  });
+}
+
+function noteOne(core: Core, { dirs, name }: Missing, now: number): boolean {
+  const place = { kind: 'tree', dirs, name } as const;
+  const row = core.catalog.row(place);
+  if (!row || row.goneAt !== undefined || !isGoneNow(core, dirs, name)) return false;
+  if (isWorthKeeping(row)) core.catalog.putRow(place, { ...row, goneAt: now });
+  else core.catalog.removeRow(place);
+  return true;
+}
+
+/** Nothing has the name, or a directory. What a link leads to may come back without a trace in this directory. */
+function isGoneNow(core: Core, dirs: readonly string[], name: string): boolean {
+  try {
+    const stat = lstatOf(`${core.pathOf(dirs)}/${name}`);
+    return stat === undefined || stat.isDirectory();
+  } catch (error) {
+    if (isAbsent(error)) return true;
+    return false;
+  }
+}
+
+function isWorthKeeping(row: FileRow): boolean {
+  return row.etag !== '' || row.facts !== undefined || row.published || row.from !== undefined;
+}

@@ -1,0 +1,288 @@
+/**
+ * Renames by other programs (DESIGN, "How the index stays true"): files and directories are known again by their identity - mount,
+ * inode, birth time. A directory's row moves with all below it; the byte facts of a file follow at once, what clients said of its key
+ * once the old path has stayed away for a moment, because editors save by rename.
+ *
+ * Everything here runs synchronously; what changes something, under the lock.
+ */
+import { lstatSync, type BigIntStats } from 'node:fs';
+import { subjectOf, type Catalog, type MovedFile, type Place } from '../catalog/catalog.js';
+import { identityOf } from '../catalog/identities.js';
+import { rowKey, rowName, withoutAccess, type FileRow } from '../catalog/rows.js';
+import { fingerprint, formatFingerprint } from '../fs/fingerprint.js';
+import type { FileClock } from '../fs/clock.js';
+import type { Dir } from '../fs/dirs.js';
+import type { Mounts } from '../fs/mounts.js';
+import { isAbsent, lstatOf } from '../fs/stat.js';
+
+/** How long (ms) an old path has to stay away. */
+export const MOMENT_MS = 2000;
+/** Time stamps of one rename(2) may lie this far apart. */
+const TICK_NS = 20_000_000n;
+
+type TreePlace = Extract<Place, { kind: 'tree' }>;
+/** What of the store's core is needed here. */
+interface Ground {
+  readonly catalog: Catalog;
+  readonly clock: FileClock;
+  readonly mounts: Mounts;
+  pathOf(dirs: readonly string[]): string;
+}
+/** A file that was found, with what is known of its place. */
+interface Found {
+  place: Place;
+  stat: BigIntStats;
+  fp: Buffer;
+  row: FileRow | undefined;
+  dir: Dir;
+  link?: string;
+}
+/** Where a file was seen before; without a place if other bytes are there now. */
+interface Source {
+  row: FileRow;
+  place?: TreePlace;
+}
+
+export class Tracker {
+  constructor(private readonly core: Ground) {
+    core.catalog.world = (dirs) => this.identityAt(dirs);
+  }
+
+  /** Identity of the directory at a path now; undefined for what is none (a link too), or on a file system without birth times. */
+  private identityAt(dirs: readonly string[]): Buffer | undefined {
+    if (dirs[0] === '') return undefined;
+    const path = this.core.pathOf(dirs);
+    const stat = lstatOf(path);
+    if (!stat?.isDirectory() || stat.birthtimeNs === 0n) return undefined;
+    return Buffer.from(identityOf(fingerprint(stat, this.core.mounts.idOf(stat.dev, path))));
+  }
+
+  /** Makes the rows of the directories on a path those of the directories that stand there. */
+  settleDirs(dirs: readonly string[]): void {
+    if (!this.core.catalog.index.ready || this.holds(dirs)) return;
+    this.core.catalog.index.write(() => {
+      for (let depth = 1; depth <= dirs.length; depth++) if (!this.settleDir(dirs.slice(0, depth))) return;
+    });
+  }
+
+  private holds(dirs: readonly string[]): boolean {
+    const { index } = this.core.catalog;
+    let row = index.row(0, '/');
+    for (const [i, name] of dirs.entries()) {
+      row = row?.kind === 'dir' ? index.row(row.id, `${name}/`) : undefined;
+      if (row?.kind !== 'dir' || row.identity === undefined) return false;
+      if (this.identityAt(dirs.slice(0, i + 1))?.equals(row.identity) !== true) return false;
+    }
+    return true;
+  }
+
+  /** The same for one directory whose parents are settled. Under the lock. @returns false if there is none. */
+  settleDir(dirs: readonly string[]): boolean {
+    const { catalog } = this.core;
+    const { identities, index } = catalog;
+    const identity = this.identityAt(dirs);
+    if (!identity) return false;
+    const parent = catalog.findDir(dirs.slice(0, -1));
+    const there = parent && index.row(parent.id, `${dirs.at(-1) ?? ''}/`);
+    const row = there?.kind === 'dir' ? there : undefined;
+    if (row?.identity?.equals(identity)) return true;
+    const seen = identities.find(identity);
+    const known = seen?.kind === 'dir' && seen.id !== row?.id ? seen.id : undefined;
+    if (known !== undefined && this.isAway(known, identity)) {
+      this.moveDir(known, dirs);
+    } else if (row && parent) {
+      // another directory stands here now: what clients said of the keys below stays with the keys
+      identities.setDir(row, known === undefined ? identity : undefined);
+      index.putRow(parent.id, `${dirs.at(-1) ?? ''}/`, row);
+    }
+    return true;
+  }
+
+  /** Whether a known directory no longer stands where it was seen. */
+  private isAway(id: number, identity: Buffer): boolean {
+    const path = this.core.catalog.identities.pathOf(id);
+    if (!path) return false;
+    try {
+      return this.identityAt(path)?.equals(identity) !== true;
+    } catch {
+      // not to be seen (EACCES): nobody can tell
+      return false;
+    }
+  }
+
+  private moveDir(id: number, dirs: readonly string[]): void {
+    const { catalog } = this.core;
+    const from = catalog.identities.pathOf(id);
+    if (!from) return;
+    const seq = catalog.nextSeq();
+    catalog.journal.append({ op: 'moved', seq, path: `${dirs.join('/')}/`, from: `${from.join('/')}/` });
+    catalog.moveDir(from, dirs, seq);
+    catalog.noteSettled();
+  }
+
+  /** The row of a file that was seen elsewhere before, put at its place now; undefined if it was not. Under the lock. */
+  recognise(found: Found): FileRow | undefined {
+    if (found.place.kind !== 'tree' || found.link !== undefined) return undefined;
+    const source = this.sourceOf(found, found.place);
+    if (!source) return undefined;
+    const held = source.place !== undefined && this.holdsFile(source.place, found);
+    return held ? this.copyBytes(found, source.row) : this.follow(found, found.place, source);
+  }
+
+  private sourceOf(found: Found, place: TreePlace): Source | undefined {
+    const { catalog } = this.core;
+    const { identities } = catalog;
+    const seen = identities.find(identityOf(found.fp));
+    if (!seen || seen.kind === 'dir') return undefined;
+    let source: Source;
+    if (seen.kind === 'displaced') source = { row: seen.row };
+    else {
+      const dirs = identities.pathOf(seen.key.readUIntBE(0, 6));
+      if (!dirs) return undefined;
+      const at: TreePlace = { kind: 'tree', dirs, name: rowName(seen.key).toString('utf8') };
+      if (at.name === place.name && at.dirs.join('/') === place.dirs.join('/')) return undefined;
+      const row = catalog.row(at);
+      if (!row) return undefined;
+      source = { row, place: at };
+    }
+    return source.row.fp.equals(found.fp) && source.row.appendFrom === undefined ? source : undefined;
+  }
+
+  /** Whether a place still holds the very file (hard links, folders reached by a link). */
+  private holdsFile(place: TreePlace, found: Found): boolean {
+    if (place.dirs[0] === '') return false;
+    const stat = lstatOf(`${this.core.pathOf(place.dirs)}/${place.name}`);
+    return stat?.ino === found.stat.ino && stat.dev === found.stat.dev;
+  }
+
+  /** Two names of one file. A ctime that neither link(2) nor rename(2) explains leaves the hash to be made again. */
+  private copyBytes(found: Found, source: FileRow): FileRow | undefined {
+    if (source.etag === '' || !this.isExplained(found, source)) return undefined;
+    const { catalog } = this.core;
+    const seq = catalog.nextSeq();
+    const bytes = catalog.bytesOf(source);
+    const ctime = String(found.stat.ctimeNs);
+    catalog.journal.append({ op: 'hash', seq, ...subjectOf(found.place), ctime, ...bytes });
+    const { facts = {}, published = false } = found.row ?? {};
+    const row = catalog.fileRow(bytes, facts, seq, found.stat.ctimeNs, published);
+    if (found.row?.from) row.from = found.row.from;
+    catalog.putRow(found.place, row);
+    catalog.noteSettled();
+    return row;
+  }
+
+  /** The old place no longer holds it: it was renamed. */
+  private follow(found: Found, place: TreePlace, { row: source, place: from }: Source): FileRow | undefined {
+    const { catalog } = this.core;
+    const says = source.facts !== undefined || source.published;
+    const own = found.row?.facts !== undefined || found.row?.published === true;
+    const keyFacts = from !== undefined && from.dirs[0] !== '' && says && !own;
+    if (source.etag === '' && !keyFacts) return undefined;
+    const ctime = this.isExplained(found, source) ? found.stat.ctimeNs : source.ctimeNs;
+    // where a rename leaves the ctime as it is, the old path has been away since now
+    const since = Number((ctime === source.ctimeNs ? this.core.clock.now() : ctime) / 1_000_000n);
+    const line: MovedFile = {
+      op: 'moved',
+      seq: catalog.nextSeq(),
+      path: [...place.dirs, place.name].join('/'),
+      from: from ? [...from.dirs, from.name].join('/') : '',
+      bytes: { ...catalog.bytesOf(source), fp: formatFingerprint(found.fp) },
+      ctime: String(ctime),
+      ...(keyFacts && this.keyFactsOf(source, from, place, since)),
+    };
+    catalog.journal.append(line);
+    const row = catalog.moveFile(line);
+    catalog.noteSettled();
+    return row;
+  }
+
+  private keyFactsOf(
+    { facts = {}, published }: FileRow,
+    from: TreePlace,
+    to: TreePlace,
+    since: number,
+  ): Pick<MovedFile, 'facts' | 'published' | 'since'> {
+    if (!this.isGoneSince(from, since)) return { since };
+    return { facts: from.dirs[0] === to.dirs[0] ? facts : withoutAccess(facts), published };
+  }
+
+  private isGoneSince(place: TreePlace, since: number): boolean {
+    return this.core.clock.ageMs(since) >= MOMENT_MS && this.isEmpty(place);
+  }
+
+  private isEmpty(place: TreePlace): boolean {
+    return lstatOf(`${this.core.pathOf(place.dirs)}/${place.name}`) === undefined;
+  }
+
+  /**
+   * What clients said of a renamed file follows it, if its old path has stayed away; if somebody else is there now, it stays there.
+   * @param atOnce without waiting for the moment: a client speaks of the new key already. Under the lock.
+   * @returns the row if it has changed.
+   */
+  settleFile(place: TreePlace, row: FileRow, atOnce = false): FileRow | undefined {
+    if (!row.from) return undefined;
+    const { catalog } = this.core;
+    const key = Buffer.from(row.from.key, 'base64');
+    const dirs = catalog.identities.pathOf(key.readUIntBE(0, 6));
+    const from: TreePlace | undefined = dirs && { kind: 'tree', dirs, name: rowName(key).toString('utf8') };
+    const source = from && catalog.row(from);
+    const own = row.facts !== undefined || row.published;
+    const same = source && identityOf(source.fp).equals(identityOf(row.fp));
+    if (!from || from.dirs[0] === '' || !same || own || !this.isEmpty(from)) return this.stay(place, row);
+    if (!atOnce && this.core.clock.ageMs(row.from.since) < MOMENT_MS) return undefined;
+    const line: MovedFile = {
+      op: 'moved',
+      seq: catalog.nextSeq(),
+      path: [...place.dirs, place.name].join('/'),
+      from: [...from.dirs, from.name].join('/'),
+      bytes: catalog.bytesOf(row),
+      ctime: String(row.ctimeNs),
+      ...this.keyFactsOf(source, from, place, -Infinity),
+    };
+    catalog.journal.append(line);
+    const moved = catalog.moveFile(line);
+    this.forget(place);
+    catalog.noteSettled();
+    return moved;
+  }
+
+  /** The same by the key of a row that is known to wait. @returns whether anything followed. Under the lock. */
+  settleKey(key: Buffer): boolean {
+    const { catalog } = this.core;
+    const dirs = catalog.identities.pathOf(key.readUIntBE(0, 6));
+    const row = catalog.rowAt(key);
+    if (!dirs || !row?.from) {
+      catalog.index.remove('pending', key);
+      return false;
+    }
+    const moved = this.settleFile({ kind: 'tree', dirs, name: rowName(key).toString('utf8') }, row);
+    return moved !== undefined && (moved.facts !== undefined || moved.published);
+  }
+
+  private stay(place: TreePlace, { from: _from, ...row }: FileRow): FileRow {
+    this.core.catalog.putRow(place, row);
+    this.forget(place);
+    return row;
+  }
+
+  private forget(place: TreePlace): void {
+    const dir = this.core.catalog.findDir(place.dirs);
+    if (dir) this.core.catalog.index.remove('pending', rowKey(dir.id, place.name));
+  }
+
+  /** Before a place gets another file: if the one that its row speaks of has gone elsewhere, its hash is kept for there. Under the lock. */
+  keepBytes(place: Place, there: Found | undefined): void {
+    if (place.kind === 'tree') this.core.catalog.keepBytes(place, there?.place.kind === 'tree' ? there.fp : undefined);
+  }
+
+  /** Whether the ctime is that of the rename or link, which also changed the directory, and of nothing later. */
+  private isExplained({ stat, dir }: Found, source: FileRow): boolean {
+    if (stat.ctimeNs === source.ctimeNs) return true;
+    try {
+      return stat.ctimeNs <= lstatSync(dir.at('.'), { bigint: true }).mtimeNs + TICK_NS;
+    } catch (error) {
+      if (isAbsent(error)) return false;
+      throw error;
+    }
+  }
+}
