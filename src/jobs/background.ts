@@ -1,0 +1,72 @@
+/** What a server does besides answering: it watches, scans and hashes. One process of a root does. */
+import type { Log } from '../base/log.js';
+import type { LocalStore } from '../store/local.js';
+import { Hasher } from './hash/hasher.js';
+import type { ChangeSink } from './watch/change.js';
+import { Watcher } from './watch/watcher.js';
+
+export interface BackgroundOptions {
+  watch: 'auto' | 'poll' | 'off';
+  /** ms; 0: only at the start. */
+  scanInterval: number;
+  hash: 'eager' | 'lazy' | 'off';
+  /** Whether requests are being served: the work then gives way. */
+  busy: () => boolean;
+  log: Log;
+  /** One line that renews itself; absent where nobody looks. */
+  status?: ((text: string) => void) | undefined;
+  changes?: ChangeSink;
+  /** Compiled hashing worker; tests from sources name it. */
+  script?: URL;
+}
+
+export interface Background {
+  watcher: Watcher;
+  /** Only with `hash: 'eager'`. */
+  hasher?: Hasher;
+  /** Before the store is closed. */
+  stop(): Promise<void>;
+}
+
+/** Starts at once and returns; nothing waits for it. */
+export function startBackground(store: LocalStore, options: BackgroundOptions): Background {
+  const { live, root } = store;
+  const { busy } = options;
+  const log = (level: 'debug' | 'info' | 'warn', message: string, data?: Record<string, unknown>): void =>
+    options.log[level](message, data);
+  const hasher =
+    options.hash === 'eager'
+      ? new Hasher({
+          live,
+          busy,
+          log,
+          status: options.status,
+          ...(options.script && { script: options.script }),
+          onRestless: (dirs, name) => watcher.lookLater(dirs, name),
+        })
+      : undefined;
+  const watcher: Watcher = new Watcher({
+    root,
+    live,
+    mode: options.watch,
+    scanIntervalMs: options.scanInterval,
+    busy,
+    log,
+    ...(options.changes && { changes: options.changes }),
+    ...(hasher && {
+      onUnhashed: (dirs, name, size) => hasher.add(dirs, name, size),
+      onUnhashedSomewhere: () => hasher.sweepSoon(),
+    }),
+  });
+  watcher.start();
+  hasher?.start();
+  // without a scan nothing else would ask for it
+  if (options.watch === 'off') hasher?.sweepSoon();
+  return {
+    watcher,
+    ...(hasher && { hasher }),
+    async stop() {
+      await Promise.all([watcher.stop(), hasher?.stop()]);
+    },
+  };
+}

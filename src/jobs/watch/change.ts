@@ -1,0 +1,18 @@
+/** What the watcher tells of other programs' doings, for events. */
+
+/** A file that another program has made or changed, or removed, and that was then left alone for 2 s. Several writes may be one change. */
+export interface OutsideChange {
+  /** Segments of its directory below the root. */
+  dirs: readonly string[];
+  name: string;
+  event: 'created' | 'removed';
+  /** Bytes; of what was created. */
+  size?: number;
+}
+
+/** Who wants to hear of outside changes. */
+export interface ChangeSink {
+  /** Asked at each change: while nobody wants them, nothing is gathered. */
+  wanted(): boolean;
+  onOutsideChange(change: OutsideChange): void | Promise<void>;
+}

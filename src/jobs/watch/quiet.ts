@@ -1,0 +1,116 @@
+/**
+ * Files of which something was told wait here until they were left alone for 2 s by the file system's clock: only then are they hashed,
+ * and only then is a change by another program an event. A removed file has to stay away as long, for editors save by rename.
+ */
+import type { Live } from '../../store/live-contract.js';
+import type { OutsideChange } from './change.js';
+
+export const QUIET_MS = 2_000;
+const TICK_MS = 250;
+/** Files looked at in one go before others get their turn. */
+const SLICE = 64;
+const LIMIT = 100_000;
+
+interface Waiting {
+  dirs: readonly string[];
+  name: string;
+  due: number;
+  /** Another program did this; absent: only to be hashed. */
+  event?: OutsideChange['event'];
+  /** Nobody knew of it before, and nobody has been told yet. */
+  fresh?: boolean;
+}
+
+export interface QuietEvents {
+  /** A file that nobody has hashed is quiet. */
+  unhashed(dirs: readonly string[], name: string, size: number): void;
+  changed(change: OutsideChange): Promise<void>;
+  /** Too many wait: this one was let go. */
+  lost(): void;
+  failed(error: unknown): void;
+}
+
+export class Quiet {
+  private readonly waiting = new Map<string, Waiting>();
+  private readonly timer: NodeJS.Timeout;
+  private running: Promise<void> | undefined;
+  private stopped = false;
+
+  constructor(
+    private readonly live: Live,
+    private readonly events: QuietEvents,
+  ) {
+    this.timer = setInterval(() => this.tick(), TICK_MS);
+    this.timer.unref();
+  }
+
+  get size(): number {
+    return this.waiting.size;
+  }
+
+  /**
+   * @param more for how long (ms) it has been quiet already, and whether nobody knew of the file before.
+   */
+  add(
+    dirs: readonly string[],
+    name: string,
+    event: Waiting['event'],
+    more: { quietForMs?: number; fresh?: boolean } = {},
+  ): void {
+    const path = [...dirs, name].join('/');
+    const before = this.waiting.get(path);
+    if (!before && this.waiting.size >= LIMIT) {
+      this.events.lost();
+      return;
+    }
+    this.waiting.delete(path);
+    const fresh = more.fresh === true || before?.fresh === true;
+    // a file that was for a moment only, as editors make them, is no change at all
+    if (fresh && event === 'removed') return;
+    const what = event ?? before?.event;
+    const due = performance.now() + Math.max(0, QUIET_MS - (more.quietForMs ?? 0));
+    this.waiting.set(path, { dirs, name, due, ...(what && { event: what }), ...(fresh && { fresh }) });
+  }
+
+  async stop(): Promise<void> {
+    this.stopped = true;
+    clearInterval(this.timer);
+    await this.running;
+  }
+
+  private tick(): void {
+    this.running ??= this.work()
+      .catch((error: unknown) => this.events.failed(error))
+      .finally(() => (this.running = undefined));
+  }
+
+  private async work(): Promise<void> {
+    const now = performance.now();
+    let done = 0;
+    for (const [path, entry] of this.waiting) {
+      if (this.stopped) return;
+      if (entry.due > now) continue;
+      this.waiting.delete(path);
+      await this.look(entry);
+      if (++done % SLICE === 0) await new Promise((resolve) => setImmediate(resolve));
+    }
+  }
+
+  private async look({ dirs, name, event, fresh }: Waiting): Promise<void> {
+    const file = await this.live.lookAtFile(dirs, name);
+    if (file.state === 'gone') {
+      if (event === 'removed') await this.events.changed({ dirs, name, event });
+      return;
+    }
+    if (file.state === 'not-served') return;
+    const { quietForMs = QUIET_MS, size = 0 } = file;
+    // removed and back as it was: nothing has happened
+    const what = file.state !== 'same' ? 'created' : event === 'removed' ? undefined : event;
+    if (quietForMs < QUIET_MS) {
+      this.add(dirs, name, what, { quietForMs, fresh: fresh === true });
+      return;
+    }
+    if (file.hashed === false) this.events.unhashed(dirs, name, size);
+    if (what) await this.events.changed({ dirs, name, event: what, size });
+  }
+}

@@ -1,0 +1,147 @@
+/**
+ * The system's watches, one a directory (inotify on Linux, through fs.watch), none for files. Who calls decides which directories: they are known
+ * from the index, so nothing is read here. A watch follows the directory's inode, not its name: after renames
+ * {@link Watches.keep} finds out and starts anew.
+ */
+import { lstatSync, readFileSync, watch, type FSWatcher } from 'node:fs';
+import { errno } from '../../base/errors.js';
+import { decodeName } from '../../fs/keypath.js';
+
+/** Directories beyond this are left to the scan: a watch costs 3 KiB here and 1 KiB of the kernel. */
+const WATCHES_LIMIT = 32_768;
+/** Share of our watches that is given back when the system has no more: other programs of this user want some. */
+const GIVE_BACK = 8;
+
+export interface WatchEvents {
+  /** @param name absent: something in the directory. @param moved whether the name came or went; else its content changed. */
+  hint(dir: string, name: string | undefined, moved: boolean): void;
+  /** No more watches: told once, with the cause. */
+  exhausted(cause: string): void;
+  /** The system's queue may have run over: events were lost. */
+  overflow(): void;
+}
+
+interface Watched {
+  id: string;
+  handle: FSWatcher;
+}
+
+export class Watches {
+  private readonly watched = new Map<string, Watched>();
+  private full = false;
+  private closed = false;
+  /** Events since the loop last turned: the kernel's queue is emptied in one go, so as many as it holds means that it was full. */
+  private burst = 0;
+  private readonly queueLimit = queueLimit();
+
+  constructor(
+    private readonly root: string,
+    private readonly events: WatchEvents,
+  ) {}
+
+  /** Directories that are watched. */
+  get size(): number {
+    return this.watched.size;
+  }
+
+  /** All directories that were asked for are watched. */
+  get complete(): boolean {
+    return !this.full;
+  }
+
+  /**
+   * Watches a directory (path below the root), if it is not watched already.
+   * @returns whether it is another one than before, or gone: what lies in it has to be looked at.
+   */
+  keep(dir: string): boolean {
+    if (this.closed) return false;
+    const path = dir === '' ? this.root : `${this.root}/${dir}`;
+    const stat = lstatSync(path, { bigint: true, throwIfNoEntry: false });
+    const known = this.watched.get(dir);
+    if (!stat?.isDirectory()) {
+      if (known) this.drop(dir);
+      return known !== undefined;
+    }
+    const id = `${stat.dev}:${stat.ino}`;
+    if (known?.id === id) return false;
+    if (known) this.drop(dir);
+    this.start(dir, path, id);
+    return true;
+  }
+
+  /** Ends the watches of a directory and of all below it. */
+  drop(dir: string): void {
+    this.end(dir);
+    const prefix = dir === '' ? '' : `${dir}/`;
+    for (const other of this.watched.keys()) if (other.startsWith(prefix)) this.end(other);
+  }
+
+  close(): void {
+    this.closed = true;
+    for (const { handle } of this.watched.values()) handle.close();
+    this.watched.clear();
+  }
+
+  private start(dir: string, path: string, id: string): void {
+    if (this.full) return;
+    if (this.watched.size >= WATCHES_LIMIT) {
+      this.exhaust(`there are more than ${WATCHES_LIMIT.toLocaleString('en')} folders`);
+      return;
+    }
+    try {
+      const handle = watch(path, { persistent: false, encoding: 'buffer' }, (event, name) =>
+        this.told(dir, event === 'rename', name),
+      );
+      handle.on('error', () => {
+        this.end(dir);
+        this.events.overflow();
+      });
+      this.watched.set(dir, { id, handle });
+    } catch (error) {
+      const code = errno(error);
+      if (code === 'ENOSPC') {
+        this.giveBack();
+        this.exhaust('the watches of this user are used up (fs.inotify.max_user_watches)');
+      } else if (code === 'EMFILE' || code === 'ENFILE') {
+        this.exhaust('open files or inotify instances are used up (ulimit -n, fs.inotify.max_user_instances)');
+      } else if (code === 'ENOSYS' || code === 'ENOTSUP' || code === 'EINVAL') {
+        this.exhaust('this system gives none for such a folder');
+      }
+      // gone, or not to be read: nothing to be told of
+    }
+  }
+
+  private told(dir: string, moved: boolean, name: Buffer | null): void {
+    if (this.burst++ === 0) setImmediate(() => (this.burst = 0));
+    if (this.burst === this.queueLimit) this.events.overflow();
+    if (name === null) this.events.hint(dir, undefined, moved);
+    else {
+      const text = decodeName(name);
+      if (text !== undefined) this.events.hint(dir, text, moved);
+    }
+  }
+
+  private end(dir: string): void {
+    this.watched.get(dir)?.handle.close();
+    this.watched.delete(dir);
+  }
+
+  private giveBack(): void {
+    const spare = Math.ceil(this.watched.size / GIVE_BACK);
+    for (const dir of [...this.watched.keys()].slice(-spare)) this.end(dir);
+  }
+
+  private exhaust(cause: string): void {
+    this.full = true;
+    this.events.exhausted(cause);
+  }
+}
+
+/** Events that the kernel keeps for us, less a margin for those that never reach us. */
+function queueLimit(): number {
+  try {
+    return Math.max(64, Math.floor(Number(readFileSync('/proc/sys/fs/inotify/max_queued_events', 'utf8')) * 0.8));
+  } catch {
+    return 16_384;
+  }
+}
