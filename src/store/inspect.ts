@@ -1,5 +1,5 @@
 /** What the commands that look after a root may ask of a local store beyond the contract. */
-import { partsOfKey } from '../catalog/rows.js';
+import { unpairKey } from '../catalog/rows.js';
 import type { Core } from './core.js';
 
 export interface OverflowPage {
@@ -24,7 +24,7 @@ export class Inspector {
     const start = after ? Buffer.concat([after, Buffer.alloc(1)]) : Buffer.alloc(0);
     const page = index.page('overflow', start, Buffer.from([0xff]), max);
     const entries = page.map(({ key }) => {
-      const [folder = '', name = ''] = partsOfKey(key);
+      const [folder = '', name = ''] = unpairKey(key);
       return { folder, key: name };
     });
     const last = page.at(-1);

@@ -21,6 +21,7 @@ import { Appender } from './append.js';
 import { Transfer } from './transfer.js';
 import { cleanStaging, recover, restoreUploads } from './recovery.js';
 import { Uploads } from './uploads.js';
+import { Verifier } from './verify.js';
 import { Upkeep } from './upkeep.js';
 
 /** How long (ms) requests wait while the index is made anew. */
@@ -38,6 +39,7 @@ export interface LocalStore extends C.Store {
   /** For the watcher, the scan and the background. */
   readonly live: Live;
   readonly inspect: Inspector;
+  readonly verifier: Verifier;
   /** Oddities at the top of the tree, for whoever starts a server. */
   notes(): Promise<Notes>;
 }
@@ -48,6 +50,7 @@ export class LocalStoreImpl implements LocalStore {
   readonly stateDir: string;
   readonly live: Live;
   readonly inspect: Inspector;
+  readonly verifier: Verifier;
   private readonly identifier: Identifier;
   private readonly objects: Objects;
   private readonly transfer: Transfer;
@@ -77,6 +80,7 @@ export class LocalStoreImpl implements LocalStore {
     this.lister = new Lister(core, reader, this.identifier);
     this.live = new LiveIndex(core, reader, this.identifier);
     this.inspect = new Inspector(core);
+    this.verifier = new Verifier(core);
     this.changes = new ChangeFeed(core);
     this.completer = new Completer(core, this.uploads, this.objects);
     this.patience = { ...PATIENCE, ...core.options.patience };

@@ -1,0 +1,204 @@
+/**
+ * Compares bytes with what is recorded of them. A file whose fingerprint and ctime are as recorded, but whose bytes are not, was changed by
+ * nobody: the disk (or a cable, or memory) has damaged it. Nothing is repaired here.
+ *
+ * When each file was last found whole is kept in the index, by the file's identity: with a lost index everything is due again.
+ */
+import { createHash } from 'node:crypto';
+import { closeSync } from 'node:fs';
+import { S3Error, errno } from '../base/errors.js';
+import type { ChecksumAlgorithm } from '../base/model.js';
+import type { Place } from '../catalog/catalog.js';
+import { identityOf } from '../catalog/identities.js';
+import { decodeRow, unpairKey, rowName, type FileRow, type Layout } from '../catalog/rows.js';
+import { fingerprintSize } from '../fs/fingerprint.js';
+import { createHasher, prepareHashes } from '../fs/hash.js';
+import { readRange, type OpenFile } from '../fs/reader.js';
+import type { Core, Found } from './core.js';
+import { knowledge, openFound } from './describe.js';
+
+/** Which objects: all of a folder (path below the root) whose key begins with `prefix`. */
+export interface VerifyScope {
+  folder: string;
+  prefix: string;
+}
+
+/** An object whose bytes are recorded. */
+export interface Recorded {
+  place: Place;
+  /** Path below the root, or folder and key of an overflow object. */
+  name: string;
+  /** Bytes. */
+  size: number;
+  /** When it was last found whole, ms; 0 for never. */
+  verified: number;
+}
+
+export interface RecordedPage {
+  entries: Recorded[];
+  /** Pass as `after` to go on; absent at the end. */
+  next?: Buffer;
+}
+
+export type Verdict =
+  | { state: 'whole' }
+  /** What was recorded and what was read; of one part, if it is known which. */
+  | { state: 'damaged'; what: string; recorded: string; read: string; partNumber?: number }
+  /** The system could not read it (EIO: a bad sector). */
+  | { state: 'unreadable'; error: string }
+  /** Written by another program since, or while it was read; or gone. No damage. */
+  | { state: 'changed' | 'gone' };
+
+/** Called with each piece's length as it is read; may wait, to hold a rate. @throws to stop. */
+export type Pace = (bytes: number) => Promise<void> | void;
+
+const TREE = 0;
+const OVERFLOW = 1;
+
+export class Verifier {
+  constructor(private readonly core: Core) {}
+
+  scope(bucket: string, prefix: string): VerifyScope {
+    return { folder: this.core.bucketDirs(bucket).join('/'), prefix };
+  }
+
+  /** Objects whose bytes are recorded, in the order of the index. @param after where the last page ended. */
+  page(scope: VerifyScope | undefined, after: Buffer | undefined, max: number): RecordedPage {
+    const { index } = this.core.catalog;
+    index.refresh();
+    const table = after?.[0] ?? TREE;
+    const start = after ? Buffer.concat([after.subarray(1), Buffer.alloc(after.length > 1 ? 1 : 0)]) : Buffer.alloc(0);
+    const page = index.page(table === TREE ? 'tree' : 'overflow', start, Buffer.alloc(8, 0xff), max);
+    const entries = page.flatMap(({ key, value }) => {
+      const place = table === TREE ? this.treePlace(key) : overflowPlace(key);
+      if (!place) return [];
+      const row = decodeRow(value);
+      if (row.kind !== 'file' || row.etag === '' || row.appendFrom !== undefined) return [];
+      return isWithin(place, scope) ? [this.recorded(place, row)] : [];
+    });
+    const last = page.at(-1);
+    if (last && page.length === max) return { entries, next: Buffer.concat([Buffer.from([table]), last.key]) };
+    return table === TREE ? { entries, next: Buffer.from([OVERFLOW]) } : { entries };
+  }
+
+  /** Reads an object and compares. @throws what `pace` throws. */
+  async check(place: Place, pace: Pace): Promise<Verdict> {
+    const found = this.find(place);
+    if (!found) return { state: 'gone' };
+    if (knowledge(found) !== 'known' || !found.row) return { state: 'changed' };
+    const first = await this.read(found, found.row, pace);
+    // read once more before a disk is accused: the first reading may have met a change of another program
+    const verdict = first.state === 'damaged' ? await this.read(found, found.row, pace) : first;
+    const now = this.find(place);
+    if (!now) return { state: 'gone' };
+    const same = now.fp.equals(found.fp) && now.stat.ctimeNs === found.stat.ctimeNs && now.row?.seq === found.row.seq;
+    if (!same) return { state: 'changed' };
+    if (verdict.state === 'whole') this.note(now);
+    return verdict;
+  }
+
+  private find(place: Place): Found | undefined {
+    this.core.catalog.index.refresh();
+    return place.kind === 'tree'
+      ? this.core.findPlace(place.dirs, place.name)
+      : this.core.findOverflowIn(place.bucket, place.key);
+  }
+
+  private async read(found: Found, row: FileRow, pace: Pace): Promise<Verdict> {
+    let file: OpenFile | undefined;
+    let stopped: { reason: unknown } | undefined;
+    try {
+      file = openFound(found);
+      const layout = row.layout === undefined ? undefined : this.core.catalog.index.layout(row.layout);
+      await prepareHashes();
+      return await compare(file, row, layout, async (bytes) => {
+        try {
+          await pace(bytes);
+        } catch (reason) {
+          stopped = { reason };
+          throw reason;
+        }
+      });
+    } catch (error) {
+      if (stopped) throw stopped.reason;
+      const code = errno(error);
+      if (code === 'ENOENT' || error instanceof S3Error) return { state: 'changed' };
+      if (code === undefined) throw error;
+      return { state: 'unreadable', error: code };
+    } finally {
+      if (file) closeSync(file.fd);
+    }
+  }
+
+  private recorded(place: Place, row: FileRow): Recorded {
+    const noted = this.core.catalog.index.get('verified', identityOf(row.fp));
+    const name = place.kind === 'tree' ? [...place.dirs, place.name].join('/') : `${place.bucket}/${place.key}`;
+    return { place, name, size: fingerprintSize(row.fp), verified: noted ? noted.readUIntBE(0, 6) : 0 };
+  }
+
+  private note({ fp }: Found): void {
+    const time = Buffer.alloc(6);
+    time.writeUIntBE(Date.now(), 0, 6);
+    this.core.catalog.index.write(() => this.core.catalog.index.put('verified', identityOf(fp), time));
+  }
+
+  private treePlace(key: Buffer): Place | undefined {
+    const name = rowName(key).toString('utf8');
+    if (name.endsWith('/')) return undefined;
+    const dirs = this.core.catalog.identities.pathOf(key.readUIntBE(0, 6));
+    return dirs && dirs.length > 0 && dirs[0] !== '' ? { kind: 'tree', dirs, name } : undefined;
+  }
+}
+
+function overflowPlace(key: Buffer): Place {
+  const [bucket = '', name = ''] = unpairKey(key);
+  return { kind: 'overflow', bucket, key: name };
+}
+
+function isWithin(place: Place, scope: VerifyScope | undefined): boolean {
+  if (!scope) return true;
+  if (place.kind === 'overflow') return place.bucket === scope.folder && place.key.startsWith(scope.prefix);
+  return [...place.dirs, place.name].join('/').startsWith(`${scope.folder}/${scope.prefix}`);
+}
+
+/** One reading: the whole's MD5 and checksum, or each part's. */
+async function compare(file: OpenFile, row: FileRow, layout: Layout | undefined, pace: Pace): Promise<Verdict> {
+  const size = Number(file.stat.size);
+  const { checksum } = row;
+  const byPart = checksum?.type === 'COMPOSITE' && layout?.checksums !== undefined;
+  const whole = createHasher(checksum && !byPart ? [checksum.algorithm] : []);
+  const parts = layout ? layout.sizes.flatMap(([bytes, times]) => Array<number>(times).fill(bytes)) : [size];
+  const digests: Buffer[] = [];
+  let at = 0;
+  for (const [i, bytes] of parts.entries()) {
+    const hasher = layout ? createHasher(byPart && checksum ? [checksum.algorithm] : []) : undefined;
+    const end = Math.min(at + bytes, size);
+    await readRange(file, at, end, async (chunk) => {
+      hasher?.update(chunk);
+      if (!layout || (checksum && !byPart)) whole.update(chunk);
+      await pace(chunk.length);
+    });
+    at = end;
+    if (!hasher) continue;
+    const digest = hasher.digest();
+    digests.push(digest.MD5);
+    const wanted = byPart ? layout?.checksums?.[i] : undefined;
+    const got = wanted === undefined || !checksum ? undefined : digest[checksum.algorithm]?.toString('base64');
+    if (wanted !== undefined && got !== wanted)
+      return damaged(checksum?.algorithm ?? 'MD5', wanted, got ?? '', layout?.numbers?.[i] ?? i + 1);
+  }
+  const read = whole.digest();
+  const etag = layout
+    ? `${createHash('md5').update(Buffer.concat(digests)).digest('hex')}-${digests.length}`
+    : read.MD5.toString('hex');
+  if (etag !== row.etag) return damaged('ETag', row.etag, etag);
+  if (checksum?.type === 'FULL_OBJECT') {
+    const value = read[checksum.algorithm]?.toString('base64') ?? '';
+    if (value !== checksum.value) return damaged(checksum.algorithm, checksum.value, value);
+  }
+  return { state: 'whole' };
+}
+
+function damaged(what: ChecksumAlgorithm | 'ETag', recorded: string, read: string, partNumber?: number): Verdict {
+  return { state: 'damaged', what, recorded, read, ...(partNumber !== undefined && { partNumber }) };
+}
