@@ -82,7 +82,7 @@ export class Dirs {
       if (!knowsNoDirSync(error)) throw error;
     } finally {
       dir.pins--;
-      if (dir.evicted && dir.pins === 0) closeSync(dir.fd);
+      if (dir.evicted && dir.pins === 0) close(dir);
     }
   }
 
@@ -120,7 +120,16 @@ export class Dirs {
 
   private closeEvicted(): void {
     for (const dir of this.evicted.splice(0)) {
-      if (dir.pins === 0) closeSync(dir.fd);
+      if (dir.pins === 0) close(dir);
     }
+  }
+}
+
+/** Nothing was written through it: an error says nothing to anybody, and on Linux the number is free all the same. */
+function close(dir: OpenDir): void {
+  try {
+    closeSync(dir.fd);
+  } catch {
+    // EIO of a network file system
   }
 }

@@ -3,7 +3,7 @@
  * bytes go out the file must still be the one that was described to the client (DESIGN, "How the index stays true").
  */
 import { closeSync, constants, fstatSync, openSync, read, readlinkSync, type BigIntStats } from 'node:fs';
-import { S3Error } from '../base/errors.js';
+import { S3Error, toS3Error } from '../base/errors.js';
 
 const CHUNK_BYTES = 512 * 1024;
 const POOL_LIMIT = 16;
@@ -60,7 +60,7 @@ export async function readRange(
         ahead = readFully(file.fd, turn === 0 ? buffers[0] : buffers[1], position, Math.min(size, end - position));
         // seen at the next await; the sink may throw first
         ahead.catch(() => undefined);
-      } else if (isTorn(file) && !excused()) {
+      } else if (tornNow(file) && !excused()) {
         throw new S3Error('InternalError', 'The file was changed by another program while it was read. Try again.');
       }
       await sink(chunk);
@@ -84,6 +84,24 @@ export function isTorn(file: OpenFile): boolean {
   return !wasRenamed(file);
 }
 
+/** @throws S3Error if the system does not tell. */
+function tornNow(file: OpenFile): boolean {
+  try {
+    return isTorn(file);
+  } catch (error) {
+    throw toS3Error(error);
+  }
+}
+
+/** Closes what was only read: an error would say nothing to anybody. */
+export function closeRead(fd: number): void {
+  try {
+    closeSync(fd);
+  } catch {
+    // EIO of a network file system
+  }
+}
+
 function wasRenamed(file: OpenFile): boolean {
   if (process.platform !== 'linux') return true;
   return readlinkSync(`/proc/self/fd/${file.fd}`) !== file.path;
@@ -94,7 +112,7 @@ function readFully(fd: number, buffer: Buffer, position: number, length: number)
     let done = 0;
     const step = (): void => {
       read(fd, buffer, done, length - done, position + done, (error, bytes) => {
-        if (error) return reject(error);
+        if (error) return reject(toS3Error(error));
         if (bytes === 0)
           return reject(
             new S3Error('InternalError', 'The file was cut short by another program while it was read. Try again.'),

@@ -174,7 +174,8 @@ export class Completer {
       discard(path);
       throw error;
     } finally {
-      await file.close();
+      // it was flushed
+      await file.close().catch(() => undefined);
     }
   }
 }

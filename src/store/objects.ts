@@ -16,7 +16,7 @@ import type { FileRow, Layout } from '../catalog/rows.js';
 import { formatFingerprint } from '../fs/fingerprint.js';
 import { createHasher, prepareHashes } from '../fs/hash.js';
 import { keyToPath } from '../fs/keypath.js';
-import { isTorn, readRange, type OpenFile } from '../fs/reader.js';
+import { closeRead, isTorn, readRange, type OpenFile } from '../fs/reader.js';
 import { discard, stageBody, type StageOptions } from '../fs/stage.js';
 import { viaOf } from './attribution.js';
 import type { Attribution, ObjectInfo, ObjectPart, ObjectRef, OpenObject, PutOptions } from './contract.js';
@@ -115,7 +115,7 @@ export class Objects {
       close: async () => {
         if (closed) return;
         closed = true;
-        closeSync(file.fd);
+        closeRead(file.fd);
       },
     };
   }

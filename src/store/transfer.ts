@@ -111,7 +111,8 @@ export class Transfer {
       discard(path);
       throw error;
     } finally {
-      await file.close();
+      // it was flushed
+      await file.close().catch(() => undefined);
     }
   }
 

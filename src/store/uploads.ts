@@ -45,13 +45,18 @@ export class Uploads {
     const directory = this.directory(bucket, uploadId);
     // made aside: a folder of an upload always has its upload.json
     const aside = this.aside(directory);
-    makeStateDir(aside, core.owner);
-    writeFileAtomic(join(aside, 'upload.json'), `${JSON.stringify(upload, null, 2)}\n`, core.owner);
-    makeStateDir(join(directory, '..'), core.owner);
-    core.catalog.index.write(() => {
-      renameSync(aside, directory);
-      this.remember(upload);
-    });
+    try {
+      makeStateDir(aside, core.owner);
+      writeFileAtomic(join(aside, 'upload.json'), `${JSON.stringify(upload, null, 2)}\n`, core.owner);
+      makeStateDir(join(directory, '..'), core.owner);
+      core.catalog.index.write(() => {
+        renameSync(aside, directory);
+        this.remember(upload);
+      });
+    } catch (error) {
+      await rm(aside, { recursive: true, force: true }).catch(() => undefined);
+      throw error;
+    }
     await core.syncDirs([directory, join(directory, '..'), join(directory, '../..')]);
     return upload;
   }
@@ -272,8 +277,12 @@ export class Uploads {
 
   /** @param aside what {@link end} gave. */
   async removeFiles(aside: string): Promise<void> {
-    await this.core.syncDirs([join(aside, '../uploads')]);
-    await rm(aside, { recursive: true, force: true });
+    try {
+      await this.core.syncDirs([join(aside, '../uploads')]);
+    } finally {
+      // what cannot be removed now goes at the next start
+      await rm(aside, { recursive: true, force: true }).catch(() => undefined);
+    }
   }
 
   /** Brings the index in line with the folders of uploads, by id, which are the truth: after a crash, or when the index was made anew. Only inside a write. */
