@@ -268,11 +268,3 @@ export function escapeNul(part: string | Buffer): Buffer {
   if (!bytes.includes(0)) return bytes;
   return Buffer.from(bytes.toString('latin1').replaceAll('\0', '\0\u0001'), 'latin1');
 }
-
-/** The parts of a key that {@link pairKey} made. */
-export function partsOfKey(key: Buffer): string[] {
-  return key
-    .toString('latin1')
-    .split('\0\0')
-    .map((part) => Buffer.from(part.replaceAll('\0\u0001', '\0'), 'latin1').toString('utf8'));
-}
