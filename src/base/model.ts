@@ -44,6 +44,25 @@ export interface Acl {
   grants: Grant[];
 }
 
+/** What a bucket tells of its objects, and whom. */
+export interface NotificationSettings {
+  rules: NotificationRule[];
+  /** S3's switch for its event bus: everything goes to the target `eventbridge`. */
+  eventBridge?: true;
+  /** Number of the last change that is not told of any more: what was before is not told at all. */
+  since?: number;
+}
+export interface NotificationRule {
+  id: string;
+  kind: 'Topic' | 'Queue' | 'CloudFunction';
+  /** As the client gave it; its name is that of a target. */
+  arn: string;
+  /** `s3:ObjectCreated:Put`, `s3:ObjectCreated:*` … */
+  events: string[];
+  prefix?: string;
+  suffix?: string;
+}
+
 /** Tags in the order given; keys are unique. */
 export type Tags = [key: string, value: string][];
 

@@ -26,6 +26,7 @@ import { abortMultipartUpload, createMultipartUpload } from './multipart-create.
 import { listMultipartUploads, listParts } from './multipart-list.js';
 import { precheckPart, uploadPart, uploadPartCopy } from './multipart-part.js';
 import { getObject, headObject } from './objects-get.js';
+import { getBucketNotificationConfiguration, putBucketNotificationConfiguration } from './notification.js';
 import { precheckPut, putObject } from './objects-put.js';
 import { deleteBucketOwnershipControls, getBucketOwnershipControls, putBucketOwnershipControls } from './ownership.js';
 import { deleteBucketPolicy, getBucketPolicy, getBucketPolicyStatus, putBucketPolicy } from './policy.js';
@@ -45,7 +46,6 @@ import {
   getBucketEncryption,
   getBucketLifecycleConfiguration,
   getBucketLogging,
-  getBucketNotificationConfiguration,
   getBucketReplication,
   getBucketRequestPayment,
   getBucketWebsite,
@@ -217,9 +217,14 @@ const CONFIGURATION: readonly Operation[] = [
     'GetBucketNotification',
     getBucketNotificationConfiguration,
   ),
-  row('PutBucketNotificationConfiguration', 'PUT bucket ?notification', 'PutBucketNotification'),
+  row(
+    'PutBucketNotificationConfiguration',
+    'PUT bucket ?notification',
+    'PutBucketNotification',
+    putBucketNotificationConfiguration,
+  ),
   row('GetBucketNotification', 'GET bucket ?notification', 'GetBucketNotification', getBucketNotificationConfiguration),
-  row('PutBucketNotification', 'PUT bucket ?notification', 'PutBucketNotification'),
+  row('PutBucketNotification', 'PUT bucket ?notification', 'PutBucketNotification', putBucketNotificationConfiguration),
   row('GetBucketLogging', 'GET bucket ?logging', 'GetBucketLogging', getBucketLogging),
   row('PutBucketLogging', 'PUT bucket ?logging', 'PutBucketLogging'),
   row('GetBucketRequestPayment', 'GET bucket ?requestPayment', 'GetBucketRequestPayment', getBucketRequestPayment),

@@ -5,6 +5,7 @@
 import type { Grantees } from '../auth/keyring.js';
 import type { Identity } from '../auth/types.js';
 import type { Body, Owner } from '../base/model.js';
+import type { Notifier } from '../jobs/events/targets.js';
 import type { Attribution, Bucket, OpenObject, Store } from '../store/contract.js';
 import type { XmlElement } from '../wire/xml.js';
 
@@ -43,6 +44,8 @@ export interface ServiceConfig {
   publicUrl?: string;
   /** Owner of buckets that have none recorded: the first credential's. */
   rootOwner?: Owner;
+  /** Sends events; without it no bucket can be configured to. */
+  notifier?: Notifier;
   /** Who may be named in an ACL; without it any id is taken. */
   grantees?: Grantees;
 }

@@ -26,7 +26,6 @@ export const getBucketEncryption = missing('ServerSideEncryptionConfigurationNot
 export const getBucketWebsite = missing('NoSuchWebsiteConfiguration');
 export const getBucketReplication = missing('ReplicationConfigurationNotFoundError');
 
-export const getBucketNotificationConfiguration = off(el('NotificationConfiguration', []));
 export const getBucketLogging = off(el('BucketLoggingStatus', []));
 export const getBucketAccelerateConfiguration = off(el('AccelerateConfiguration', []));
 export const getBucketRequestPayment = off(el('RequestPaymentConfiguration', [el('Payer', 'BucketOwner')]));

@@ -18,6 +18,7 @@ import type {
   ChecksumType,
   DigestPlan,
   KeyFacts,
+  NotificationSettings,
   Owner,
   ReadCondition,
   Tags,
@@ -112,6 +113,7 @@ export interface BucketSettings {
   policy?: string;
   publicAccessBlock?: PublicAccessBlock;
   cors?: CorsRule[];
+  notification?: NotificationSettings;
 }
 export interface PublicAccessBlock {
   blockPublicAcls: boolean;
