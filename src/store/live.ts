@@ -50,14 +50,19 @@ export class LiveIndex implements Live {
       ({ row, names } = read);
       report.added = read.added;
     }
-    const live = await this.goThrough(dirs, row, options.files === true, report);
+    const live = await this.goThrough(dirs, row, options, report);
     // every name has a row, so more rows than names are rows of files that went
     if (names !== undefined && live > names && !options.files) await this.findGone(dirs, row, report);
     return report;
   }
 
   /** Goes through the rows of a directory. @returns how many are of what was there when somebody last looked. */
-  private async goThrough(dirs: readonly string[], row: DirRow, files: boolean, report: DirReport): Promise<number> {
+  private async goThrough(
+    dirs: readonly string[],
+    row: DirRow,
+    { files, onFile }: LookOptions,
+    report: DirReport,
+  ): Promise<number> {
     let live = 0;
     await this.pages(row, (page) => {
       const names: string[] = [];
@@ -73,7 +78,9 @@ export class LiveIndex implements Live {
         }
       }
       if (!files) return;
-      for (const { state } of this.examine(dirs, names)) {
+      for (const [i, file] of this.examine(dirs, names).entries()) {
+        const { state } = file;
+        if (state !== 'same' || file.hashed === false) onFile?.(names[i] ?? '', file);
         if (state === 'changed') report.changed++;
         else if (state === 'gone') report.gone++;
       }
@@ -128,8 +135,8 @@ export class LiveIndex implements Live {
     const recalled = open.length === 0 || this.rebuilding ? [] : this.identifier.recall(open);
     const now = new Map(open.map(({ found }, i) => [found, recalled[i]]));
     this.remember(looks.flatMap(({ found, state }) => (found ? [{ found: now.get(found) ?? found, state }] : [])));
-    return looks.map(({ found, state }): FileReport => {
-      if (!found) return { state };
+    return looks.map(({ found, state, known }): FileReport => {
+      if (!found) return { state, ...(known !== undefined && { known }) };
       const { stat } = found;
       return {
         state,
@@ -141,11 +148,15 @@ export class LiveIndex implements Live {
     });
   }
 
-  private look(dirs: readonly string[], name: string): { name: string; state: State; found?: Found } {
+  private look(dirs: readonly string[], name: string): { name: string; state: State; found?: Found; known?: boolean } {
     const { core } = this;
     if (!isPossibleName(name) || !dirs.every(isPossibleName)) return { name, state: 'not-served' };
     const found = core.findPlace(dirs, name);
-    if (!found) return { name, state: lstatOf(`${core.pathOf(dirs)}/${name}`) ? 'not-served' : 'gone' };
+    if (!found) {
+      if (lstatOf(`${core.pathOf(dirs)}/${name}`)) return { name, state: 'not-served' };
+      const missed = core.catalog.row({ kind: 'tree', dirs, name });
+      return { name, state: 'gone', known: missed !== undefined && missed.goneAt === undefined };
+    }
     const { row, fp } = found;
     const hidden = core.excluded(name) || !this.isServed(dirs);
     if (hidden && row?.published !== true) return { name, state: 'not-served' };

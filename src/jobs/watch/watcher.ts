@@ -174,7 +174,7 @@ export class Watcher {
       if (this.abort.signal.aborted) return;
       const file = await this.options.live.lookAtFile(dirs, name);
       this.seen(dirs, name, file, true);
-      if (file.state === 'gone') this.lookForDirectory(below(dir, name));
+      if (file.state === 'gone' || file.state === 'not-served') this.lookForDirectory(below(dir, name));
       await this.patience.turn();
     }
   }
