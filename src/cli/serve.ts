@@ -14,12 +14,14 @@ import { rememberRoot } from '../fs/roots.js';
 import { checkState, checkStatePlace } from '../fs/state-dir.js';
 import { makeStateDir, ownershipOf, type Ownership } from '../fs/statefile.js';
 import type { GatewayServer } from '../http/server.js';
+import type { Background } from '../jobs/background.js';
 import type { LocalStore } from '../store/open.js';
 import { banner } from './banner.js';
 import { loadCredentials, openToOthers, type Credentials } from './credentials.js';
 import { checkDirectory, tilde } from './root.js';
 import { ServerFile } from './server-file.js';
 import { noteServing, storeOptions } from './settings.js';
+import { StatusLine } from './status-line.js';
 import { version } from './version.js';
 
 /** Told to clients, and signed for by the ready-made lines, unless --region names another. */
@@ -27,10 +29,13 @@ const DEFAULT_REGION = 'us-east-1';
 
 /** What a started server consists of, in the order in which it is taken down. */
 interface Running {
+  background?: Background;
   server?: GatewayServer;
   store?: LocalStore;
   claim: ServerFile;
   log: Log;
+  /** Where log lines for people go. */
+  screen: StatusLine;
 }
 
 /**
@@ -49,7 +54,9 @@ export async function serve(directory: string, flags: Flags): Promise<void> {
   checkStatePlace(root, stateDir);
   checkState(root, stateDir);
   prepareStateDir(stateDir, owner);
+  const screen = new StatusLine(process.stdout);
   const log = await openLog({
+    stdout: screen,
     level: settings.quiet && settings.logLevel === 'info' ? 'warn' : settings.logLevel,
     format: settings.logFormat,
   });
@@ -65,7 +72,7 @@ export async function serve(directory: string, flags: Flags): Promise<void> {
       process.kill(process.pid, 'SIGTERM');
     },
   });
-  const running: Running = { claim, log };
+  const running: Running = { claim, log, screen };
   handleSignals(running);
   try {
     const credentials = loadCredentials(settings.credentials, stateDir, owner);
@@ -105,9 +112,10 @@ async function start(
 ): Promise<void> {
   const { log, claim } = running;
   // Loaded only now: `--help` and refusals need none of it.
-  const [{ openStore }, { createServer }, { Keyring }] = await Promise.all([
+  const [{ openStore }, { createServer }, { startBackground }, { Keyring }] = await Promise.all([
     import('../store/open.js'),
     import('../http/server.js'),
+    import('../jobs/background.js'),
     import('../auth/keyring.js'),
   ]);
   const region = settings.region ?? DEFAULT_REGION;
@@ -148,6 +156,16 @@ async function start(
   for (const warning of credentials.warnings) log.warn(warning);
   if (settings.durability === 'fast')
     log.warn('durability is fast: a power cut can lose the last writes that were answered');
+  const { screen } = running;
+  const shows = screen.isTTY && settings.logFormat !== 'json' && !settings.quiet;
+  running.background = startBackground(store, {
+    watch: settings.watch,
+    scanInterval: settings.scanInterval,
+    hash: settings.hash,
+    busy: () => server.underWay > 0,
+    log,
+    ...(shows && { status: (text: string) => screen.show(text) }),
+  });
   await tellNotes(store, log);
 }
 
@@ -266,6 +284,7 @@ function handleSignals(running: Running): void {
 }
 
 async function stop(running: Running): Promise<void> {
+  await running.background?.stop();
   await running.server?.close();
   await running.store?.close();
   running.claim.release();

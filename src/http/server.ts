@@ -24,6 +24,8 @@ export interface GatewayServer {
   listen(): Promise<{ url: string; port: number }>;
   /** Accepts no more, lets requests under way finish, then resolves; after `drainMs` connections are cut. */
   close(): Promise<void>;
+  /** Requests that are being served now. */
+  readonly underWay: number;
 }
 
 /** S3's limit on request line and headers together. */
@@ -79,6 +81,12 @@ class HttpGateway implements GatewayServer {
     server.on('checkExpectation', (request, response) => this.#arrived(request, response, false));
     server.on('clientError', (error, socket) => this.#malformed(error, socket as Socket));
     this.#server = server;
+  }
+
+  get underWay(): number {
+    let count = 0;
+    for (const { current } of this.#connections.values()) if (current) count++;
+    return count;
   }
 
   async listen(): Promise<{ url: string; port: number }> {
