@@ -101,7 +101,7 @@ export const OPTIONS = {
     parse: domain,
     help: 'serve bucket.domain too (virtual-hosted style)',
   }),
-  exclude: many({ value: 'glob', parse: text, help: 'hide files of this name or path' }),
+  exclude: many({ value: 'glob', parse: text, help: 'hide what has this name or path, written as in a .gitignore' }),
   defaultExcludes: flag('show .DS_Store, Thumbs.db, @eaDir and other litter of operating systems', true),
   symlinks: one({
     value: 'files|all|none',

@@ -78,7 +78,7 @@ export class Buckets {
     const { core } = this;
     core.checkWritable();
     if (core.isAlias(name)) throw new S3Error('BucketAlreadyExists');
-    if (!isPossibleName(name) || core.excluded(name))
+    if (!isPossibleName(name) || core.excludedBucket(name))
       throw new S3Error('InvalidBucketName', undefined, { data: { BucketName: name } });
     const created = Date.now();
     const ended = this.withUploads((end) => {
@@ -179,7 +179,8 @@ export class Buckets {
     const out: { name: string; kind: 'bucket' | 'file' | 'link' }[] = [];
     for (const entry of readdirSync(this.core.root, { withFileTypes: true, encoding: 'buffer' })) {
       const name = decodeName(entry.name);
-      if (name === undefined || !isPossibleName(name) || this.core.excluded(name)) continue;
+      if (name === undefined || !isPossibleName(name)) continue;
+      if (this.core.excludes.entry([name], 1, entry.isDirectory())) continue;
       if (entry.isDirectory()) out.push({ name, kind: 'bucket' });
       else if (entry.isFile()) out.push({ name, kind: 'file' });
       else if (entry.isSymbolicLink()) out.push({ name, kind: 'link' });

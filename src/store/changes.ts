@@ -55,7 +55,7 @@ export class ChangeFeed implements Changes {
       const row = found ? found.row : catalog.row(place);
       const fp = found ? formatFingerprint(found.fp) : '';
       if (fp === told || (!found && !row && told === undefined)) return false;
-      if ([...dirs, name].some((one) => core.excluded(one)) && row?.published !== true) return false;
+      if (core.excludedPlace(dirs, name) && row?.published !== true) return false;
       catalog.journal.append({
         op: 'seen',
         seq: catalog.nextSeq(),
@@ -78,7 +78,10 @@ export class ChangeFeed implements Changes {
     const end = marker ? '/' : '';
     const names: Change['names'] = [];
     const [top = ''] = dirs;
-    const buckets = [...(top === '' || core.isAlias(top) || core.excluded(top) ? [] : [top]), ...core.aliasNames()];
+    const buckets = [
+      ...(top === '' || core.isAlias(top) || core.excludedBucket(top) ? [] : [top]),
+      ...core.aliasNames(),
+    ];
     for (const bucket of buckets) {
       const folder = core.bucketDirs(bucket);
       if (!folder.every((segment, i) => segment === dirs[i])) continue;

@@ -14,9 +14,9 @@ import {
 } from 'node:fs';
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
-import picomatch from 'picomatch';
 import { S3Error, errno } from '../base/errors.js';
 import { parseAliases } from './aliases.js';
+import { Excludes } from './excludes.js';
 import type { Catalog, Place } from '../catalog/catalog.js';
 import type { DirRow, FileRow } from '../catalog/rows.js';
 import { withoutAccess } from '../catalog/rows.js';
@@ -37,7 +37,7 @@ export interface StoreOptions {
   readOnly?: boolean;
   /** Bucket name -> path below the root ('' or '.': the root itself). */
   aliases?: Record<string, string>;
-  /** Globs of names that are not served unless a client put them. */
+  /** Globs of names or paths that are not served unless a client put them (excludes.ts). */
   exclude?: string[];
   /** Which links inside their bucket are followed; default `files`. */
   symlinks?: 'files' | 'all' | 'none';
@@ -109,7 +109,8 @@ export class Core {
   private readonly rootStat: BigIntStats;
   /** Names the settings that decide which names a directory shows. */
   readonly view: bigint;
-  private readonly isExcluded: (name: string) => boolean;
+  /** What is not served unless a client put it. */
+  readonly excludes: Excludes;
   private readonly aliases: Map<string, string[]>;
   readonly tracker: Tracker;
 
@@ -132,7 +133,7 @@ export class Core {
     this.hash = options.hash ?? 'lazy';
     this.etagGraceMs = options.etagGraceMs ?? 15 * 60_000;
     this.log = options.log ?? (() => undefined);
-    this.isExcluded = excluder(options.exclude ?? []);
+    this.excludes = new Excludes(options.exclude ?? []);
     this.view = viewOf([this.symlinks, ...(options.exclude ?? [])]);
     this.aliases = parseAliases(root, options.aliases ?? {});
     this.tracker = new Tracker(this);
@@ -171,7 +172,8 @@ export class Core {
   bucketDirs(bucket: string): string[] {
     const alias = this.aliases.get(bucket);
     if (alias) return alias;
-    if (bucket.includes('/') || keyToPath(bucket) === undefined || this.isExcluded(bucket)) throw noSuchBucket(bucket);
+    if (bucket.includes('/') || keyToPath(bucket) === undefined || this.excludedBucket(bucket))
+      throw noSuchBucket(bucket);
     return [bucket];
   }
 
@@ -183,8 +185,19 @@ export class Core {
     return dirs.length === 0 ? this.root : `${this.root}/${dirs.join('/')}`;
   }
 
+  /** Whether a name alone is enough to be left out, wherever it is. */
   excluded(name: string): boolean {
-    return this.isExcluded(name);
+    return this.excludes.name(name);
+  }
+
+  /** Whether a place of the tree is left out, as the bucket of its top-level folder shows it. */
+  excludedPlace(dirs: readonly string[], name: string): boolean {
+    return dirs.slice(0, 1).some((top) => this.excludedBucket(top)) || this.excludes.object([...dirs, name], 1);
+  }
+
+  /** Whether a folder at the top is no bucket. */
+  excludedBucket(name: string): boolean {
+    return this.excludes.entry([name], 1, true);
   }
 
   /** The verified directory of a bucket. @throws NoSuchBucket. */
@@ -215,8 +228,8 @@ export class Core {
     const place: Place = { kind: 'tree', dirs, name: path.name };
     const found = this.statFile(dir, path.name, this.pathOf(bucketDirs), place);
     if (!found) return undefined;
-    const hidden = this.isExcluded(path.name) || path.dirs.some((name) => this.isExcluded(name));
-    return hidden && found.row?.published !== true ? undefined : found;
+    if (found.row?.published === true) return found;
+    return this.excludes.object([...dirs, path.name], bucketDirs.length) ? undefined : found;
   }
 
   /** The file at a place of the tree, whatever bucket shows it; links only inside the top-level folder. */
@@ -539,15 +552,6 @@ export function isInside(path: string, folder: string): boolean {
     .slice(folder.length)
     .split('/')
     .some((name) => name.toLowerCase() === STATE_DIR);
-}
-
-/** One test for all patterns: a set for plain names, a matcher for the rest; answers are remembered for the last few thousand names. */
-function excluder(patterns: readonly string[]): (name: string) => boolean {
-  if (patterns.length === 0) return () => false;
-  const plain = new Set(patterns.filter((pattern) => !/[*?[\]{}()!+@\\/]/.test(pattern)));
-  const globs = patterns.filter((pattern) => !plain.has(pattern));
-  const matches = globs.length === 0 ? () => false : picomatch(globs, { dot: true, nonegate: true });
-  return (name) => plain.has(name) || matches(name);
 }
 
 function viewOf(settings: readonly string[]): bigint {

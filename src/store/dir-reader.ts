@@ -143,8 +143,8 @@ export class DirReader {
   private rowNames(entry: Dirent, path: string): string[] {
     const name = decodeName(entry.name as unknown as Buffer);
     if (name === undefined || !isPossibleName(name)) return [];
-    // what a client itself put has its row already, whatever the pattern says
-    if (this.core.excluded(name)) return [];
+    // what a client itself put has its row already, whatever the pattern says; paths are judged when they are listed
+    if (this.core.excludes.name(name)) return [];
     if (entry.isFile()) return [name];
     if (entry.isDirectory()) return [`${name}/`];
     if (entry.isSymbolicLink()) return this.linkNames(name);

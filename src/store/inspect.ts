@@ -12,7 +12,7 @@ export interface OverflowPage {
 export class Inspector {
   constructor(private readonly core: Core) {}
 
-  /** Whether a name is hidden by --exclude, unless a client put it. */
+  /** Whether a name is hidden by --exclude wherever it is, unless a client put it. */
   excluded(name: string): boolean {
     return this.core.excluded(name);
   }

@@ -158,7 +158,7 @@ export class LiveIndex implements Live {
       return { name, state: 'gone', known: missed !== undefined && missed.goneAt === undefined };
     }
     const { row, fp } = found;
-    const hidden = core.excluded(name) || !this.isServed(dirs);
+    const hidden = core.excludedPlace(dirs, name) || !this.isServed(dirs);
     if (hidden && row?.published !== true) return { name, state: 'not-served' };
     if (!row || row.fp.equals(NO_FINGERPRINT) || row.goneAt !== undefined) return { name, found, state: 'new' };
     if (row.fp.equals(fp)) return { name, found, state: row.unseen ?? 'same' };

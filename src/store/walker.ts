@@ -124,7 +124,7 @@ export class Walker {
     if (path === undefined) return undefined;
     const child = await this.enter(path, [...frame.segments, name], key, frame.ids, bound);
     if (!child) return undefined;
-    child.hidden = frame.hidden || this.core.excluded(name);
+    child.hidden = frame.hidden || this.core.excludes.entry(child.segments, this.bucketDirs.length, true);
     this.stack.push(child);
     const { marker } = child.row;
     const wanted = bound === undefined || (bound.bytes.length === 0 && bound.inclusive);
@@ -166,7 +166,9 @@ export class Walker {
     }
     const found = this.core.statFile(dir, name, this.bucketPath, { kind: 'tree', dirs: frame.segments, name });
     if (!found) return undefined;
-    return (frame.hidden || this.core.excluded(name)) && found.row?.published !== true ? undefined : found;
+    if (found.row?.published === true) return found;
+    const hidden = frame.hidden || this.core.excludes.entry([...frame.segments, name], this.bucketDirs.length, false);
+    return hidden ? undefined : found;
   }
 
   /** Checks the directory by stat, reads it again if it changed. @returns undefined if it is gone, a loop, or not readable. */

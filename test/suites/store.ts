@@ -9,6 +9,7 @@ import { bucketContract } from './store/buckets.js';
 import { conditionContract } from './store/conditions.js';
 import { copyContract } from './store/copy.js';
 import { durableContract } from './store/durable.js';
+import { excludeContract } from './store/excludes.js';
 import { foreignContract } from './store/foreign.js';
 import { keyContract } from './store/keys.js';
 import type { MakeStore, SpawnChild } from './store/kit.js';
@@ -33,6 +34,7 @@ export function storeContract(name: string, make: MakeStore, child?: SpawnChild)
     appendContract(make);
     keyContract(make);
     foreignContract(make);
+    excludeContract(make);
     linkContract(make);
     listContract(make);
     markerContract(make);

@@ -1,0 +1,43 @@
+/** What --exclude leaves out by its path: listings, reads and buckets agree; what clients put stays. */
+import { mkdir, rename } from 'node:fs/promises';
+import path from 'node:path';
+import { describe, expect, it } from 'vitest';
+import type { MakeStore } from './kit.js';
+import { BUCKET, list, put, refuses, text, world } from './kit.js';
+
+export function excludeContract(make: MakeStore): void {
+  describe('paths that are excluded', () => {
+    const w = world(make, { exclude: ['raw/*.dng', '/box/private', 'cache/', '/secret', '*.tmp'] });
+
+    it('are neither listed nor read', async () => {
+      for (const key of ['raw/1.dng', 'raw/1.jpg', 'private/a', 'x/private/a', 'x/cache/a', 'cache', 'a.tmp'])
+        await w.foreign(key, key);
+      const shown = ['cache', 'raw/1.jpg', 'x/private/a'];
+      expect(await list(w.store)).toEqual(shown);
+      expect(await list(w.store)).toEqual(shown);
+      for (const key of shown) expect(await text(w.store, key)).toBe(key);
+      for (const key of ['raw/1.dng', 'private/a', 'x/cache/a', 'a.tmp']) {
+        await refuses(w.store.head(BUCKET, key), 'NoSuchKey');
+        await refuses(w.store.open(BUCKET, key), 'NoSuchKey');
+      }
+      await rename(w.at('raw'), w.at('developed'));
+      expect(await list(w.store, { prefix: 'developed/' })).toEqual(['developed/1.dng', 'developed/1.jpg']);
+    });
+
+    it('are shown where a client put them', async () => {
+      await w.foreign('raw/1.dng', 'theirs');
+      await put(w.store, 'raw/2.dng', 'mine');
+      await put(w.store, 'private/a', 'mine');
+      expect(await list(w.store)).toEqual(['private/a', 'raw/2.dng']);
+      expect(await text(w.store, 'raw/2.dng')).toBe('mine');
+    });
+
+    it('may be folders at the top', async () => {
+      await mkdir(path.join(w.root, 'secret'));
+      await mkdir(path.join(w.root, 'cache'));
+      expect((await w.store.listBuckets()).buckets.map(({ name }) => name)).toEqual([BUCKET]);
+      await refuses(w.store.getBucket('secret'), 'NoSuchBucket');
+      await refuses(w.store.createBucket('cache', {}), 'InvalidBucketName');
+    });
+  });
+}
