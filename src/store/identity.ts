@@ -117,6 +117,8 @@ export class Tracker {
     const seq = catalog.nextSeq();
     catalog.journal.append({ op: 'moved', seq, path: `${dirs.join('/')}/`, from: `${from.join('/')}/` });
     catalog.moveDir(from, dirs, seq);
+    // another one has the old name by now: whoever has read its parent must go on finding it
+    if (this.identityAt(from)) catalog.ensureDir(from);
     catalog.noteSettled();
   }
 
