@@ -16,6 +16,8 @@ export interface Step {
   needs?: Record<string, Need>;
   /** Key -> what it holds afterwards. */
   writes?: Record<string, string | undefined>;
+  /** Must have come before: the first half of an operation that is no single moment. */
+  after?: Step;
   /** For the reader of a counter-example. */
   label: string;
 }
@@ -51,9 +53,19 @@ interface Node {
 
 type State = Map<string, string>;
 
+/** How often a search that got lost begins again, with its guesses in another order. */
+const ATTEMPTS = 12;
+
 /** @param initial key -> value; what is missing holds nothing. */
 export function checkHistory(steps: readonly Step[], initial: Record<string, string> = {}, limit = 3_000_000): Verdict {
-  return new Search(steps, new Map(Object.entries(initial)), limit).run();
+  let configurations = 0;
+  for (let attempt = 0; ; attempt++) {
+    // the last one is thorough
+    const share = attempt < ATTEMPTS ? limit / (2 * ATTEMPTS) : limit / 2;
+    const verdict = new Search(steps, new Map(Object.entries(initial)), share, attempt).run();
+    configurations += verdict.configurations;
+    if (verdict.outcome !== 'undecided' || attempt === ATTEMPTS) return { ...verdict, configurations };
+  }
 }
 
 interface Frame {
@@ -69,6 +81,9 @@ class Search {
   private readonly seen = new Set<string>();
   private readonly taken: boolean[];
   /** Of the operations by time of call: the first not taken, the last taken. */
+  private readonly indexes = new Map<Step, number>();
+  /** When an operation may have taken place. */
+  private readonly guesses: number[] = [];
   private lowest = 0;
   private highest = -1;
   private readonly frames: Frame[] = [];
@@ -80,11 +95,18 @@ class Search {
     steps: readonly Step[],
     private readonly state: State,
     private readonly limit: number,
+    attempt: number,
   ) {
     const ordered = [...steps].sort((a, b) => a.call - b.call);
     this.taken = ordered.map(() => false);
     this.head = linked(ordered);
     for (const step of ordered) this.values.pending(step, 1);
+    for (const [index, step] of ordered.entries()) {
+      this.indexes.set(step, index);
+      // mostly late in their time; each attempt guesses somewhat differently
+      const share = attempt === 0 ? 1 : 0.3 + 0.7 * noise(index, attempt);
+      this.guesses.push(step.call + (step.return - step.call) * share);
+    }
   }
 
   run(): Verdict {
@@ -114,7 +136,7 @@ class Search {
 
   /**
    * What may come next, the best last: one that is legal and changes nothing; else the writes that were called before the first return, by
-   * their own returns, for that is how they mostly went.
+   * the time at which they may have taken place.
    */
   private candidates(): Node[] {
     const writes: Node[] = [];
@@ -122,14 +144,15 @@ class Search {
       if (!changesNothing(node.step)) writes.push(node);
       else if (this.isLegal(node.step)) return [node];
     }
-    return writes.sort((a, b) => b.step.return - a.step.return);
+    return writes.sort((a, b) => (this.guesses[b.index] ?? 0) - (this.guesses[a.index] ?? 0));
   }
 
   private verdict(outcome: Verdict['outcome']): Verdict {
     return { outcome, stuck: outcome === 'linearizable' ? [] : this.stuck, configurations: this.seen.size };
   }
 
-  private isLegal({ needs }: Step): boolean {
+  private isLegal({ needs, after }: Step): boolean {
+    if (after && this.taken[this.indexes.get(after) ?? 0] !== true) return false;
     for (const [key, need] of Object.entries(needs ?? {})) {
       const value = this.state.get(key);
       if (need === ANY ? value === undefined : typeof need === 'object' ? isNot(need, value) : need !== value)
@@ -278,6 +301,12 @@ function unlift(call: Node): void {
     if (node.previous) node.previous.next = node;
     if (node.next) node.next.previous = node;
   }
+}
+
+/** 0 to 1, the same for the same arguments. */
+function noise(index: number, attempt: number): number {
+  const x = Math.sin(index * 12.9898 + attempt * 78.233) * 43_758.5453;
+  return x - Math.floor(x);
 }
 
 function shown(step: Step | undefined): string {

@@ -60,7 +60,8 @@ describe.skipIf(!existsSync(DOOR))('100 clients in 4 processes on 10 keys', () =
       }
       console.log(JSON.stringify(counts));
     } finally {
-      await rm(base, { recursive: true, force: true });
+      // GOS3RVE_KEEP=1 leaves the histories to look at
+      if (process.env.GOS3RVE_KEEP !== '1') await rm(base, { recursive: true, force: true });
     }
   });
 });
@@ -132,12 +133,11 @@ function stepsOf(entry: Entry): Step[] {
     case 'removeIf':
       if (existed !== true) return [{ ...base, needs: { [key]: undefined } }];
       return [{ ...base, needs: { [key]: match ?? ANY }, writes: { [key]: undefined } }];
-    case 'copy':
+    case 'copy': {
       // CopyObject promises no single moment: it reads, then it writes
-      return [
-        { ...base, needs: { [key]: saw } },
-        { ...base, writes: { [to]: saw } },
-      ];
+      const first = { ...base, needs: { [key]: saw } };
+      return [first, { ...base, writes: { [to]: saw }, after: first }];
+    }
     case 'move':
       return [{ ...base, needs: { [key]: saw }, writes: { [key]: undefined, [to]: saw } }];
   }
@@ -152,5 +152,5 @@ function spoilt(steps: Step[]): Step[] {
   if (!early?.needs || !late?.needs) throw new Error('too few reads');
   const [old] = Object.values(early.needs);
   const [key = ''] = Object.keys(late.needs);
-  return steps.map((step) => (step === late ? { ...late, needs: { [key]: old } } : step));
+  return steps.map((step) => (step === late ? Object.assign(late, { needs: { [key]: old } }) : step));
 }

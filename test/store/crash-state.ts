@@ -1,0 +1,129 @@
+/** What can be seen of a root, for tests that break an operation off: it must be as before or as after, and leave nothing over. */
+import { existsSync } from 'node:fs';
+import { mkdtemp, readdir } from 'node:fs/promises';
+import path from 'node:path';
+import { expect } from 'vitest';
+import type { ObjectInfo, Store } from '../../src/store/contract.js';
+import { openStore } from '../../src/store/open.js';
+import { get, list, picture } from '../suites/store/kit.js';
+import { BUCKET, OPERATIONS, OPTIONS, uploadsOf } from './crash-operations.js';
+
+/** All that a client or the owner of the disk can see. */
+export interface State {
+  objects: unknown[];
+  uploads: unknown[];
+  buckets: unknown[];
+  tree: Record<string, string>;
+  overflow: number;
+}
+
+/** A root on which the operation can run. */
+export async function staged(base: string, name: string): Promise<string> {
+  const root = await mkdtemp(path.join(base, 'root-'));
+  await opened(root, async (store) => {
+    await store.createBucket(BUCKET, {});
+    await OPERATIONS[name]?.setup(store);
+  });
+  return root;
+}
+
+/** @param between in which ways an interrupted operation may rightly be half done. */
+export function differs(seen: State, allowed: State[], between: readonly string[]): string | undefined {
+  if (allowed.some((state) => same(seen, state))) return undefined;
+  const [before, after] = [allowed[0], allowed.at(-1)];
+  if (before && after && before !== after) {
+    if (
+      between.includes('directories left') &&
+      same({ ...seen, tree: {} }, { ...after, tree: {} }) &&
+      filesOf(seen) === filesOf(after)
+    )
+      return undefined;
+  }
+  return `it is ${JSON.stringify(seen)}`;
+}
+
+function filesOf({ tree }: State): string {
+  return JSON.stringify(Object.entries(tree).filter(([, what]) => what !== 'directory'));
+}
+
+/** Staging files and folders of uploads that nobody knows. */
+export async function leftOver(root: string): Promise<string | undefined> {
+  const staging = path.join(root, '.gos3rve/staging');
+  const names = (await readdir(staging)).filter((name) => name !== 'clock' && name !== 'uploads');
+  if (names.length > 0) return `left in staging: ${names.join(' ')}`;
+  const known = await opened(root, (store) => uploadsOf(store));
+  const ids = new Set(known.map((entry) => ('uploadId' in entry ? entry.uploadId : '')));
+  const folders = existsSync(path.join(staging, 'uploads')) ? await readdir(path.join(staging, 'uploads')) : [];
+  const stray = folders.filter((id) => !ids.has(id));
+  if (stray.length > 0) return `uploads left in staging: ${stray.join(' ')}`;
+  for (const id of folders) {
+    const parts = (await readdir(path.join(staging, 'uploads', id))).filter((name) => name !== 'upload.json');
+    const entry = known.find((one) => 'uploadId' in one && one.uploadId === id);
+    const key = entry && 'key' in entry ? entry.key : '';
+    const listed = await opened(root, (store) => store.listParts(BUCKET, key, id, { after: 0, max: 10 }));
+    if (parts.length !== listed.parts.length) return `files of parts: ${parts.join(' ')}`;
+  }
+  return undefined;
+}
+
+export async function opened<T>(root: string, work: (store: Store) => Promise<T>): Promise<T> {
+  const store = await openStore(root, OPTIONS);
+  try {
+    return await work(store);
+  } finally {
+    await store.close();
+  }
+}
+
+export function stateOf(root: string): Promise<State> {
+  return opened(root, (store) => look(store, root));
+}
+
+export async function look(store: Store, root: string): Promise<State> {
+  const objects = [];
+  for (const key of await list(store)) objects.push(await objectOf(store, key));
+  const uploads = [];
+  for (const entry of await uploadsOf(store)) {
+    if (!('uploadId' in entry)) continue;
+    const { parts } = await store.listParts(BUCKET, entry.key, entry.uploadId, { after: 0, max: 10 });
+    uploads.push([entry.key, entry.facts, parts.map(({ partNumber, etag, size }) => [partNumber, etag, size])]);
+  }
+  const { buckets } = await store.listBuckets();
+  return {
+    objects,
+    uploads,
+    buckets: buckets.map(({ name, settings: { created: _created, ...settings } }) => [name, settings]),
+    tree: await picture(root),
+    overflow: await countOverflow(root),
+  };
+}
+
+async function objectOf(store: Store, key: string): Promise<unknown> {
+  const head = await store.head(BUCKET, key);
+  const { info, bytes } = await get(store, key);
+  expect(plain(head)).toEqual(plain(info));
+  return { ...plain(info), bytes: bytes.toString() };
+}
+
+function plain({ lastModified: _mtime, aliases: _aliases, ...rest }: ObjectInfo): object {
+  return rest;
+}
+
+async function countOverflow(root: string): Promise<number> {
+  const folder = path.join(root, '.gos3rve/overflow');
+  if (!existsSync(folder)) return 0;
+  const entries = await readdir(folder, { recursive: true, withFileTypes: true });
+  return entries.filter((entry) => entry.isFile()).length;
+}
+
+export function same(a: unknown, b: unknown): boolean {
+  return canonical(a) === canonical(b);
+}
+
+function canonical(value: unknown): string {
+  return JSON.stringify(value, (_key, inner: unknown) =>
+    typeof inner === 'object' && inner !== null && !Array.isArray(inner)
+      ? Object.fromEntries(Object.entries(inner).sort(([a], [b]) => (a < b ? -1 : 1)))
+      : inner,
+  );
+}
