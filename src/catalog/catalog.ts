@@ -69,8 +69,11 @@ export class Catalog {
 
   /** The same, made where missing. Only inside a write. */
   ensureDir(dirs: readonly string[]): DirRow {
+    const lost = dirs[0] === '' ? dirs[1] : undefined;
     let row = this.ensureRoot();
+    if (lost !== undefined) row = this.findDir(dirs.slice(0, 2)) ?? this.newDir(0, ['', lost]);
     for (const [i, name] of dirs.entries()) {
+      if (lost !== undefined && i < 2) continue;
       const found = this.index.row(row.id, `${name}/`);
       row = found?.kind === 'dir' ? found : this.newDir(row.id, dirs.slice(0, i + 1));
     }
@@ -221,7 +224,17 @@ export class Catalog {
 
   /** Remembers how far this process's segment needs no second look. Inside the write that committed. */
   noteSettled(): void {
+    for (const [segment, size] of this.journal.takeSealed()) this.index.setNumber(`seg:${segment}`, size);
     if (this.journal.segment !== '') this.index.setNumber(`seg:${this.journal.segment}`, this.journal.settledOffset());
+  }
+
+  /** The same after the journal was closed. */
+  noteSealed(): void {
+    try {
+      this.index.write(() => this.noteSettled());
+    } catch {
+      // the next start reads the segment again
+    }
   }
 
   /** The row that a prepare line makes, once published. */
@@ -351,7 +364,8 @@ export class Catalog {
     return row;
   }
 
-  private rowKeyOf(place: Place, make: boolean): Buffer | undefined {
+  /** Key of a row. With `make`, its directories are made: only inside a write. */
+  rowKeyOf(place: Place, make: boolean): Buffer | undefined {
     if (place.kind === 'overflow') return pairKey(place.bucket, place.key);
     const path = this.dirIds && place.dirs.join('/');
     const known = path === undefined ? undefined : this.dirIds?.get(path, this.index.dirsRemoved);

@@ -108,16 +108,16 @@ export class Identities {
   }
 
   /** Key of a directory's row. */
-  placeOf(id: number): { parent: number; name: string } | undefined {
-    const key = this.index.get('dirs', idKey(id));
+  placeOf(id: number, source: Pick<Index, 'get'> = this.index): { parent: number; name: string } | undefined {
+    const key = source.get('dirs', idKey(id));
     return key && { parent: key.readUIntBE(0, 6), name: rowName(key).toString('utf8') };
   }
 
   /** Segments below the root of a directory; those of a lost one begin with ''. undefined if it is known no more. */
-  pathOf(id: number): string[] | undefined {
+  pathOf(id: number, source: Pick<Index, 'get'> = this.index): string[] | undefined {
     const names: string[] = [];
     for (let at = id; names.length < MAX_DEPTH;) {
-      const place = this.placeOf(at);
+      const place = this.placeOf(at, source);
       if (!place) return undefined;
       const name = place.name.slice(0, -1);
       if (place.parent === 0) return name === '' ? names.reverse() : ['', name, ...names.reverse()];

@@ -5,7 +5,16 @@
  * The line ends in `,"crc":"xxxxxxxx"}`: CRC32 in hex of the text before that member. An editor can mend a line by removing the member.
  */
 import { randomBytes } from 'node:crypto';
-import { closeSync, constants, fdatasync, ftruncateSync, openSync, unlinkSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  constants,
+  fdatasync,
+  fdatasyncSync,
+  ftruncateSync,
+  openSync,
+  unlinkSync,
+  writeSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { crc32 } from '@node-rs/crc32';
 import { S3Error } from '../base/errors.js';
@@ -17,6 +26,9 @@ export function encodeLine(line: JournalLine): string {
   const text = JSON.stringify(line).slice(0, -1);
   return `${text},"crc":"${crc32(text).toString(16).padStart(8, '0')}"}\n`;
 }
+
+/** A segment of this size (bytes) is sealed as soon as no operation is under way. */
+const ROTATE_BYTES = 64 << 20;
 
 /** The file that lines go to. */
 interface Segment {
@@ -34,6 +46,9 @@ export class Journal {
   private current: Segment | undefined;
   /** Start offsets of prepare lines whose operation has not ended. */
   private readonly open = new Set<number>();
+  /** Segments that this process has sealed. */
+  private readonly sealed = new Set<string>();
+  private readonly news: [segment: string, size: number][] = [];
 
   constructor(
     readonly directory: string,
@@ -51,6 +66,7 @@ export class Journal {
    * @throws the system's error; a line written in part is cut off again.
    */
   append(line: JournalLine): number {
+    if (this.current && this.current.offset > ROTATE_BYTES) this.rotate();
     const segment = this.current?.lost === false ? this.current : this.begin();
     const at = segment.offset;
     try {
@@ -90,6 +106,8 @@ export class Journal {
    */
   flush(segment: string): Promise<void> {
     const { current } = this;
+    // sealed segments were flushed
+    if ((segment === '' && !current) || this.sealed.has(segment)) return Promise.resolve();
     if (!current || current.name !== segment || current.lost) return Promise.reject(flushFailed());
     // a flush under way may have begun before the caller's line was written
     if (!current.flushing) return (current.flushing = flushNow(current));
@@ -102,13 +120,39 @@ export class Journal {
     return current.queued;
   }
 
+  /**
+   * Seals the segment, flushed, unless an operation is under way: the next line begins another. So it can be compacted while this process lives.
+   * @returns whether it did.
+   */
+  rotate(): boolean {
+    const { current } = this;
+    if (!current || current.lost || this.open.size > 0 || current.flushing || current.queued) return false;
+    try {
+      current.offset += writeLine(current.fd, { op: 'sealed' });
+      fdatasyncSync(current.fd);
+    } catch {
+      abandon(current);
+      return false;
+    }
+    closeSync(current.fd);
+    this.sealed.add(current.name);
+    this.news.push([current.name, current.offset]);
+    this.current = undefined;
+    return true;
+  }
+
+  /** Segments sealed since this was last asked, with their sizes. */
+  takeSealed(): [segment: string, size: number][] {
+    return this.news.splice(0);
+  }
+
   async close(): Promise<void> {
     const { current } = this;
-    this.current = undefined;
     if (!current || current.lost) return;
     await current.flushing?.catch(() => undefined);
     await current.queued?.catch(() => undefined);
-    abandon(current);
+    if (!this.rotate()) abandon(current);
+    this.current = undefined;
   }
 
   /** A new segment, with its header, whose name is on the disk. @throws the system's error; then there is none. */

@@ -31,13 +31,33 @@ type Table = Database<Buffer, Buffer>;
  * Tables: `tree` rows by (directory, name); `overflow` rows by (bucket, key); where files and directories were last seen (identities.ts);
  * multipart uploads and their parts; part layouts; counters.
  */
-const TABLES = ['tree', 'overflow', 'identities', 'dirs', 'pending', 'verified', 'uploads', 'parts', 'layouts', 'meta'] as const;
+const TABLES = [
+  'tree',
+  'overflow',
+  'identities',
+  'dirs',
+  'pending',
+  'verified',
+  'uploads',
+  'parts',
+  'layouts',
+  'meta',
+] as const;
 export type TableName = (typeof TABLES)[number];
 
 export const ROOT_ID = 1;
 
 /** The index is being made anew: nothing can be recorded now. */
 export class NotReady extends Error {}
+
+/** See {@link Index.snapshot}. */
+export interface Snapshot {
+  get(table: TableName, key: Buffer): Buffer | undefined;
+  page(table: TableName, start: Buffer, end: Buffer, limit: number): { key: Buffer; value: Buffer }[];
+  number(name: string): number;
+  layout(id: number): Layout | undefined;
+  close(): void;
+}
 
 interface Opened {
   env: RootDatabase<Buffer, Buffer>;
@@ -193,6 +213,30 @@ export class Index {
 
   putRow(dir: number, name: string | Buffer, row: Row): void {
     this.put('tree', rowKey(dir, name), encodeRow(row));
+  }
+
+  /** The index as it is now, for as long as it is wanted, whatever is written meanwhile. Close it: what it shows cannot be used again. */
+  snapshot(): Snapshot {
+    this.refresh();
+    const { env, tables } = this.opened;
+    const transaction = env.useReadTransaction();
+    const table = (name: TableName): Table => {
+      const found = tables.get(name);
+      if (!found) throw new Error(`no table ${name}`);
+      return found;
+    };
+    const get = (name: TableName, key: Buffer): Buffer | undefined => table(name).get(key, { transaction });
+    return {
+      get,
+      page: (name, start, end, limit) =>
+        [...table(name).getRange({ start, end, limit, transaction })].map(({ key, value }) => ({ key, value })),
+      number: (name) => get('meta', Buffer.from(name))?.readUIntBE(0, 6) ?? 0,
+      layout: (id) => {
+        const bytes = get('layouts', layoutKey(id));
+        return bytes && (JSON.parse(bytes.toString()) as Layout);
+      },
+      close: () => transaction.done(),
+    };
   }
 
   /** Next value of a persistent counter; only inside {@link write}. */

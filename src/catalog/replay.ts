@@ -5,6 +5,7 @@
 import { parseFingerprint } from '../fs/fingerprint.js';
 import { NO_FINGERPRINT, placeOf, split, type Catalog } from './catalog.js';
 import { Merge, type Dangling, type Event } from './merge.js';
+import { restoreDir, restoreDone, restoreRow } from './restore.js';
 import { pairKey, type FileRow } from './rows.js';
 import type { Damage, SegmentReader } from './segments.js';
 
@@ -189,6 +190,15 @@ function apply(catalog: Catalog, { line, prepare }: Event): void {
     case 'unmark':
       unmark(catalog, line.path);
       for (const path of line.rmdirs ?? []) catalog.dropDir(split(path));
+      return;
+    case 'row':
+      restoreRow(catalog, line);
+      return;
+    case 'dir':
+      restoreDir(catalog, line);
+      return;
+    case 'done':
+      restoreDone(catalog, line);
       return;
     case 'part':
       index.put(

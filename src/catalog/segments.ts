@@ -7,6 +7,7 @@
 import { closeSync, openSync, readSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { crc32 } from '@node-rs/crc32';
+import { errno } from '../base/errors.js';
 import type { JournalLine } from './lines.js';
 
 export const SEGMENT_SUFFIX = '.jsonl';
@@ -101,7 +102,9 @@ export class SegmentReader {
     const next = Buffer.allocUnsafe(Math.max(CHUNK, 2 * held));
     this.buffer.copy(next, 0, this.at);
     // opened each time: there may be more segments than descriptors
-    const fd = openSync(this.path, 'r');
+    const fd = openIfThere(this.path);
+    // compacted away: the index has all of it
+    if (fd === undefined) return false;
     try {
       const got = readSync(fd, next, held, next.length - held, this.offset + held);
       if (got === 0) return false;
@@ -111,6 +114,15 @@ export class SegmentReader {
     } finally {
       closeSync(fd);
     }
+  }
+}
+
+function openIfThere(path: string): number | undefined {
+  try {
+    return openSync(path, 'r');
+  } catch (error) {
+    if (errno(error) === 'ENOENT') return undefined;
+    throw error;
   }
 }
 

@@ -3,7 +3,7 @@ import { accessSync, constants, realpathSync, statSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join, resolve } from 'node:path';
 import { UsageError, errno } from '../base/errors.js';
-import { bootId } from '../base/process.js';
+import { bootId, processToken } from '../base/process.js';
 import { Catalog } from '../catalog/catalog.js';
 import { Journal } from '../catalog/journal.js';
 import { Index, setAside } from '../catalog/lmdb.js';
@@ -60,11 +60,13 @@ export async function openStore(root: string, options: StoreOptions = {}): Promi
     pid: process.pid,
     host: hostname(),
     time: new Date().toISOString(),
+    token: processToken(),
   }));
   const catalog = new Catalog(index, journal);
   const core = new Core(path, stateDir, catalog, options);
   const store = new LocalStoreImpl(core, async () => {
     await journal.close();
+    catalog.noteSealed();
     await index.close();
     claim.release();
   });
