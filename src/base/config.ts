@@ -12,7 +12,7 @@ import {
   type OptionName,
   type OptionValue,
 } from './options.js';
-import { keyId, keyPart } from './values.js';
+import { duration, keyId, keyPart } from './values.js';
 
 /** A key pair as configured; `owner` and `displayName` are optional there. */
 export interface CredentialSetting {
@@ -28,7 +28,20 @@ export interface CredentialSetting {
 export type Settings = { [K in OptionName]: OptionValue<K> } & {
   /** The pair from flags or environment first, then those of config.yaml. Empty: use the generated one. */
   credentials: CredentialSetting[];
+  /** Where events may be sent. */
+  targets: TargetSetting[];
 };
+
+/** Of `notifications: { targets: { <name>: … } }`. */
+export interface TargetSetting {
+  name: string;
+  url: string;
+  secret?: string;
+  /** From user and password in the URL. */
+  authorization?: string;
+  /** ms */
+  timeout: number;
+}
 
 /** Values as written, by option; `where` names the place in messages (`--port`, `GOS3RVE_PORT`, `/x/config.yaml: port`). */
 interface Layer {
@@ -58,6 +71,7 @@ export function loadSettings(flags: Flags, env: Environment, file?: ConfigFile):
     accessKey: own?.accessKey,
     secretKey: own?.secretKey,
     credentials: [...(own ? [own] : []), ...(config?.credentials ?? [])],
+    targets: config?.targets ?? [],
   };
 }
 
@@ -161,19 +175,27 @@ export async function readConfigFile(path: string): Promise<ConfigFile | undefin
   }
 }
 
-function readConfig({ path, document }: ConfigFile): { layer: Layer; credentials: CredentialSetting[] } {
+function readConfig({ path, document }: ConfigFile): {
+  layer: Layer;
+  credentials: CredentialSetting[];
+  targets: TargetSetting[];
+} {
   const values = new Map<OptionName, string | string[]>();
   let credentials: CredentialSetting[] = [];
+  let targets: TargetSetting[] = [];
   for (const [written, value] of entriesOf(path, document ?? {})) {
     const key = camelCase(written);
     if (key === 'credentials') credentials = readCredentials(path, value);
+    else if (key === 'notifications') targets = readTargets(path, value);
     else if (key === 'stateDir')
       throw new UsageError(`${path}: stateDir cannot be set in the state directory; pass --state-dir`);
     else if (isOptionName(key)) values.set(key, scalars(path, key, value));
     else
-      throw new UsageError(`${path}: unknown key "${written}"; ${suggestion(key, [...OPTION_NAMES, 'credentials'])}`);
+      throw new UsageError(
+        `${path}: unknown key "${written}"; ${suggestion(key, [...OPTION_NAMES, 'credentials', 'notifications'])}`,
+      );
   }
-  return { layer: { values, where: (name) => `${path}: ${name}` }, credentials };
+  return { layer: { values, where: (name) => `${path}: ${name}` }, credentials, targets };
 }
 
 function readCredentials(path: string, value: unknown): CredentialSetting[] {
@@ -197,6 +219,45 @@ function readCredentials(path: string, value: unknown): CredentialSetting[] {
       throw new UsageError(`${where}: a key ${error instanceof Error ? error.message : 'is wrong'}`);
     }
   });
+}
+
+/** @throws UsageError; it shows no URL, for there may be a password in it. */
+function readTargets(path: string, value: unknown): TargetSetting[] {
+  const members = entriesOf(`${path}: notifications`, value);
+  const other = members.find(([name]) => name !== 'targets');
+  if (other) throw new UsageError(`${path}: notifications: unknown key "${other[0]}"; known is targets`);
+  return members.flatMap(([, targets]) =>
+    entriesOf(`${path}: notifications: targets`, targets).map(([name, target]) => readTarget(path, name, target)),
+  );
+}
+
+function readTarget(path: string, name: string, value: unknown): TargetSetting {
+  const where = `${path}: notifications: targets: ${name}`;
+  if (!/^[A-Za-z0-9_-]{1,80}$/.test(name))
+    throw new UsageError(`${where}: a name has up to 80 letters, digits, - and _`);
+  const given = new Map<string, string>();
+  for (const [key, member] of entriesOf(where, value)) {
+    if (!['url', 'secret', 'timeout'].includes(key))
+      throw new UsageError(`${where}: unknown key "${key}"; known are url, secret, timeout`);
+    if (typeof member !== 'string' || member === '') throw new UsageError(`${where}: ${key} must be text`);
+    given.set(key, member);
+  }
+  const url = URL.canParse(given.get('url') ?? '') ? new URL(given.get('url') ?? '') : undefined;
+  if (!url || !/^https?:$/.test(url.protocol)) throw new UsageError(`${where}: url must be an http or https URL`);
+  const user = `${decodeURIComponent(url.username)}:${decodeURIComponent(url.password)}`;
+  url.username = url.password = '';
+  const secret = given.get('secret');
+  try {
+    return {
+      name,
+      url: url.href,
+      timeout: duration(given.get('timeout') ?? '10s'),
+      ...(secret !== undefined && { secret }),
+      ...(user !== ':' && { authorization: `Basic ${Buffer.from(user).toString('base64')}` }),
+    };
+  } catch (error) {
+    throw new UsageError(`${where}: timeout ${error instanceof Error ? error.message : 'is wrong'}`);
+  }
 }
 
 function scalars(path: string, key: OptionName, value: unknown): string | string[] {

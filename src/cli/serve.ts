@@ -15,6 +15,7 @@ import { checkState, checkStatePlace } from '../fs/state-dir.js';
 import { makeStateDir, ownershipOf, type Ownership } from '../fs/statefile.js';
 import type { GatewayServer } from '../http/server.js';
 import type { Background } from '../jobs/background.js';
+import type { EventService } from '../jobs/events/service.js';
 import type { LocalStore } from '../store/open.js';
 import { banner } from './banner.js';
 import { loadCredentials, openToOthers, type Credentials } from './credentials.js';
@@ -30,6 +31,7 @@ const DEFAULT_REGION = 'us-east-1';
 /** What a started server consists of, in the order in which it is taken down. */
 interface Running {
   background?: Background;
+  events?: EventService;
   server?: GatewayServer;
   store?: LocalStore;
   claim: ServerFile;
@@ -112,12 +114,14 @@ async function start(
 ): Promise<void> {
   const { log, claim } = running;
   // Loaded only now: `--help` and refusals need none of it.
-  const [{ openStore }, { createServer }, { startBackground }, { Keyring }] = await Promise.all([
-    import('../store/open.js'),
-    import('../http/server.js'),
-    import('../jobs/background.js'),
-    import('../auth/keyring.js'),
-  ]);
+  const [{ openStore }, { createServer }, { startBackground }, { EventService: Events }, { Keyring }] =
+    await Promise.all([
+      import('../store/open.js'),
+      import('../http/server.js'),
+      import('../jobs/background.js'),
+      import('../jobs/events/service.js'),
+      import('../auth/keyring.js'),
+    ]);
   const region = settings.region ?? DEFAULT_REGION;
   const rootOwner = credentials.list[0].owner;
   const keyring = new Keyring(credentials.list);
@@ -129,6 +133,9 @@ async function start(
   );
   running.store = store;
   for (const name of settings.createBucket) await ensureBucket(store, name, rootOwner);
+  const events = new Events({ store, targets: settings.targets, region, owner: rootOwner.id, log });
+  running.events = events;
+  await events.start();
   const server = createServer({
     store,
     keyring,
@@ -136,6 +143,7 @@ async function start(
       region,
       rootOwner,
       grantees: keyring,
+      notifier: events,
       minPartSize: settings.minPartSize,
       ...(settings.publicUrl === undefined ? {} : { publicUrl: settings.publicUrl }),
     },
@@ -162,6 +170,7 @@ async function start(
     watch: settings.watch,
     scanInterval: settings.scanInterval,
     hash: settings.hash,
+    changes: events,
     busy: () => server.underWay > 0,
     log,
     ...(shows && { status: (text: string) => screen.show(text) }),
@@ -286,6 +295,7 @@ function handleSignals(running: Running): void {
 async function stop(running: Running): Promise<void> {
   await running.background?.stop();
   await running.server?.close();
+  await running.events?.stop();
   await running.store?.close();
   running.claim.release();
   running.log.flush();

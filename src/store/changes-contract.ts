@@ -25,8 +25,8 @@ export interface SeenChange {
   dirs: readonly string[];
   name: string;
   event: 'created' | 'removed';
-  /** ms; what has not been touched since was not made since: the first look at an unknown tree is no event. */
-  since?: number;
+  /** Removed: it was there for a moment only, and is worth a word only if it was told of. */
+  fresh?: true;
 }
 
 /** How far a reader has come. */

@@ -46,6 +46,7 @@ export class ChangeFeed implements Changes {
     const { core } = this;
     const { catalog } = core;
     const { dirs, name, event } = change;
+    if (change.fresh && !told) return false;
     const place: Place = { kind: 'tree', dirs, name };
     if (core.options.readOnly || this.namesOf(place, false).length === 0) return false;
     return catalog.index.write(() => {

@@ -15,5 +15,6 @@ import { doctor } from './doctor.js';
 import { presign } from './presign.js';
 import { serve } from './serve.js';
 import { verify } from './verify.js';
+import { watch } from './watch.js';
 
-export const COMMANDS: readonly Command[] = [serve, presign, verify, doctor];
+export const COMMANDS: readonly Command[] = [serve, watch, presign, verify, doctor];

@@ -8,6 +8,8 @@ export interface OutsideChange {
   event: 'created' | 'removed';
   /** Bytes; of what was created. */
   size?: number;
+  /** Removed: it was there for a moment only, as editors make them. No change at all, unless somebody was told of it already. */
+  fresh?: true;
 }
 
 /** Who wants to hear of outside changes. */

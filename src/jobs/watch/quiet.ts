@@ -65,8 +65,6 @@ export class Quiet {
     }
     this.waiting.delete(path);
     const fresh = more.fresh === true || before?.fresh === true;
-    // a file that was for a moment only, as editors make them, is no change at all
-    if (fresh && event === 'removed') return;
     const what = event ?? before?.event;
     const due = performance.now() + Math.max(0, QUIET_MS - (more.quietForMs ?? 0));
     this.waiting.set(path, { dirs, name, due, ...(what && { event: what }), ...(fresh && { fresh }) });
@@ -99,7 +97,7 @@ export class Quiet {
   private async look({ dirs, name, event, fresh }: Waiting): Promise<void> {
     const file = await this.live.lookAtFile(dirs, name);
     if (file.state === 'gone') {
-      if (event === 'removed') await this.events.changed({ dirs, name, event });
+      if (event === 'removed') await this.events.changed({ dirs, name, event, ...(fresh === true && { fresh }) });
       return;
     }
     if (file.state === 'not-served') return;
