@@ -1,0 +1,287 @@
+/** Notifications to webhooks and `gos3rve watch`, with the real server: failures of the target, kill -9, other programs. */
+import { spawn } from 'node:child_process';
+import { createHmac } from 'node:crypto';
+import { mkdir, mkdtemp, rename, rm, unlink, writeFile } from 'node:fs/promises';
+import { createServer, type Server as HttpServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import os from 'node:os';
+import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import {
+  DeleteObjectCommand,
+  GetBucketNotificationConfigurationCommand,
+  PutBucketNotificationConfigurationCommand,
+  PutObjectCommand,
+  PutObjectTaggingCommand,
+  S3Client,
+} from '@aws-sdk/client-s3';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { EventRecord } from '../../src/jobs/events/record.js';
+import { ACCESS_KEY, BINARY, REGION, SECRET_KEY, cleanEnv, serve, type Server } from './harness.js';
+
+const ARN = 'arn:gos3rve:sqs:us-east-1::hook';
+const SECRET = 'webhook secret';
+
+interface Hook {
+  server: HttpServer;
+  port: number;
+  records: EventRecord[];
+  tests: unknown[];
+  /** What is answered, and after how many ms. */
+  answer: { status: number; delay: number };
+  badSignatures: number;
+  attempts: number;
+}
+
+async function hook(port = 0): Promise<Hook> {
+  const server = createServer((request, response) => {
+    const chunks: Buffer[] = [];
+    request.on('data', (chunk: Buffer) => chunks.push(chunk));
+    request.on('end', () => {
+      const { status, delay } = it_.answer;
+      it_.attempts++;
+      setTimeout(() => {
+        response.writeHead(status, status === 302 ? { location: '/elsewhere' } : {}).end();
+        if (status !== 200) return;
+        const body = Buffer.concat(chunks).toString();
+        if (!genuine(String(request.headers['x-gos3rve-signature']), body)) it_.badSignatures++;
+        const message = JSON.parse(body) as { Records?: EventRecord[] };
+        if (message.Records) it_.records.push(...message.Records);
+        else it_.tests.push(message);
+      }, delay);
+    });
+  });
+  const it_: Hook = {
+    server,
+    port,
+    records: [],
+    tests: [],
+    answer: { status: 200, delay: 0 },
+    badSignatures: 0,
+    attempts: 0,
+  };
+  await new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve));
+  it_.port = (server.address() as AddressInfo).port;
+  return it_;
+}
+
+function genuine(header: string, body: string): boolean {
+  const [, time, given] = /^t=(\d+),v1=([0-9a-f]{64})$/.exec(header) ?? [];
+  return given === createHmac('sha256', SECRET).update(`${time}.${body}`).digest('hex');
+}
+
+async function until(what: () => boolean, ms = 15_000): Promise<void> {
+  for (const end = Date.now() + ms; !what() && Date.now() < end;) await sleep(20);
+}
+
+let base: string;
+let server: Server;
+let target: Hook;
+let s3: S3Client;
+const at = (...names: string[]): string => path.join(base, 'root', ...names);
+
+async function start(): Promise<void> {
+  server = await serve(at());
+  const credentials = { accessKeyId: ACCESS_KEY, secretAccessKey: SECRET_KEY };
+  s3 = new S3Client({ endpoint: server.url, region: REGION, credentials, forcePathStyle: true, maxAttempts: 1 });
+}
+const configure = (more: object = {}, Events = ['s3:ObjectCreated:*', 's3:ObjectRemoved:*', 's3:ObjectTagging:*']) =>
+  s3.send(
+    new PutBucketNotificationConfigurationCommand({
+      Bucket: 'box',
+      NotificationConfiguration: {
+        QueueConfigurations: [{ Id: 'all', QueueArn: ARN, Events: Events as 's3:ObjectCreated:*'[], ...more }],
+      },
+    }),
+  );
+const put = (Key: string, Body = Key) => s3.send(new PutObjectCommand({ Bucket: 'box', Key, Body }));
+const told = (): string[] => target.records.map(({ eventName, s3: { object } }) => `${eventName} ${object.key}`);
+
+beforeEach(async () => {
+  base = await mkdtemp(path.join(os.tmpdir(), 'gos3rve-events-'));
+  target = await hook();
+  await mkdir(at('.gos3rve'), { recursive: true });
+  await mkdir(at('box'));
+  await writeFile(
+    at('.gos3rve/config.yaml'),
+    `notifications: { targets: { hook: { url: 'http://127.0.0.1:${target.port}/in', secret: '${SECRET}', timeout: 1s } } }\n`,
+  );
+  await start();
+});
+afterEach(async () => {
+  await server.kill();
+  target.server.closeAllConnections();
+  target.server.close();
+  await rm(base, { recursive: true, force: true });
+});
+
+describe('notifications', () => {
+  it('tell a webhook of what clients do, signed, in the form of S3', async () => {
+    await put('before');
+    await configure({ Filter: { Key: { FilterRules: [{ Name: 'prefix', Value: 'in/' }] } } });
+    expect(target.tests).toMatchObject([{ Service: 'Amazon S3', Event: 's3:TestEvent', Bucket: 'box' }]);
+    await put('in/a b+ü.txt', 'hello');
+    await put('out/x');
+    const Tagging = { TagSet: [{ Key: 'a', Value: 'b' }] };
+    await s3.send(new PutObjectTaggingCommand({ Bucket: 'box', Key: 'in/a b+ü.txt', Tagging }));
+    await s3.send(new DeleteObjectCommand({ Bucket: 'box', Key: 'in/a b+ü.txt' }));
+    await until(() => target.records.length >= 3);
+    const key = 'in/a+b%2B%C3%BC.txt';
+    expect(told()).toEqual([`ObjectCreated:Put ${key}`, `ObjectTagging:Put ${key}`, `ObjectRemoved:Delete ${key}`]);
+    expect(target.badSignatures).toBe(0);
+    expect(target.records[0]).toMatchObject({
+      eventVersion: '2.1',
+      eventSource: 'aws:s3',
+      awsRegion: 'us-east-1',
+      userIdentity: { principalId: ACCESS_KEY },
+      requestParameters: { sourceIPAddress: '127.0.0.1' },
+      s3: {
+        configurationId: 'all',
+        bucket: { name: 'box', arn: 'arn:aws:s3:::box' },
+        object: { size: 5, eTag: '5d41402abc4b2a76b9719d911017c592' },
+      },
+    });
+    const answer = await s3.send(new GetBucketNotificationConfigurationCommand({ Bucket: 'box' }));
+    expect(answer.QueueConfigurations?.[0]).toMatchObject({ Id: 'all', QueueArn: ARN });
+    expect(server.output()).not.toContain(SECRET);
+  });
+
+  it('refuse targets that the server does not know, or that do not take the test', async () => {
+    await expect(configure({ QueueArn: 'arn:aws:sqs:us-east-1:1:other' })).rejects.toMatchObject({
+      name: 'InvalidArgument',
+    });
+    for (const status of [500, 302]) {
+      target.answer.status = status;
+      await expect(configure()).rejects.toMatchObject({ name: 'InvalidArgument' });
+    }
+    expect(target.records).toEqual([]);
+  });
+
+  it('wait for a target that fails, hangs and is down, and keep the order of each key', async () => {
+    await configure();
+    target.answer.status = 503;
+    for (let n = 0; n < 12; n++) await put(`k${n % 3}`, `${n}`);
+    await until(() => target.attempts >= 2);
+    target.answer = { status: 200, delay: 5000 };
+    await sleep(500);
+    target.server.closeAllConnections();
+    await new Promise((resolve) => target.server.close(resolve));
+    await put('k0', 'last');
+    const again = await hook(target.port);
+    again.tests = target.tests;
+    target = again;
+    await until(() => new Set(target.records.map(({ s3: { object } }) => object.sequencer)).size >= 13, 30_000);
+    for (const key of ['k0', 'k1', 'k2']) {
+      const sequence = target.records
+        .filter((record) => record.s3.object.key === key)
+        .map((r) => r.s3.object.sequencer);
+      expect(sequence).toEqual([...sequence].sort());
+      expect(sequence).toHaveLength(key === 'k0' ? 5 : 4);
+    }
+  }, 60_000);
+
+  it('lose nothing to kill -9 between the answer and the delivery', async () => {
+    await configure();
+    target.answer.status = 503;
+    const sent = new Set<string>();
+    for (let round = 0; round < 3; round++) {
+      await Promise.all(
+        Array.from({ length: 20 }, async (_, n) => {
+          await put(`r${round}-${n}`);
+          sent.add(`r${round}-${n}`);
+        }),
+      );
+      await server.kill();
+      await start();
+    }
+    target.answer.status = 200;
+    const keys = (): Set<string> => new Set(target.records.map((record) => record.s3.object.key));
+    await until(() => keys().size >= sent.size, 30_000);
+    expect([...keys()].sort()).toEqual([...sent].sort());
+  }, 60_000);
+
+  it('tell of what other programs do once it is quiet, once', async () => {
+    await configure();
+    await sleep(500);
+    await put('ours', 'by a client');
+    await writeFile(at('box/cp.txt'), 'one');
+    await sleep(300);
+    await writeFile(at('box/cp.txt'), 'one two');
+    await until(() => told().some((line) => line.includes('cp.txt')));
+    await rename(at('box/cp.txt'), at('box/mv.txt'));
+    await until(() => told().some((line) => line.includes('mv.txt')));
+    await sleep(500);
+    await unlink(at('box/mv.txt'));
+    await until(() => told().includes('ObjectRemoved:Delete mv.txt'));
+    await sleep(3000);
+    expect(told().filter((line) => line.endsWith('ours'))).toEqual(['ObjectCreated:Put ours']);
+    expect(told().filter((line) => line.endsWith('cp.txt'))).toEqual([
+      'ObjectCreated:Put cp.txt',
+      'ObjectRemoved:Delete cp.txt',
+    ]);
+    expect(told().filter((line) => line.endsWith('mv.txt'))).toEqual([
+      'ObjectCreated:Put mv.txt',
+      'ObjectRemoved:Delete mv.txt',
+    ]);
+    const outside = target.records.find(({ s3: { object } }) => object.key === 'cp.txt');
+    expect(outside).toMatchObject({ userIdentity: { principalId: 'outside' }, s3: { object: { size: 7 } } });
+  }, 60_000);
+});
+
+describe('gos3rve watch', () => {
+  function run(...args: string[]): {
+    lines: () => EventRecord[];
+    end: (signal: NodeJS.Signals) => Promise<number | null>;
+    errors: () => string;
+  } {
+    const child = spawn(process.execPath, [BINARY, 'watch', '--root', at(), ...args], { env: cleanEnv() });
+    let text = '';
+    let errors = '';
+    child.stdout.on('data', (chunk: Buffer) => (text += chunk.toString()));
+    child.stderr.on('data', (chunk: Buffer) => (errors += chunk.toString()));
+    const exit = new Promise<number | null>((resolve) => child.once('exit', resolve));
+    return {
+      lines: () =>
+        text
+          .split('\n')
+          .filter((line) => line.endsWith('}'))
+          .map((line) => JSON.parse(line) as EventRecord),
+      end: (signal) => (child.kill(signal), exit),
+      errors: () => errors,
+    };
+  }
+  const keys = (records: EventRecord[]): string[] => records.map((r) => `${r.eventName} ${r.s3.object.key}`);
+
+  it.each([
+    ['with a server', true],
+    ['without one', false],
+  ])(
+    'prints changes %s',
+    async (_what, running) => {
+      if (!running) await server.stop();
+      const watch = run('box/sub/');
+      await sleep(2500);
+      await mkdir(at('box/sub'), { recursive: true });
+      await writeFile(at('box/sub/outside.txt'), 'x');
+      await writeFile(at('box/other.txt'), 'x');
+      if (running) await put('sub/client');
+      await until(() => keys(watch.lines()).includes('ObjectCreated:Put sub/outside.txt'));
+      await sleep(500);
+      expect(keys(watch.lines()).sort()).toEqual([
+        ...(running ? ['ObjectCreated:Put sub/client'] : []),
+        'ObjectCreated:Put sub/outside.txt',
+      ]);
+      expect(await watch.end('SIGINT')).toBe(130);
+      expect(watch.errors()).toBe('');
+    },
+    40_000,
+  );
+
+  it('begins where it is told', async () => {
+    for (const key of ['a', 'b', 'c']) await put(key);
+    const watch = run('--since', '1');
+    await until(() => watch.lines().length >= 2);
+    expect(keys(watch.lines())).toEqual(['ObjectCreated:Put b', 'ObjectCreated:Put c']);
+    await watch.end('SIGTERM');
+  });
+});
