@@ -22,6 +22,8 @@ export interface StageOptions {
   mode: number;
   /** Mode to set whatever the process's umask is. */
   exactMode?: number;
+  /** Seconds since 1970, to set on the file. */
+  mtime?: number | undefined;
 }
 
 export interface Staged {
@@ -78,6 +80,7 @@ export async function stageBody(
     const digests = hasher.digest();
     plan.check?.(digests, size);
     if (inherit) applyInherit(file.fd, inherit);
+    await setMtime(file, options.mtime);
     if (flush) await file.sync();
     const stat = fstatSync(file.fd, { bigint: true });
     await file.close();
@@ -87,6 +90,11 @@ export async function stageBody(
     discard(path);
     throw error;
   }
+}
+
+/** @param mtime seconds since 1970; undefined leaves it. */
+export async function setMtime(file: FileHandle, mtime: number | undefined): Promise<void> {
+  if (mtime !== undefined) await file.utimes(Date.now() / 1000, mtime);
 }
 
 /** Gathers chunks into large writes, the next being filled while one is under way. */

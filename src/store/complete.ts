@@ -7,7 +7,8 @@ import type { Completed } from '../catalog/catalog.js';
 import type { PartRecord } from '../catalog/lines.js';
 import type { Layout } from '../catalog/rows.js';
 import { fingerprintSize, parseFingerprint } from '../fs/fingerprint.js';
-import { appendFile, applyInherit, createStaging, discard } from '../fs/stage.js';
+import { appendFile, applyInherit, createStaging, discard, setMtime } from '../fs/stage.js';
+import { clientMtime } from './mtime.js';
 import { combineChecksums, compositeChecksum } from '../wire/checksums.js';
 import { viaOf } from './attribution.js';
 import type { CompleteOptions, ObjectInfo, PartRef, Upload } from './contract.js';
@@ -89,7 +90,7 @@ export class Completer {
     const checksum = checksumOf(upload, parts);
     checkDeclared(upload, checksum, options);
     checkListed(upload, refs);
-    const ready = await this.join(bucket, key, uploadId, parts, options);
+    const ready = await this.join(upload, parts, options);
     const bytes = { etag: etagOf(parts), layout: layoutOf(parts), ...(checksum && { checksum }) };
     const info = await this.objects.publisher.publish(
       bucket,
@@ -145,9 +146,7 @@ export class Completer {
   }
 
   private async join(
-    bucket: string,
-    key: string,
-    uploadId: string,
+    { bucket, key, uploadId, facts }: Upload,
     parts: PartRecord[],
     options: CompleteOptions,
   ): Promise<Ready> {
@@ -168,6 +167,7 @@ export class Completer {
       }
       const inherit = this.objects.publisher.inheritFrom(target);
       if (inherit) applyInherit(file.fd, inherit);
+      await setMtime(file, clientMtime(facts));
       if (core.durable) await file.sync();
       return { path, stat: fstatSync(file.fd, { bigint: true }) };
     } catch (error) {

@@ -24,6 +24,7 @@ import { isAbsent, lstatOf, noSuchKey, type Core, type Found, type Target } from
 import { describe, knowledge, openFound } from './describe.js';
 import type { Identifier } from './identifier.js';
 import { Markers } from './markers.js';
+import { clientMtime } from './mtime.js';
 import { Publisher, retried, type Facts } from './publish.js';
 
 /** How often a file is looked at again that was replaced between stat and open. */
@@ -145,7 +146,8 @@ export class Objects {
     const target = core.target(bucket, key);
     core.checkFree(target.base.at('.'), body.size ?? 0);
     const plan = options.digests ?? { algorithms: [] };
-    const staged = await stageBody(body, plan, this.staging(target), this.publisher.inheritFrom(target), core.durable);
+    const staging = { ...this.staging(target), mtime: clientMtime(options.facts ?? {}) };
+    const staged = await stageBody(body, plan, staging, this.publisher.inheritFrom(target), core.durable);
     const { algorithm, checksum } = storedChecksum(plan, staged.digests);
     const facts: Facts = {
       bytes: { etag: staged.digests.MD5.toString('hex'), ...(algorithm && checksum && { checksum }) },
