@@ -4,6 +4,7 @@ import { NO_FINGERPRINT } from '../catalog/catalog.js';
 import { dirStamp, isGone, isUnhashed, rowKey, rowName, type DirRow, type FileRow } from '../catalog/rows.js';
 import { looksRestored } from '../fs/fingerprint.js';
 import { isPossibleName } from '../fs/keypath.js';
+import { errno } from '../base/errors.js';
 import { isAbsent, lstatOf, type Core, type Found } from './core.js';
 import { knowledge } from './describe.js';
 import type { DirReader } from './dir-reader.js';
@@ -35,6 +36,17 @@ export class LiveIndex implements Live {
   }
 
   async lookAtDir(dirs: readonly string[], options: LookOptions = {}): Promise<DirReport | undefined> {
+    try {
+      return await this.lookAtDirNow(dirs, options);
+    } catch (error) {
+      // what may be read but not searched tells its names and nothing more
+      const code = errno(error);
+      if (code === 'EACCES' || code === 'EPERM') return undefined;
+      throw error;
+    }
+  }
+
+  private async lookAtDirNow(dirs: readonly string[], options: LookOptions): Promise<DirReport | undefined> {
     const { core } = this;
     this.begin();
     if (!this.isServed(dirs)) return undefined;
