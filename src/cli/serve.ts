@@ -170,6 +170,7 @@ async function start(
     watch: settings.watch,
     scanInterval: settings.scanInterval,
     hash: settings.hash,
+    readOnly: settings.readOnly,
     changes: events,
     busy: () => server.underWay > 0,
     log,

@@ -1,7 +1,8 @@
-/** What a server does besides answering: it watches, scans and hashes. One process of a root does. */
+/** What a server does besides answering: it watches, scans, hashes and collects. One process of a root does. */
 import type { Log } from '../base/log.js';
 import type { LocalStore } from '../store/local.js';
 import { Hasher } from './hash/hasher.js';
+import { startJobs } from './schedule.js';
 import type { ChangeSink } from './watch/change.js';
 import { Watcher } from './watch/watcher.js';
 
@@ -10,6 +11,8 @@ export interface BackgroundOptions {
   /** ms; 0: only at the start. */
   scanInterval: number;
   hash: 'eager' | 'lazy' | 'off';
+  /** Nothing is collected then. */
+  readOnly?: boolean;
   /** Whether requests are being served: the work then gives way. */
   busy: () => boolean;
   log: Log;
@@ -58,6 +61,7 @@ export function startBackground(store: LocalStore, options: BackgroundOptions): 
       onUnhashedSomewhere: () => hasher.sweepSoon(),
     }),
   });
+  const stopJobs = options.readOnly ? undefined : startJobs(store, options.log);
   watcher.start();
   hasher?.start();
   // without a scan nothing else would ask for it
@@ -66,7 +70,7 @@ export function startBackground(store: LocalStore, options: BackgroundOptions): 
     watcher,
     ...(hasher && { hasher }),
     async stop() {
-      await Promise.all([watcher.stop(), hasher?.stop()]);
+      await Promise.all([watcher.stop(), hasher?.stop(), stopJobs?.()]);
     },
   };
 }

@@ -177,6 +177,12 @@ export class Core {
     return [bucket];
   }
 
+  /** A bucket that shows a folder (path below the root, `.` for the root itself); undefined if none does any more. */
+  bucketNamed(folder: string): string | undefined {
+    for (const name of this.aliases.keys()) if (this.overflowFolder(name) === folder) return name;
+    return folder === '.' || folder.includes('/') || this.aliases.has(folder) ? undefined : folder;
+  }
+
   isAlias(bucket: string): boolean {
     return this.aliases.has(bucket);
   }

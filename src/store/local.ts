@@ -14,6 +14,7 @@ import { Identifier } from './identifier.js';
 import { DirReader } from './dir-reader.js';
 import { Lister } from './listing.js';
 import { Inspector } from './inspect.js';
+import { Collector } from './collect/collector.js';
 import { LiveIndex } from './live.js';
 import type { Live } from './live-contract.js';
 import { Objects } from './objects.js';
@@ -40,6 +41,7 @@ export interface LocalStore extends C.Store {
   readonly live: Live;
   readonly inspect: Inspector;
   readonly verifier: Verifier;
+  readonly collector: Collector;
   /** Oddities at the top of the tree, for whoever starts a server. */
   notes(): Promise<Notes>;
 }
@@ -51,6 +53,7 @@ export class LocalStoreImpl implements LocalStore {
   readonly live: Live;
   readonly inspect: Inspector;
   readonly verifier: Verifier;
+  readonly collector: Collector;
   private readonly identifier: Identifier;
   private readonly objects: Objects;
   private readonly transfer: Transfer;
@@ -80,8 +83,13 @@ export class LocalStoreImpl implements LocalStore {
     this.lister = new Lister(core, reader, this.identifier);
     this.live = new LiveIndex(core, reader, this.identifier);
     this.inspect = new Inspector(core);
-    this.verifier = new Verifier(core);
     this.changes = new ChangeFeed(core);
+    this.verifier = new Verifier(core);
+    this.collector = new Collector(core, {
+      uploads: this.uploads,
+      publisher: this.objects.publisher,
+      transfer: this.transfer,
+    });
     this.completer = new Completer(core, this.uploads, this.objects);
     this.patience = { ...PATIENCE, ...core.options.patience };
     this.upkeep = new Upkeep(core, (dangling, fresh) => {

@@ -77,6 +77,8 @@ export interface Arrival {
   condition: WriteCondition | undefined;
   /** The object that the condition speaks of. */
   known: Found | undefined;
+  /** Nothing may be at the path: the object itself comes from elsewhere. */
+  exclusive?: boolean;
 }
 
 type Destination = Pick<Prepare, 'mkdirs' | 'file' | 'replaces'>;
@@ -166,7 +168,7 @@ export class Publisher {
     const dir = core.inMissing(now, (dir, made) => {
       for (const path of made) dirtied.add(path);
       core.tracker.keepBytes(now.place, there);
-      place(from, dir.at(name), condition);
+      place(from, dir.at(name), arrival.exclusive === true || condition?.ifNoneMatch?.includes('*') === true);
       return dir;
     });
     if (target.place.kind === 'tree') this.dropOverflow(bucket, key, dirtied);
@@ -390,9 +392,9 @@ export class Publisher {
  * rename(2), or link(2) when nothing may be there: atomic against programs outside too. A crash between link and unlink leaves two names of one
  * file; recovery takes the old one away. A link is renamed: link(2) follows it on some systems.
  */
-function place(from: string, to: string, condition: WriteCondition | undefined): void {
+function place(from: string, to: string, exclusive: boolean): void {
   const source = lstatSync(from, { bigint: true });
-  if (condition?.ifNoneMatch?.includes('*') && !source.isSymbolicLink()) {
+  if (exclusive && !source.isSymbolicLink()) {
     if (tryLink(from, to)) return dropOld(from, to);
   }
   renameSync(from, to);

@@ -126,20 +126,27 @@ function isPieceOf(path: string, size: number, piece: string): boolean {
   }
 }
 
-/** Removes staging files whose process no longer lives, on each mount; parts of uploads stay. */
-export function cleanStaging(core: Core): void {
-  for (const staging of core.mounts.stagings()) tryOne(core, () => cleanFolder(staging));
-  for (const folder of uploadFolders(core).values()) tryOne(core, () => cleanFolder(folder));
+/** Removes staging files whose process no longer lives, on each mount; parts of uploads stay. @returns how many. */
+export function cleanStaging(core: Core, dryRun = false): number {
+  let removed = 0;
+  const clean = (folder: string): boolean => tryOne(core, () => (removed += cleanFolder(folder, dryRun)));
+  for (const staging of core.mounts.stagings()) clean(staging);
+  for (const folder of uploadFolders(core).values()) clean(folder);
+  return removed;
 }
 
-function cleanFolder(directory: string): void {
+function cleanFolder(directory: string, dryRun: boolean): number {
+  let removed = 0;
   for (const name of names(directory)) {
     const dash = name.lastIndexOf('-');
     if (dash < 0 || name.split('.').length !== 3) continue;
     const path = join(directory, name);
     const age = Date.now() - (lstatSync(path, { throwIfNoEntry: false })?.mtimeMs ?? 0);
-    if (!tokenAlive(name.slice(0, dash), age)) rmSync(path, { recursive: true, force: true });
+    if (tokenAlive(name.slice(0, dash), age)) continue;
+    if (!dryRun) rmSync(path, { recursive: true, force: true });
+    removed++;
   }
+  return removed;
 }
 
 /** Folders of uploads by id, on each mount. */

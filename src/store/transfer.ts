@@ -10,13 +10,14 @@ import type { Dir } from '../fs/dirs.js';
 import { formatFingerprint } from '../fs/fingerprint.js';
 import { createHasher, prepareHashes } from '../fs/hash.js';
 import { isTorn, readRange } from '../fs/reader.js';
-import { applyInherit, discard, openAgain, stageCopy } from '../fs/stage.js';
+import { applyInherit, discard, openAgain, stageCopy, setMtime } from '../fs/stage.js';
 import { checkRead } from '../wire/conditions.js';
 import { viaOf } from './attribution.js';
 import type { CopyOptions, MoveOptions, ObjectInfo, ObjectRef, OpenObject } from './contract.js';
 import { lstatOf, type Core, type Found, type Target } from './core.js';
 import { describe, knowledge } from './describe.js';
 import { storedChecksum, type Current, type Objects } from './objects.js';
+import { clientMtime } from './mtime.js';
 import { destinationOf, Retry, retried } from './publish.js';
 
 type Prepare = Extract<JournalLine, { op: 'prepare' }>;
@@ -97,6 +98,7 @@ export class Transfer {
       if (inherit) applyInherit(file.fd, inherit);
       // changed while it was copied
       if (isTorn(source)) throw new Retry();
+      await setMtime(file, clientMtime(facts));
       if (core.durable) await file.sync();
       const stat = fstatSync(file.fd, { bigint: true });
       const bytes = await this.copiedFacts(info, found, { fd: file.fd, stat, path }, options.checksum);
@@ -165,7 +167,34 @@ export class Transfer {
     return info;
   }
 
-  private async attemptMove(from: ObjectRef, to: ObjectRef, options: MoveOptions): Promise<ObjectInfo> {
+  /**
+   * Moves an overflow object to its path, where nothing is in the way any more. No event: to clients nothing has changed.
+   * @returns false if it is no overflow object any more, or something came in the way.
+   */
+  async settle(bucket: string, key: string): Promise<boolean> {
+    this.core.checkWritable();
+    const object = { bucket, key };
+    try {
+      return await retried(async () => {
+        const { place } = await this.objects.found(bucket, key);
+        if (place.kind !== 'overflow' || this.core.target(bucket, key).place.kind !== 'tree') return false;
+        await this.attemptMove(object, object, {}, true);
+        return true;
+      });
+    } catch (error) {
+      if (error instanceof S3Error && ['PreconditionFailed', 'NoSuchKey', 'OperationAborted'].includes(error.code))
+        return false;
+      throw error;
+    }
+  }
+
+  /** @param settling the object comes to its own path: nothing may be there. */
+  private async attemptMove(
+    from: ObjectRef,
+    to: ObjectRef,
+    options: MoveOptions,
+    settling = false,
+  ): Promise<ObjectInfo> {
     const { core } = this;
     const { publisher } = this.objects;
     const { condition } = options;
@@ -185,13 +214,13 @@ export class Transfer {
           : { etag: '', fp: formatFingerprint(source.fp) },
       facts: source.row?.facts ?? {},
       published: source.row?.published ?? false,
-      via: viaOf(options.via, 'ObjectCreated:Copy'),
+      ...(!settling && { via: viaOf(options.via, 'ObjectCreated:Copy') }),
       ...destination,
     };
     try {
       const found = await publisher.committed(line, target, (dirtied) => {
         const now = this.checkSource(from, source);
-        const arrival = { ...to, target, destination, condition, known };
+        const arrival = { ...to, target, destination, condition, known, exclusive: settling };
         const there = publisher.arrive(arrival, now.dir.at(now.name), dirtied);
         dropTwin(now, there);
         dirtied.add(now.dir.path);

@@ -1,0 +1,45 @@
+/** Directories that gos3rve made and that stand empty: left by a process that was killed, or emptied by other programs (DESIGN rule 6). */
+import { readdirSync } from 'node:fs';
+import { decodeRow } from '../../catalog/rows.js';
+import { isAbsent, lstatOf, type Core } from '../core.js';
+import type { Publisher } from '../publish.js';
+import { rowsOf, type CollectOptions } from './rows.js';
+
+/** @returns how many were removed, or would be. */
+export async function pruneMade(core: Core, publisher: Publisher, { dryRun, signal }: CollectOptions): Promise<number> {
+  let removed = 0;
+  for await (const { value } of rowsOf(core, 'tree', signal)) {
+    const row = decodeRow(value);
+    if (row.kind !== 'dir' || !row.made || row.marker) continue;
+    const dirs = core.catalog.identities.pathOf(row.id);
+    if (!dirs || dirs.length < 2 || dirs[0] === '' || !isEmpty(core.pathOf(dirs))) continue;
+    if (dryRun) removed++;
+    else removed += await prune(core, publisher, dirs);
+  }
+  return removed;
+}
+
+async function prune(core: Core, publisher: Publisher, dirs: readonly string[]): Promise<number> {
+  const { catalog } = core;
+  const paths = catalog.index.write(() => {
+    publisher.announcePrune(dirs);
+    const gone = publisher.prune(dirs);
+    if (gone.length > 0) publisher.recordDelete({ path: `${dirs.join('/')}/` }, gone);
+    return gone;
+  });
+  if (paths.length === 0) return 0;
+  if (core.durable) await catalog.journal.flush(catalog.journal.segment);
+  const parents = paths.map((path) => core.pathOf(path.split('/').slice(0, -1)));
+  // a parent may have gone as well
+  await core.syncDirs(parents.filter((path) => lstatOf(path)));
+  return paths.length;
+}
+
+function isEmpty(path: string): boolean {
+  try {
+    return lstatOf(path)?.isDirectory() === true && readdirSync(path).length === 0;
+  } catch (error) {
+    if (isAbsent(error)) return false;
+    return false;
+  }
+}

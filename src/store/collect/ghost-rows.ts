@@ -1,0 +1,111 @@
+/**
+ * Rows whose file is gone. They are kept for a while, since the file may come back; then they go, and with them what a client said of the key.
+ * A file whose disk is away is not gone: its row names the mount that it lay on.
+ */
+import { lstatSync } from 'node:fs';
+import { FINGERPRINT_BYTES } from '../../fs/fingerprint.js';
+import { decodeRow, rowName, type FileRow } from '../../catalog/rows.js';
+import type { Place } from '../../catalog/catalog.js';
+import { errno } from '../../base/errors.js';
+import { isAbsent, type Core } from '../core.js';
+import { noteGone } from '../ghosts.js';
+import { rowsOf, type CollectOptions } from './rows.js';
+
+export interface GhostReport {
+  /** Found missing just now. */
+  missing: number;
+  /** Dropped: gone for too long. */
+  dropped: number;
+}
+
+const NOTHING = Buffer.alloc(FINGERPRINT_BYTES);
+
+/** @param before ms: what has been gone since then is dropped. */
+export async function collectGhosts(
+  core: Core,
+  before: number,
+  { dryRun, signal }: CollectOptions,
+): Promise<GhostReport> {
+  const report: GhostReport = { missing: 0, dropped: 0 };
+  const { catalog } = core;
+  for await (const { key, value } of rowsOf(core, 'tree', signal)) {
+    const row = decodeRow(value);
+    if (row.kind === 'dir') {
+      if (!dryRun) dropEmptyRow(core, row.id);
+      continue;
+    }
+    const dirs = catalog.identities.pathOf(key.readUIntBE(0, 6));
+    if (!dirs) continue;
+    const name = rowName(key).toString('utf8');
+    if (row.goneAt === undefined) {
+      if (isMissing(core, dirs, name)) report.missing += dryRun ? 1 : noteGone(core, [{ dirs, name }]);
+    } else if (row.goneAt < before && isMissing(core, dirs, name) && !isAway(core, dirs, row)) {
+      if (dryRun || drop(core, { kind: 'tree', dirs, name }, before)) report.dropped++;
+    }
+  }
+  if (!dryRun) await forgetIdentities(core, before, signal);
+  return report;
+}
+
+function isMissing(core: Core, dirs: readonly string[], name: string): boolean {
+  // a directory that was lost: nobody knows where it is now
+  if (dirs[0] === '') return true;
+  try {
+    return lstatSync(`${core.pathOf(dirs)}/${name}`).isDirectory();
+  } catch (error) {
+    return errno(error) === 'ENOENT' || errno(error) === 'ENOTDIR';
+  }
+}
+
+/** Whether the file lay on another mount than what stands at its place now: a disk that is not there. */
+function isAway(core: Core, dirs: readonly string[], row: FileRow): boolean {
+  if (row.fp.equals(NOTHING)) return false;
+  for (let depth = dirs.length; depth >= 0; depth--) {
+    const path = core.pathOf(dirs.slice(0, depth));
+    const stat = lstatSync(path, { bigint: true, throwIfNoEntry: false });
+    if (stat?.isDirectory()) return core.mounts.idOf(stat.dev, path) !== row.fp.readUInt32BE(0);
+  }
+  return false;
+}
+
+/** Under the lock the row is looked at again: the file may be back. */
+function drop(core: Core, place: Extract<Place, { kind: 'tree' }>, before: number): boolean {
+  const { catalog } = core;
+  return catalog.index.write(() => {
+    const row = catalog.row(place);
+    if (row?.goneAt === undefined || row.goneAt >= before || !isMissing(core, place.dirs, place.name)) return false;
+    catalog.removeRow(place);
+    return true;
+  });
+}
+
+/** Drops a directory's row that holds nothing, if the directory is gone. */
+function dropEmptyRow(core: Core, id: number): void {
+  const { catalog } = core;
+  const dirs = catalog.identities.pathOf(id);
+  if (!dirs || dirs.length === 0 || dirs[0] === '') return;
+  const isGone = (): boolean => {
+    try {
+      return lstatSync(core.pathOf(dirs), { throwIfNoEntry: false }) === undefined;
+    } catch (error) {
+      return isAbsent(error);
+    }
+  };
+  if (!isGone()) return;
+  catalog.index.write(() => {
+    const row = catalog.findDir(dirs);
+    if (row?.id === id && !row.marker && isGone()) catalog.dropDir(dirs);
+  });
+}
+
+/** Bytes that lay where others lie now, and did not turn up elsewhere; and when files that are gone were verified. */
+async function forgetIdentities(core: Core, before: number, signal: AbortSignal): Promise<void> {
+  const { index, identities } = core.catalog;
+  for await (const { key } of rowsOf(core, 'identities', signal)) {
+    const seen = identities.find(key);
+    if (seen?.kind === 'displaced' && (seen.row.goneAt ?? 0) < before) identities.forget(key);
+  }
+  for await (const { key } of rowsOf(core, 'verified', signal)) {
+    if (!index.has('identities', key)) index.write(() => index.remove('verified', key));
+  }
+}

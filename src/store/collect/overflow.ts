@@ -1,0 +1,115 @@
+/** Overflow objects whose path has become free, and files in overflow that no record speaks of (DESIGN rule 5). */
+import { lstatSync, opendirSync, readdirSync, renameSync, type Dir as Entries } from 'node:fs';
+import { join } from 'node:path';
+import { S3Error, errno } from '../../base/errors.js';
+import { decodeRow, unpairKey } from '../../catalog/rows.js';
+import { makeStateDir, syncDirSync } from '../../fs/statefile.js';
+import type { Core } from '../core.js';
+import type { Transfer } from '../transfer.js';
+import { rowsOf, type CollectOptions } from './rows.js';
+
+export interface OverflowReport {
+  /** Moved to their path. */
+  settled: number;
+  /** Copies kept aside since a real file stands at their key. */
+  aside: number;
+}
+
+/** A file younger than this (ms) may be on its way: its row comes under the lock. */
+const YOUNG_MS = 3_600_000;
+/** Files of a folder that are looked at together: memory does not grow with their number. */
+const CHUNK = 10_000;
+
+export async function settleOverflow(core: Core, transfer: Transfer, options: CollectOptions): Promise<OverflowReport> {
+  const report: OverflowReport = { settled: 0, aside: 0 };
+  for await (const { key } of rowsOf(core, 'overflow', options.signal)) {
+    const [folder = '', name = ''] = unpairKey(key);
+    const bucket = bucketOf(core, folder);
+    if (bucket === undefined) continue;
+    try {
+      if (core.findInTree(bucket, name)) report.aside++;
+      else if (core.target(bucket, name).place.kind === 'tree' && core.findOverflow(bucket, name)) {
+        if (options.dryRun || (await transfer.settle(bucket, name))) report.settled++;
+      }
+    } catch (error) {
+      // the bucket is gone, or somebody else was faster
+      if (!(error instanceof S3Error)) throw error;
+    }
+  }
+  return report;
+}
+
+/** A bucket that shows a folder. */
+function bucketOf(core: Core, folder: string): string | undefined {
+  return core.bucketNamed(folder);
+}
+
+/** @returns how many files were put aside. */
+export async function quarantineStrays(core: Core, { dryRun, signal }: CollectOptions): Promise<number> {
+  let found = 0;
+  const top = join(core.dataDir, 'overflow');
+  for (const folder of names(top)) {
+    const entries = openFolder(join(top, folder));
+    if (!entries) continue;
+    try {
+      for (let chunk = take(entries); chunk.size > 0; chunk = take(entries)) {
+        for await (const { value } of rowsOf(core, 'overflow', signal)) {
+          const row = decodeRow(value);
+          if (row.kind === 'file' && row.file !== undefined) chunk.delete(row.file);
+        }
+        for (const name of chunk)
+          if (isOld(join(top, folder, name)) && (dryRun || putAside(core, folder, name))) found++;
+      }
+    } finally {
+      entries.closeSync();
+    }
+  }
+  return found;
+}
+
+function putAside(core: Core, folder: string, name: string): boolean {
+  const from = join(core.dataDir, 'overflow', folder, name);
+  const directory = join(core.dataDir, 'quarantine', new Date().toISOString().slice(0, 10));
+  makeStateDir(directory, core.owner);
+  try {
+    renameSync(from, join(directory, `${folder}-${name}`));
+  } catch (error) {
+    if (errno(error) === 'ENOENT') return false;
+    throw error;
+  }
+  syncDirSync(directory);
+  core.log('warn', 'a file without a record was put aside', { from, directory });
+  return true;
+}
+
+function take(entries: Entries): Set<string> {
+  const chunk = new Set<string>();
+  for (let entry = entries.readSync(); entry !== null; entry = entries.readSync()) {
+    if (entry.isFile()) chunk.add(entry.name);
+    if (chunk.size >= CHUNK) break;
+  }
+  return chunk;
+}
+
+function openFolder(path: string): Entries | undefined {
+  try {
+    return opendirSync(path);
+  } catch (error) {
+    if (errno(error) === 'ENOENT' || errno(error) === 'ENOTDIR') return undefined;
+    throw error;
+  }
+}
+
+function isOld(path: string): boolean {
+  const stat = lstatSync(path, { throwIfNoEntry: false });
+  return stat !== undefined && Date.now() - stat.ctimeMs > YOUNG_MS;
+}
+
+function names(directory: string): string[] {
+  try {
+    return readdirSync(directory);
+  } catch (error) {
+    if (errno(error) === 'ENOENT') return [];
+    throw error;
+  }
+}
