@@ -16,8 +16,9 @@ const INLINE_BYTES = 256 << 10;
 /** Small files read side by side. */
 const LANES = 4;
 const PAGE = 512;
-/** The index is searched again at most this often, ms. */
-const SWEEP_REST_MS = 30_000;
+/** Searching the index takes at most one part in so many of the time. */
+const SWEEP_SHARE = 20;
+const SWEEP_REST_MS = 1_000;
 const BUSY_POLL_MS = 50;
 
 export interface HasherOptions {
@@ -96,8 +97,11 @@ export class Hasher {
   /** All that the index knows without a hash: counted, then hashed, large ones last. */
   private async sweep(): Promise<void> {
     this.sweepWanted = false;
+    const began = performance.now();
+    let searchMs = 0;
     try {
       const totals = await this.count();
+      searchMs = performance.now() - began;
       this.progress.begin(totals);
       for await (const page of this.pages()) {
         for (const file of page.filter(({ size }) => size >= LARGE_BYTES)) {
@@ -109,7 +113,7 @@ export class Hasher {
     } catch (error) {
       this.failed(undefined, error);
     }
-    this.sweepAfter = performance.now() + SWEEP_REST_MS;
+    this.sweepAfter = performance.now() + Math.max(SWEEP_REST_MS, searchMs * SWEEP_SHARE);
     this.progress.end();
   }
 

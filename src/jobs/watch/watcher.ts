@@ -193,6 +193,7 @@ export class Watcher {
   /** @param told whether the system told of a change; a scan takes what it does not know for new only once it has seen all. */
   private seen(dirs: readonly string[], name: string, file: FileReport, told: boolean): void {
     const { state, quietForMs = 0, known } = file;
+    if (!this.options.onUnhashed && this.options.changes?.wanted() !== true) return;
     if (state === 'gone') {
       if (known === true) this.quiet.add(dirs, name, 'removed');
     } else if (state === 'new' || state === 'changed') {
@@ -228,8 +229,10 @@ export class Watcher {
     if (this.abort.signal.aborted) return;
     this.options.log('info', 'the tree is known', { ...report, watched: this.watched });
     this.options.onUnhashedSomewhere?.();
-    await this.scanFrom('', true, false);
-    this.acquainted = !this.abort.signal.aborted;
+    const { changed } = await this.scanFrom('', true, false, false);
+    if (this.abort.signal.aborted) return;
+    if (changed > 0) this.options.onUnhashedSomewhere?.();
+    this.acquainted = true;
   }
 
   private async scanAgain(): Promise<void> {
@@ -239,7 +242,13 @@ export class Watcher {
     this.options.log('debug', 'the tree was scanned', { ...report });
   }
 
-  private async scanFrom(dir: string, files: boolean, told: boolean): Promise<ScanReport & { ms: number }> {
+  /** @param heed whether each file that differs is looked after, or only the rows are brought up to date. */
+  private async scanFrom(
+    dir: string,
+    files: boolean,
+    told: boolean,
+    heed = files,
+  ): Promise<ScanReport & { ms: number }> {
     const began = performance.now();
     const report = await scan(this.options.live, dir, {
       files,
@@ -248,7 +257,7 @@ export class Watcher {
       // before it is looked at, so that no change falls between
       enter: (path) => void this.watches?.keep(path),
       leave: (path) => this.watches?.drop(path),
-      onFile: (dirs, name, file) => this.seen(dirs, name, file, told),
+      ...(heed && { onFile: (dirs, name, file) => this.seen(dirs, name, file, told) }),
     });
     const timed = { ...report, ms: Math.round(performance.now() - began) };
     if (dir === '' && !this.abort.signal.aborted) this.lastScan = timed;
