@@ -26,6 +26,7 @@ import { formatFingerprint } from '../fs/fingerprint.js';
 import { giveTo, syncDirSync, type Ownership } from '../fs/statefile.js';
 import type { Catalog } from './catalog.js';
 import { setAside } from './damaged.js';
+import { heldUpTo } from './held.js';
 import { encodeLine } from './journal.js';
 import { KNOWN_OPS, type JournalLine, type PartRecord, type StoredRow, type Subject } from './lines.js';
 import { NotReady, type Snapshot } from './lmdb.js';
@@ -37,7 +38,7 @@ export interface CompactOptions {
   dryRun?: boolean;
   /** Rows of files that have been gone for longer (ms) are left out; default 30 days. */
   ghostAge?: number;
-  /** Whoever reads the journal as a feed has read up to this number: later lines stay. */
+  /** Whoever reads the journal as a feed has read up to this number: later lines stay. What held.ts tells, unless given. */
   readUpTo?: number;
   owner?: Ownership | undefined;
   signal?: AbortSignal;
@@ -305,7 +306,7 @@ async function removeOld(
   catalog: Catalog,
   upTo: number,
   report: CompactReport,
-  { dryRun, readUpTo = Infinity, owner }: CompactOptions,
+  { dryRun, readUpTo = heldUpTo(catalog.journal.directory) ?? Infinity, owner }: CompactOptions,
 ): Promise<void> {
   const { index, journal } = catalog;
   const base = baseOf(journal.directory);

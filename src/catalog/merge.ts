@@ -48,13 +48,15 @@ export class Merge {
   /**
    * @param from where to begin in a segment, in bytes.
    * @param damaged is told of bytes that are no line.
+   * @param asFeed gives every line that is still there, whatever a compacted segment speaks for.
    */
   constructor(
     private readonly directory: string,
     private readonly from: (segment: string) => number,
     private readonly damaged: (segment: string, damage: Damage) => void,
+    asFeed = false,
   ) {
-    this.base = baseOf(directory);
+    this.base = asFeed ? undefined : baseOf(directory);
     this.more();
   }
 
