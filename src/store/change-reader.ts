@@ -1,4 +1,5 @@
 /** Reads the journal as a feed of changes; see changes-contract.ts. */
+import { errno } from '../base/errors.js';
 import { NO_FINGERPRINT, placeOf, split, type Place } from '../catalog/catalog.js';
 import type { Subject, Via } from '../catalog/lines.js';
 import { Merge, type Event } from '../catalog/merge.js';
@@ -16,13 +17,16 @@ const PAGE = 256;
 type Facts = Pick<Change, 'size' | 'etag'>;
 
 export class JournalReader implements ChangeReader {
-  private readonly merge: Merge;
+  private merge: Merge;
   private readonly toldOf = new Map<string, string>();
   /** Changes of a line that makes many: a folder was renamed. */
   private many: Iterator<Change> | undefined;
   /** Of the line whose changes were given last. */
   private last: number;
-  private readonly floor: number;
+  /** What is not behind this was given, or not asked for. */
+  private floor: number;
+  /** Lines may be missing before the next one. */
+  private gap: boolean;
   /** Number up to which was read. */
   private seen = -1;
   private offsets: Readonly<Record<string, number>>;
@@ -33,15 +37,11 @@ export class JournalReader implements ChangeReader {
     private readonly names: (place: Place, marker: boolean) => Change['names'],
     from: Position,
   ) {
-    const { directory } = core.catalog.journal;
     this.offsets = from.segments ?? {};
-    this.merge = new Merge(
-      directory,
-      (segment) => this.offsets[segment] ?? 0,
-      () => undefined,
-    );
-    this.lost = Math.max(0, this.merge.upTo - from.seq);
-    this.last = this.floor = Math.max(from.seq, this.merge.upTo);
+    this.last = this.floor = from.seq;
+    this.merge = this.open();
+    // a compacted segment speaks for what was before the least that is left
+    this.gap = (baseOf(core.catalog.journal.directory)?.upTo ?? 0) > from.seq;
   }
 
   next(max: number): Change[] {
@@ -51,10 +51,24 @@ export class JournalReader implements ChangeReader {
     // while the index is made anew its number says nothing
     const now = index.ready ? index.number('seq') : this.seen;
     if (now > this.seen) {
-      this.checkCompaction();
+      this.gap ||= (baseOf(this.core.catalog.journal.directory)?.upTo ?? 0) > Math.max(this.last, this.seen);
       this.merge.more();
       this.seen = now;
     }
+    try {
+      this.collect(out, max);
+    } catch (error) {
+      if (errno(error) !== 'ENOENT') throw error;
+      // compacted away while it was read
+      this.floor = this.last;
+      this.offsets = {};
+      this.gap = true;
+      this.merge = this.open();
+    }
+    return out;
+  }
+
+  private collect(out: Change[], max: number): void {
     while (out.length < max) {
       const change = this.takeMany();
       if (change) {
@@ -66,10 +80,11 @@ export class JournalReader implements ChangeReader {
       if (next < 0 || next > this.seen) break;
       const event = this.merge.next();
       if (!event || event.line.seq <= this.floor) continue;
+      if (this.gap) this.lost += Math.max(0, event.line.seq - this.last - 1);
+      this.gap = false;
       this.last = event.line.seq;
       out.push(...this.changesOf(event));
     }
-    return out;
   }
 
   position(): Position {
@@ -88,11 +103,9 @@ export class JournalReader implements ChangeReader {
     return this.toldOf.get(path);
   }
 
-  /** Segments that nobody holds are put together, and go: a reader that fell behind has to say so. */
-  private checkCompaction(): void {
-    const upTo = baseOf(this.core.catalog.journal.directory)?.upTo ?? 0;
-    if (upTo <= Math.max(this.merge.upTo, this.seen, this.last)) return;
-    this.lost += upTo - Math.max(this.last, this.seen);
+  private open(): Merge {
+    const from = (segment: string): number => this.offsets[segment] ?? 0;
+    return new Merge(this.core.catalog.journal.directory, from, () => undefined, true);
   }
 
   private takeMany(): Change | undefined {

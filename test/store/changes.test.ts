@@ -3,6 +3,8 @@ import { mkdir, mkdtemp, rename, rm, unlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { Catalog } from '../../src/catalog/catalog.js';
+import { compact } from '../../src/catalog/compact.js';
 import type { Change, ChangeReader, Position } from '../../src/store/changes-contract.js';
 import { openStore, type LocalStore } from '../../src/store/open.js';
 import { body } from '../suites/store/kit.js';
@@ -132,6 +134,26 @@ describe('the feed of changes', () => {
     other.changes.position();
     expect(other.changes.wanted).toBe(true);
     await other.close();
+  });
+
+  it('says how many changes a compaction took away, and loses none that somebody still has to read', async () => {
+    for (let n = 0; n < 5; n++) await put(`a${n}`);
+    const { seq } = store.changes.read('now').position();
+    await mkdir(join(root, '.gos3rve/events'), { recursive: true });
+    const hold = () =>
+      writeFile(join(root, '.gos3rve/events/cursor.json'), JSON.stringify({ seq: seq - 2, time: Date.now() }));
+    await hold();
+    const { core } = store as unknown as { core: { catalog: Catalog } };
+    await compact(core.catalog);
+    const behind = store.changes.read({ seq: seq - 2 });
+    expect(shown(all(behind))).toEqual(['ObjectCreated:Put box/a3', 'ObjectCreated:Put box/a4']);
+    expect(behind.takeLost()).toBe(0);
+    await rm(join(root, '.gos3rve/events/cursor.json'));
+    await compact(core.catalog);
+    await put('b');
+    const late = store.changes.read({ seq: seq - 2 });
+    expect(shown(all(late))).toEqual(['ObjectCreated:Put box/b']);
+    expect(late.takeLost()).toBe(2);
   });
 
   it('tells of a file that another program renamed', async () => {

@@ -7,6 +7,7 @@
 import { mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Log } from '../../base/log.js';
+import { cursorPath } from '../../catalog/held.js';
 import { makeStateDir, ownershipOf, writeFileAtomic, type Ownership } from '../../fs/statefile.js';
 import type { Change, ChangeReader, Position } from '../../store/changes-contract.js';
 import type { LocalStore } from '../../store/open.js';
@@ -31,6 +32,8 @@ export interface EventOptions {
 
 const POLL_MS = 100;
 const SAVE_MS = 1000;
+/** The cursor says so often that it is alive. */
+const HOUR_MS = 3_600_000;
 /** Outside changes are noted for so long after the last word that they are wanted. */
 const LEASE_MS = 120_000;
 const BATCH = 256;
@@ -54,6 +57,7 @@ export class EventService implements Notifier, ChangeSink {
   private saved = 0;
   /** What the cursor's file says, but for the time. */
   private lastCursor = '';
+  private written = 0;
   private leased = 0;
   private closed = false;
 
@@ -224,7 +228,8 @@ export class EventService implements Notifier, ChangeSink {
     const cursor = { ...this.reader.position(), time: this.saved };
     const text = JSON.stringify(cursor);
     const same = text.replace(/"time":\d+/, '');
-    if (!now && same === this.lastCursor) return;
+    if (!now && same === this.lastCursor && this.saved - this.written < HOUR_MS) return;
+    this.written = this.saved;
     this.lastCursor = same;
     writeFileAtomic(this.cursorPath(), `${text}\n`, this.owner);
   }
@@ -240,7 +245,7 @@ export class EventService implements Notifier, ChangeSink {
   }
 
   private cursorPath(): string {
-    return join(this.directory, 'cursor.json');
+    return cursorPath(this.options.store.stateDir);
   }
 
   private failed(error: unknown): void {
