@@ -48,7 +48,7 @@ export interface Store {
   append(bucket: string, key: string, offset: number, body: Body, options?: PutOptions): Promise<ObjectInfo>;
   copy(from: ObjectRef, to: ObjectRef, options?: CopyOptions): Promise<ObjectInfo>;
   /** Deletes; a key without an object is no error. Resolves to whether there was one. @throws PreconditionFailed. */
-  delete(bucket: string, key: string, options?: { condition?: WriteCondition }): Promise<boolean>;
+  delete(bucket: string, key: string, options?: DeleteOptions): Promise<boolean>;
   /** Renames within or across buckets in one rename(2); the target is replaced unless the condition forbids. @throws NoSuchKey, PreconditionFailed. */
   move(from: ObjectRef, to: ObjectRef, options?: MoveOptions): Promise<ObjectInfo>;
   /** Changes what a client said of the key (tags, ACL …), not the bytes; `change` sees the current facts. @throws NoSuchKey. */
@@ -56,6 +56,7 @@ export interface Store {
     bucket: string,
     key: string,
     change: (facts: KeyFacts, info: ObjectInfo) => KeyFacts,
+    options?: ChangeOptions,
   ): Promise<ObjectInfo>;
 
   /** Starts a multipart upload; resolves to its id (letters, digits, `-`, `_`). */
@@ -201,13 +202,32 @@ export interface ObjectPart {
   checksum?: string;
 }
 
-export interface PutOptions {
+/** For notifications: who asked for a change. */
+export interface Attribution {
+  /** As in an S3 event record, where it is another than the method's own: `ObjectCreated:Post`, `ObjectTagging:Put`. */
+  event?: string;
+  /** Access key id, or `Anonymous`; absent for commands on this machine. */
+  principal?: string;
+  ip?: string;
+  requestId?: string;
+}
+
+/** Options of every method that changes an object. */
+export interface ChangeOptions {
+  via?: Attribution | undefined;
+}
+
+export interface PutOptions extends ChangeOptions {
   facts?: KeyFacts;
   digests?: DigestPlan;
   condition?: WriteCondition;
 }
 
-export interface CopyOptions {
+export interface DeleteOptions extends ChangeOptions {
+  condition?: WriteCondition;
+}
+
+export interface CopyOptions extends ChangeOptions {
   /** Computes the facts of the copy from those of the source; without it they are taken over, but ACL and owner. May throw (conditions on the source). */
   facts?: (source: ObjectInfo) => KeyFacts;
   condition?: WriteCondition;
@@ -215,7 +235,7 @@ export interface CopyOptions {
   checksum?: ChecksumAlgorithm;
 }
 
-export interface MoveOptions {
+export interface MoveOptions extends ChangeOptions {
   condition?: WriteCondition;
   /** Checked against the source under the lock. */
   sourceCondition?: ReadCondition;
@@ -265,7 +285,7 @@ export interface PartRef {
   etag: string;
   checksums: Partial<Record<ChecksumAlgorithm, string>>;
 }
-export interface CompleteOptions {
+export interface CompleteOptions extends ChangeOptions {
   condition?: WriteCondition;
   /** Given by the client for the whole object; must match. */
   checksum?: { algorithm: ChecksumAlgorithm; value: string };
