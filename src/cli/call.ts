@@ -31,7 +31,7 @@ export class RunningCall implements Call {
     return this.#values;
   }
 
-  async root(how: { named?: string | undefined; near?: string | undefined } = {}): Promise<Root> {
+  async root(how: { named?: string | undefined; near?: readonly string[] | undefined } = {}): Promise<Root> {
     const { findRoot } = await import('./root.js');
     const { root, stateDir } = this.flags;
     return findRoot({

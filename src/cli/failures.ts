@@ -14,16 +14,26 @@ export function describe(error: unknown): string | undefined {
   return oneLine(error instanceof Error ? error.message : String(error));
 }
 
+/** What fails in `work` is told of `name`. @throws what it throws; S3 errors as UsageError (exit code 1) with the name before them. */
+export async function about<T>(name: string, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    if (!(error instanceof S3Error) || error.code === 'NoSuchBucket') throw error;
+    throw new UsageError(`${name}: ${describeS3(error)}`, 1);
+  }
+}
+
 /** What an S3 client gets as a document is here a line; the cause, which clients are not shown, belongs to it. */
 function describeS3(error: S3Error): string {
-  const { BucketName: bucket, Key: key } = error.data;
+  const { BucketName: bucket } = error.data;
   const { cause } = error;
   const code = errno(cause);
   switch (error.code) {
     case 'NoSuchBucket':
       return bucket === undefined ? 'there is no such bucket' : `there is no bucket "${bucket}"`;
     case 'NoSuchKey':
-      return key === undefined ? 'there is no such object' : `there is no object "${key}"`;
+      return 'there is no such object';
     case 'InsufficientStorage':
       return 'the disk is full (or less is free than --min-free asks for); make room and try again';
     case 'AccessDenied':

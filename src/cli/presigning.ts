@@ -9,7 +9,7 @@ import type { Address, LinkInput } from './links.js';
 import { tilde, type Root } from './root.js';
 import { readRecord } from './server-file.js';
 import { readServing, settingsOf } from './settings.js';
-import { nearOf, parseTarget, showTarget } from './target.js';
+import { pathsOf, parseTarget, showTarget } from './target.js';
 
 interface PresignOptions {
   /** ms */
@@ -38,7 +38,7 @@ export interface Prepared {
 export async function prepare(call: PresignCall): Promise<Prepared> {
   const { options, args } = call;
   const written = args[0] ?? '';
-  const root = await call.root(nearOf(args));
+  const root = await call.root({ near: pathsOf(args) });
   const settings = await settingsOf(root, process.env, true);
   const target = parseTarget(written, root, new Map(settings.bucket));
   if (target.key === '' && !options.post) throw new UsageError(`"${written}" names a bucket; write bucket/key`);

@@ -19,8 +19,8 @@ export interface RootQuestion {
   flag?: string | undefined;
   /** --state-dir. */
   stateDir?: string | undefined;
-  /** Look in this path and above; the working directory unless told. */
-  near?: string | undefined;
+  /** Look in these paths and above, one after the other, then in the working directory. */
+  near?: readonly string[] | undefined;
   env: Readonly<Record<string, string | undefined>>;
   cwd: string;
 }
@@ -36,14 +36,16 @@ export function findRoot(question: RootQuestion): Root {
     return { path: real, stateDir: stateDirOf(real, stateDir && resolve(cwd, stateDir), served) };
   };
   if (told !== undefined) return settle(resolve(cwd, told), told);
-  const start = resolve(cwd, question.near ?? '.');
-  const above = walkUp(start, served);
-  if (above !== undefined) return settle(above, above);
+  const starts = [...(question.near ?? []), cwd].map((path) => resolve(cwd, path));
+  for (const start of starts) {
+    const above = walkUp(start, served);
+    if (above !== undefined) return settle(above, above);
+  }
   const [only, ...others] = served;
   if (only !== undefined && others.length === 0) return settle(only.root, only.root);
   throw new UsageError(
     'which directory? pass --root, or set GOS3RVE_ROOT; ' +
-      `there is no ${STATE_DIR} in ${tilde(start)} or above, and ` +
+      `there is no ${STATE_DIR} in ${tilde(starts[0] ?? cwd)} or above, and ` +
       (served.length === 0
         ? 'none was served by this user'
         : `${served.length} were served by this user: ${few(served)}`),

@@ -1,11 +1,12 @@
 /** What commands on objects begin with: the root, its settings, its store, and how arguments are read there. */
+import { realpathSync, statSync } from 'node:fs';
 import { UsageError } from '../base/errors.js';
 import type { Settings } from '../base/config.js';
 import type { LocalStore } from '../store/open.js';
 import type { Call } from './commands/command.js';
 import { tilde, type Root } from './root.js';
 import { settingsOf } from './settings.js';
-import { nearOf, parseTarget, type ObjectTarget } from './target.js';
+import { absolutePath, isPath, pathsOf, parseTarget, type ObjectTarget } from './target.js';
 
 export interface Session {
   root: Root;
@@ -13,20 +14,34 @@ export interface Session {
   store: LocalStore;
   /** @throws UsageError for what names nothing in this root. */
   target(written: string): ObjectTarget;
+  /** As target(), but the path of a folder stands for what is in it; undefined for all buckets: nothing was written, or the root's path. */
+  place(written: string | undefined): ObjectTarget | undefined;
 }
 
 export type SessionCall = Pick<Call, 'root' | 'store' | 'args'>;
 
 /**
  * Opens the store that the arguments speak of.
+ * @param hereFirst look for the root in the working directory before the paths among the arguments: they may well be elsewhere.
  * @throws UsageError if there is no root, or if the command writes and the root is served read-only.
  */
-export async function openSession(call: SessionCall, { writes = false } = {}): Promise<Session> {
-  const root = await call.root(nearOf(call.args));
+export async function openSession(call: SessionCall, { writes = false, hereFirst = false } = {}): Promise<Session> {
+  const paths = pathsOf(call.args);
+  const root = await call.root({ near: hereFirst ? [process.cwd(), ...paths] : paths });
   const settings = await settingsOf(root, process.env);
   if (writes && settings.readOnly)
     throw new UsageError(`${tilde(root.path)} is served read-only; start its server without --read-only first`, 1);
   const store = await call.store(root);
   const aliases = new Map(settings.bucket);
-  return { root, settings, store, target: (written) => parseTarget(written, root, aliases) };
+  const target = (written: string): ObjectTarget => parseTarget(written, root, aliases);
+  const place = (written: string | undefined): ObjectTarget | undefined => {
+    if (written === undefined) return undefined;
+    if (!isPath(written) || !isDirectory(absolutePath(written))) return target(written);
+    return realpathSync.native(absolutePath(written)) === root.path ? undefined : target(`${written}/`);
+  };
+  return { root, settings, store, target, place };
+}
+
+function isDirectory(path: string): boolean {
+  return statSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
 }

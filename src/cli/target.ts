@@ -10,6 +10,8 @@ import type { Root } from './root.js';
 export interface ObjectTarget {
   bucket: string;
   key: string;
+  /** Of a bucket that was written with a slash: all that is in it. */
+  whole?: boolean;
 }
 
 /** Whether an argument is written as a path: it begins with `/`, `./`, `../` or `~/`, or is `.` or `..`. All else is `bucket/key`. */
@@ -23,10 +25,9 @@ export function absolutePath(written: string): string {
   return /\/$/.test(written) && path !== '/' ? `${path.replace(/\/$/, '')}/` : path;
 }
 
-/** The first argument that is a path: where to look for the root. */
-export function nearOf(args: readonly string[]): { near?: string } {
-  const path = args.find(isPath);
-  return path === undefined ? {} : { near: absolutePath(path) };
+/** The arguments that are paths: where to look for the root. */
+export function pathsOf(args: readonly string[]): string[] {
+  return args.filter(isPath).map(absolutePath);
 }
 
 /**
@@ -47,7 +48,7 @@ export function parseObject(written: string): ObjectTarget {
   const slash = text.indexOf('/');
   const bucket = slash < 0 ? text : text.slice(0, slash);
   if (bucket === '' || bucket.includes('\0')) throw new UsageError(`"${written}" names no bucket; write bucket/key`);
-  return { bucket, key: slash < 0 ? '' : text.slice(slash + 1) };
+  return { bucket, key: slash < 0 ? '' : text.slice(slash + 1), ...(slash === text.length - 1 ? { whole: true } : {}) };
 }
 
 /** The object at a path (absolute) of the served tree; undefined for one outside, in `.gos3rve`, or at the top. A trailing `/` is kept. */
@@ -56,8 +57,9 @@ export function targetOfPath(path: string, root: Root, aliases: ReadonlyMap<stri
   if (inside[0] === '..' || inside[0] === '' || inside.some((name) => name.toLowerCase() === STATE_DIR))
     return undefined;
   const end = path.endsWith('/') && inside.length > 1 ? '/' : '';
+  const whole = path.endsWith('/') && inside.length === 1 ? { whole: true } : {};
   const [first = '', ...rest] = inside;
-  if (!aliases.has(first)) return { bucket: first, key: rest.join('/') + end };
+  if (!aliases.has(first)) return { bucket: first, key: rest.join('/') + end, ...whole };
   // The folder is hidden by an alias of its name: it is served only as part of another alias, if at all.
   for (const [bucket, folder] of aliases) {
     const below = relative(folder === '.' ? '' : folder, inside.join('/'));

@@ -40,7 +40,7 @@ describe.each(shown)('gos3rve $name', ({ name, options, exits, summary, examples
   const page = `man/gos3rve-${name}.1`;
 
   it('has a manual page that npm installs and that the others refer to', () => {
-    expect(JSON.parse(read('package.json')).man).toContain(page);
+    expect((JSON.parse(read('package.json')) as { man: string[] }).man).toContain(page);
     expect(read('man/gos3rve.1')).toMatch(new RegExp(`^\\.It Cm ${name}\\b`, 'm'));
     expect(read(page)).toMatch(new RegExp(`^\\.Nm gos3rve-${name}$`, 'm'));
   });

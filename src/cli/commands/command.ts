@@ -61,11 +61,11 @@ export interface Call<O extends Options = Options> {
   /** Aborted by SIGINT or SIGTERM, and when nobody reads standard output any more. */
   readonly signal: AbortSignal;
   /**
-   * The root that is meant: `named` (an argument), --root, GOS3RVE_ROOT, the one above `near` (a path; the working directory unless told),
+   * The root that is meant: `named` (an argument), --root, GOS3RVE_ROOT, the one above a path of `near` or the working directory,
    * or the only one ever served.
    * @throws UsageError telling what was tried.
    */
-  root(how?: { named?: string | undefined; near?: string | undefined }): Promise<Root>;
+  root(how?: { named?: string | undefined; near?: readonly string[] | undefined }): Promise<Root>;
   /** Opens the store of a root with the settings that `serve` has there; closed when the command ends. */
   store(root: Root, options?: Partial<StoreOptions>): Promise<LocalStore>;
 }

@@ -11,10 +11,30 @@
  * 4. `npx vitest run --project fast test/cli/commands.test.ts`
  */
 import type { Command } from './command.js';
+import { completion } from './completion.js';
+import { completeNames } from './complete-names.js';
+import { cp } from './cp.js';
+import { ls } from './ls.js';
+import { rm } from './rm.js';
+import { stat } from './stat.js';
+import { gc } from './gc.js';
 import { doctor } from './doctor.js';
 import { presign } from './presign.js';
 import { serve } from './serve.js';
 import { verify } from './verify.js';
 import { watch } from './watch.js';
 
-export const COMMANDS: readonly Command[] = [serve, watch, presign, verify, doctor];
+export const COMMANDS: readonly Command[] = [
+  serve,
+  watch,
+  ls,
+  stat,
+  cp,
+  rm,
+  presign,
+  gc,
+  verify,
+  doctor,
+  completion(() => COMMANDS),
+  completeNames,
+];

@@ -1,0 +1,163 @@
+/** One object or file copied: in, out, and within the store. Each arrives whole or not at all. */
+import { randomBytes } from 'node:crypto';
+import { createReadStream, realpathSync, statSync } from 'node:fs';
+import { lstat, mkdir, open, opendir, rename, stat, unlink } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { lookup as mimeType } from 'mime-types';
+import { S3Error, UsageError } from '../base/errors.js';
+import { STATE_DIR } from '../fs/keypath.js';
+import type { Store } from '../store/contract.js';
+import type { Output } from './output.js';
+import type { ObjectTarget } from './target.js';
+
+export interface CopyOptions {
+  /** Replace what is there already. */
+  clobber: boolean;
+  contentType: string | undefined;
+  signal: AbortSignal;
+}
+
+const CHUNK = 1024 * 1024;
+
+/** `path` is undefined for standard input. Resolves to the bytes put, undefined if an object is there that is to stay. */
+export async function putFile(
+  store: Store,
+  path: string | undefined,
+  { bucket, key }: ObjectTarget,
+  { clobber, contentType, signal }: CopyOptions,
+): Promise<number | undefined> {
+  const type = contentType ?? mimeType(path ?? key);
+  const facts = type === false ? {} : { contentType: type };
+  const known = path === undefined ? undefined : knownSize(path);
+  const size = known === undefined ? {} : { size: known };
+  const source = path === undefined ? process.stdin : createReadStream(path, { highWaterMark: CHUNK });
+  const body = { chunks: heeding(source, signal), ...size };
+  const condition = clobber ? {} : { condition: { ifNoneMatch: ['*'] } };
+  return unlessThere(async () => (await store.put(bucket, key, body, { facts, ...condition })).size);
+}
+
+/** Content type, metadata, tags and checksum go along; owner and ACL do not. */
+export async function copyObject(
+  store: Store,
+  from: ObjectTarget,
+  to: ObjectTarget,
+  { clobber, contentType }: CopyOptions,
+): Promise<number | undefined> {
+  const condition = clobber ? {} : { condition: { ifNoneMatch: ['*'] } };
+  const { size } = await store.head(from.bucket, from.key);
+  return unlessThere(async () => {
+    await store.copy(from, to, condition);
+    if (contentType !== undefined) await store.updateFacts(to.bucket, to.key, (facts) => ({ ...facts, contentType }));
+    return size;
+  });
+}
+
+/** To a file, or to standard output. Resolves to the bytes written, undefined if a file is there that is to stay. */
+export async function getFile(
+  store: Store,
+  { bucket, key }: ObjectTarget,
+  to: string | Output,
+  { clobber, signal }: CopyOptions,
+): Promise<number | undefined> {
+  if (typeof to === 'string' && key.endsWith('/')) {
+    await mkdir(to, { recursive: true });
+    return 0;
+  }
+  if (typeof to === 'string' && !clobber && statSync(to, { throwIfNoEntry: false }) !== undefined) return undefined;
+  const object = await store.open(bucket, key);
+  try {
+    const { size, lastModified } = object.info;
+    const read = (write: (chunk: Buffer) => Promise<void>): Promise<void> =>
+      object.read(0, size, async (chunk) => {
+        signal.throwIfAborted();
+        await write(chunk);
+      });
+    if (typeof to !== 'string') await read((chunk) => to.bytes(Buffer.from(chunk)));
+    else await writeWhole(to, lastModified, read);
+    return size;
+  } finally {
+    await object.close();
+  }
+}
+
+/** Writes beside the file and renames over it; the time of the object is the file's. What is no regular file (a device) is written into. */
+async function writeWhole(
+  path: string,
+  lastModified: number,
+  read: (write: (chunk: Buffer) => Promise<void>) => Promise<void>,
+): Promise<void> {
+  await mkdir(dirname(path), { recursive: true });
+  const there = statSync(path, { throwIfNoEntry: false });
+  const place = there === undefined ? path : realpathSync.native(path);
+  const direct = there !== undefined && !there.isFile();
+  if (there?.isDirectory() === true) throw new UsageError(`${path} is a folder`, 1);
+  const temporary = direct ? place : `${place}.${randomBytes(4).toString('hex')}.part`;
+  const file = await open(temporary, direct ? 'w' : 'wx');
+  try {
+    await read(async (chunk) => {
+      await file.writeFile(chunk);
+    });
+    if (!direct) {
+      if (there !== undefined) await file.chmod(there.mode & 0o7777);
+      await file.utimes(new Date(), new Date(lastModified));
+      await file.sync();
+    }
+    await file.close();
+    if (!direct) await rename(temporary, place);
+  } catch (error) {
+    await file.close().catch(() => undefined);
+    if (!direct) await unlink(temporary).catch(() => undefined);
+    throw error;
+  }
+}
+
+/**
+ * Paths, relative to a folder, of the files below it, in order of their names. Links to files count, links to folders do not: they may lead in circles.
+ * @param failed told of what cannot be read; the walk goes on.
+ */
+export async function* walkFiles(
+  folder: string,
+  failed: (path: string, error: unknown) => void,
+  below = '',
+): AsyncGenerator<string> {
+  const names: string[] = [];
+  try {
+    for await (const entry of await opendir(join(folder, below))) if (entry.name !== STATE_DIR) names.push(entry.name);
+  } catch (error) {
+    failed(join(folder, below), error);
+    return;
+  }
+  for (const name of names.sort()) {
+    const rest = below === '' ? name : `${below}/${name}`;
+    const path = join(folder, rest);
+    try {
+      if ((await lstat(path)).isDirectory()) yield* walkFiles(folder, failed, rest);
+      else if ((await stat(path)).isFile()) yield rest;
+    } catch (error) {
+      failed(path, error);
+    }
+  }
+}
+
+/** Bytes of a file; undefined for a pipe or device, which tells nothing. @throws UsageError if there is none. */
+function knownSize(path: string): number | undefined {
+  const found = statSync(path, { throwIfNoEntry: false });
+  if (found === undefined) throw new UsageError(`${path} does not exist`, 1);
+  return found.isFile() ? found.size : undefined;
+}
+
+async function* heeding(source: AsyncIterable<Uint8Array>, signal: AbortSignal): AsyncGenerator<Uint8Array> {
+  for await (const chunk of source) {
+    signal.throwIfAborted();
+    yield chunk;
+  }
+}
+
+async function unlessThere(work: () => Promise<number>): Promise<number | undefined> {
+  try {
+    return await work();
+  } catch (error) {
+    if (error instanceof S3Error && error.code === 'PreconditionFailed') return undefined;
+    throw error;
+  }
+}
