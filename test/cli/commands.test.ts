@@ -28,6 +28,14 @@ describe('the table of commands', () => {
     expect(new Set(COMMANDS.map(({ name }) => name)).size).toBe(COMMANDS.length);
   });
 
+  it('declares a --no-x as x, negated: commander would read noX as the opposite of x and never hand it on', () => {
+    for (const { name, options } of COMMANDS)
+      expect(
+        Object.keys(options).filter((key) => /^no[A-Z]/.test(key)),
+        name,
+      ).toEqual([]);
+  });
+
   it('gives no option letter to two options of a command', () => {
     for (const { name, options } of COMMANDS) {
       const letters = Object.values(options).flatMap(({ short }) => (short === undefined ? [] : [short]));
