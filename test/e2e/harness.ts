@@ -38,6 +38,8 @@ export interface ServeOptions {
   env?: Record<string, string>;
   /** Whose process it is; needs root. */
   user?: { uid: number; gid: number };
+  /** A program, with arguments, that runs the server as its last ones say: `['unshare', '-r']`. */
+  wrap?: readonly string[];
 }
 
 /** The environment without anything that could tell a client or the server of other endpoints and keys. */
@@ -49,9 +51,13 @@ export function cleanEnv(more: Record<string, string> = {}): NodeJS.ProcessEnv {
 }
 
 /** Serves `root` on a free port of 127.0.0.1 and waits until it answers. */
-export async function serve(root: string, { args = [], env = {}, user }: ServeOptions = {}): Promise<Server> {
+export async function serve(
+  root: string,
+  { args = [], env = {}, user, wrap = [] }: ServeOptions = {},
+): Promise<Server> {
   const keys = ['--access-key', ACCESS_KEY, '--secret-key', SECRET_KEY];
-  const child = spawn(process.execPath, [BINARY, 'serve', root, '--port', '0', ...keys, ...args], {
+  const [program, ...rest] = [...wrap, process.execPath, BINARY, 'serve', root, '--port', '0', ...keys, ...args];
+  const child = spawn(program ?? process.execPath, rest, {
     env: cleanEnv(env),
     stdio: ['ignore', 'pipe', 'pipe'],
     ...user,
