@@ -50,6 +50,14 @@ export class Identities {
     return kept;
   }
 
+  /** Forgets bytes that lay where others lie now. Only inside a write. */
+  forget(identity: Buffer): void {
+    const seen = this.find(identity);
+    if (seen?.kind !== 'displaced') return;
+    if (seen.row.layout !== undefined) this.index.removeLayout(seen.row.layout);
+    this.index.remove('identities', identity);
+  }
+
   removeFile(key: Buffer, row: FileRow): void {
     if (isTracked(row) && this.pointsTo(row.fp, key)) this.index.remove('identities', identityOf(row.fp));
   }

@@ -211,7 +211,6 @@ export interface Attribution {
   ip?: string;
   requestId?: string;
 }
-
 /** Options of every method that changes an object. */
 export interface ChangeOptions {
   via?: Attribution | undefined;

@@ -1,6 +1,6 @@
 /** The store on a local directory: the contract, each method handed to the part that keeps its promise. */
 import { S3Error, toS3Error } from '../base/errors.js';
-import type { Body, DigestPlan, KeyFacts, WriteCondition } from '../base/model.js';
+import type { Body, DigestPlan, KeyFacts } from '../base/model.js';
 import { NotReady } from '../catalog/lmdb.js';
 import { DamagedIndex } from '../catalog/rows.js';
 import { checkKey } from '../wire/keys.js';

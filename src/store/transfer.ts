@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import { fstatSync, unlinkSync } from 'node:fs';
 import { S3Error, errno } from '../base/errors.js';
-import type { ChecksumAlgorithm, DigestPlan, KeyFacts, WriteCondition } from '../base/model.js';
+import type { ChecksumAlgorithm, DigestPlan, KeyFacts } from '../base/model.js';
 import { subjectOf } from '../catalog/catalog.js';
 import { withoutAccess } from '../catalog/rows.js';
 import type { ByteFacts, JournalLine } from '../catalog/lines.js';
