@@ -28,7 +28,7 @@ export class StatusLine {
   /** '' takes the line away. Nothing unless it is a terminal. */
   show(text: string): void {
     if (!this.isTTY) return;
-    const width = Math.max(20, this.out.columns ?? 80) - 1;
+    const width = Math.max(20, this.out.columns || 80) - 1;
     const shown = printable(text).slice(0, width);
     if (shown !== this.text) this.out.write(`${ERASE}${shown}`);
     this.text = shown;
