@@ -29,18 +29,35 @@ export interface ReadDir {
 
 export class DirReader {
   private readonly running = new Map<string, Promise<ReadDir | undefined>>();
+  /** To begin when the one under way has ended; all that ask meanwhile share it. */
+  private readonly waiting = new Map<string, Promise<ReadDir | undefined>>();
   private readonly complained = new Set<string>();
 
   constructor(private readonly core: Core) {}
 
-  /** @returns its row, or undefined if it is gone or not readable. */
+  /** Reads it from now on. @returns its row, or undefined if it is gone or not readable. */
   read(path: string, segments: readonly string[]): Promise<ReadDir | undefined> {
     const id = segments.join('/');
-    let work = this.running.get(id);
-    if (!work) {
-      work = this.readNow(path, segments).finally(() => this.running.delete(id));
-      this.running.set(id, work);
+    const running = this.running.get(id);
+    if (!running) return this.begin(id, path, segments);
+    // one that is under way may have passed the place of a name that came since
+    let next = this.waiting.get(id);
+    if (!next) {
+      const begin = (): Promise<ReadDir | undefined> => {
+        this.waiting.delete(id);
+        return this.begin(id, path, segments);
+      };
+      next = running.then(begin, begin);
+      this.waiting.set(id, next);
     }
+    return next;
+  }
+
+  private begin(id: string, path: string, segments: readonly string[]): Promise<ReadDir | undefined> {
+    const work = this.readNow(path, segments).finally(() => {
+      if (this.running.get(id) === work) this.running.delete(id);
+    });
+    this.running.set(id, work);
     return work;
   }
 

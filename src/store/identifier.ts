@@ -204,6 +204,10 @@ export class Identifier {
       const layout = found.row?.layout === undefined ? undefined : this.core.catalog.index.layout(found.row.layout);
       const etag = await this.etagOf(file, knowledge(found) === 'provisional' ? layout : undefined, md5);
       return etag === undefined || isTorn(file) ? undefined : { found, again, ctimeNs: file.stat.ctimeNs, etag };
+    } catch (error) {
+      // changed meanwhile: its hash is not known, and that is all
+      if (isTorn(file)) return undefined;
+      throw error;
     } finally {
       closeSync(file.fd);
     }
