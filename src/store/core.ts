@@ -546,10 +546,14 @@ export function noSuchKey(key: string): S3Error {
 
 export { isAbsent, lstatOf };
 
-/** File name for any bucket name: percent-encoded, never hidden, never too long. */
-export function stateName(bucket: string): string {
-  return encodeURIComponent(bucket).replace(/^\./, '%2E').replaceAll('*', '%2A').slice(0, 200);
+/** File name for any folder: percent-encoded, never hidden, never too long, and no two folders have the same. */
+export function stateName(folder: string): string {
+  const name = encodeURIComponent(folder).replace(/^\./, '%2E').replaceAll('*', '%2A');
+  if (name.length <= LONGEST_STATE_NAME) return name;
+  // no encoded name holds a `=`
+  return `${name.slice(0, 120)}=${createHash('sha256').update(folder).digest('hex')}`;
 }
+const LONGEST_STATE_NAME = 200;
 
 /** Strictly below `folder`, and through no `.gos3rve`. */
 export function isInside(path: string, folder: string): boolean {

@@ -12,9 +12,12 @@ export interface OverflowPage {
 export class Inspector {
   constructor(private readonly core: Core) {}
 
-  /** Whether a name is hidden by --exclude wherever it is, unless a client put it. */
-  excluded(name: string): boolean {
-    return this.core.excluded(name);
+  /**
+   * Whether --exclude hides a file or directory, unless a client put it; of the directories above, the caller knows.
+   * @param path segments below the root.
+   */
+  excluded(path: readonly string[], isDir: boolean): boolean {
+    return this.core.excludes.entry(path, 1, isDir);
   }
 
   /** Objects whose key was no possible path when they were put, in byte order of folder and key. */

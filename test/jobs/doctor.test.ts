@@ -21,7 +21,7 @@ afterEach(async () => {
 });
 
 async function findings(prepare?: (store: LocalStore) => Promise<void>): Promise<Map<string, Finding>> {
-  store = await openStore(root, { exclude: ['Thumbs.db'] });
+  store = await openStore(root, { exclude: ['Thumbs.db', 'cache/', '/photos/raw/*.xmp'] });
   await prepare?.(store);
   const { inspect } = store;
   const found = new Map<string, Finding>();
@@ -31,7 +31,7 @@ async function findings(prepare?: (store: LocalStore) => Promise<void>): Promise
     readOnly: false,
     symlinks: 'files' as const,
     store,
-    excluded: (name: string) => inspect.excluded(name),
+    excluded: (path: readonly string[], isDir: boolean) => inspect.excluded(path, isDir),
     signal: new AbortController().signal,
     progress: () => undefined,
   };
@@ -82,10 +82,16 @@ describe('doctor', () => {
   it('tells loose files and bad bucket names, and passes over what is excluded', async () => {
     writeFileSync(join(root, 'loose'), '');
     writeFileSync(join(root, 'Thumbs.db'), '');
+    mkdirSync(join(root, 'photos/cache'));
+    mkdirSync(join(root, 'photos/raw'));
+    symlinkSync('nowhere', join(root, 'photos/cache/dangling'));
+    symlinkSync('nowhere', join(root, 'photos/raw/a.xmp'));
+    symlinkSync('nowhere', join(root, 'photos/raw/a.dng'));
     mkdirSync(join(root, 'My Pictures'));
     const found = await findings();
     expect(found.get('loose-files')?.examples).toEqual(['loose']);
     expect(found.get('bucket-names')?.examples).toEqual(['My Pictures']);
+    expect(found.get('links-dangling')?.examples).toEqual(['photos/raw/a.dng']);
   });
 
   it('tells why objects lie in overflow', async () => {

@@ -38,7 +38,7 @@ export const doctor = command({
         readOnly: settings.readOnly,
         symlinks: settings.symlinks,
         store,
-        excluded: (name) => store.inspect.excluded(name),
+        excluded: (path, isDir) => store.inspect.excluded(path, isDir),
         signal,
         progress: (entries) => out.progress(`${entries.toLocaleString('en')} names looked at`),
       },

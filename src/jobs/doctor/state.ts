@@ -2,13 +2,14 @@
 import { lstatSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { errno } from '../../base/errors.js';
-import { keyToPath } from '../../fs/keypath.js';
+import { STATE_DIR, keyToPath } from '../../fs/keypath.js';
 import type { LocalStore } from '../../store/local.js';
 import { Tally, type Report } from './finding.js';
 
 export function examineState(root: string, stateDir: string, report: Report): void {
   examineDamage(join(stateDir, 'journal', 'damaged'), report);
-  examineQuarantine(stateDir, report);
+  // with --state-dir, too: bodies lie on the root's mount
+  examineQuarantine(join(root, STATE_DIR, 'quarantine'), report);
   examineSecrets(stateDir, report);
   examineOwners(root, stateDir, report);
 }
@@ -24,8 +25,7 @@ function examineDamage(directory: string, report: Report): void {
   });
 }
 
-function examineQuarantine(stateDir: string, report: Report): void {
-  const directory = join(stateDir, 'quarantine');
+function examineQuarantine(directory: string, report: Report): void {
   const held = new Tally();
   for (const day of names(directory)) for (const name of names(join(directory, day))) held.add(`${day}/${name}`);
   held.tell(report, {

@@ -12,7 +12,8 @@ import { Tally, type Report } from './finding.js';
 export interface TreeQuestion {
   root: string;
   symlinks: 'files' | 'all' | 'none';
-  excluded: (name: string) => boolean;
+  /** @param path segments below the root. */
+  excluded: (path: readonly string[], isDir: boolean) => boolean;
   signal: AbortSignal;
   /** Called now and then with the number of entries seen. */
   progress: (entries: number) => void;
@@ -93,7 +94,7 @@ class Walk {
       if (path !== '') this.innerState.add(below);
       return undefined;
     }
-    if (this.question.excluded(name)) return undefined;
+    if (this.question.excluded(below.split('/'), entry.isDirectory())) return undefined;
     this.name(path, name, below, folds);
     if (entry.isDirectory()) return below;
     if (path === '') this.loose.add(below);
