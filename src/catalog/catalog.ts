@@ -25,6 +25,7 @@ export type Place =
   { kind: 'tree'; dirs: readonly string[]; name: string } | { kind: 'overflow'; bucket: string; key: string };
 
 type Prepare = Extract<JournalLine, { op: 'prepare' }>;
+type Moving = Extract<JournalLine, { op: 'moving' }>;
 /** Another program renamed a file. */
 export type MovedFile = Extract<JournalLine, { op: 'moved'; bytes: ByteFacts }>;
 
@@ -306,10 +307,19 @@ export class Catalog {
    * rename may have failed).
    */
   loosePrepares(): Prepare[] {
-    return listSegments(this.journal.directory).flatMap((segment) =>
-      readTail(join(this.journal.directory, segment), this.index.number(`seg:${segment}`))
-        .filter((line) => line.op === 'prepare')
-        .reverse(),
+    return this.tails().flatMap((lines) => lines.filter((line) => line.op === 'prepare').reverse());
+  }
+
+  /** The same of directories that were about to be renamed. */
+  looseMoves(): Moving[] {
+    return this.tails().flatMap((lines) => lines.filter((line) => line.op === 'moving').reverse());
+  }
+
+  /** Lines of each segment that are not known to have ended. */
+  private tails(): JournalLine[][] {
+    const { directory } = this.journal;
+    return listSegments(directory).map((segment) =>
+      readTail(join(directory, segment), this.index.number(`seg:${segment}`)),
     );
   }
 

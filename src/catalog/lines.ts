@@ -29,6 +29,17 @@ export interface Via {
   requestId?: string;
 }
 
+/**
+ * Overflow objects whose keys begin with one prefix get another: those that were recorded up to `upTo`. Their files get new names, made of
+ * the old ones and `tag`: an old prepare line must not find them again.
+ */
+export interface MovedKeys {
+  from: { bucket: string; key: string };
+  to: { bucket: string; key: string };
+  upTo: number;
+  tag: string;
+}
+
 export type JournalLine =
   /** Heads each segment. `token` names its process; `upTo`: a compacted one, which speaks for all lines up to this number. */
   | {
@@ -94,8 +105,35 @@ export type JournalLine =
   | ({ op: 'facts'; seq: number; facts: KeyFacts; fp?: string; ctime?: string; via?: Via } & Subject)
   /** Hash of a file that others wrote or touched: cost a read, so it is kept. What was known of the bytes beside it, if they are the same. */
   | ({ op: 'hash'; seq: number; ctime: string } & ByteFacts & Subject)
-  /** Another program has renamed a directory: both paths end in `/`; that of a lost one begins with `/` (identities.ts). */
-  | { op: 'moved'; seq: number; path: string; from: string; bytes?: never }
+  /** A move of ours gave the file of an overflow object another ctime; its bytes are the same. Goes before the `moved` line, with its number. */
+  | { op: 'touched'; seq: number; bucket: string; key: string; ctime: string }
+  /** We are about to rename a directory; counts once the directory of this identity (hex) stands at `path`, or with its `moved` line. */
+  | {
+      op: 'moving';
+      id: string;
+      identity: string;
+      path: string;
+      from: string;
+      mkdirs?: string[];
+      overflow?: MovedKeys;
+      via?: Via;
+    }
+  /**
+   * A directory was renamed: both paths end in `/`; that of a lost one begins with `/` (identities.ts). By us if there is an `id`, that of the
+   * line before; else by another program.
+   */
+  | {
+      op: 'moved';
+      seq: number;
+      path: string;
+      from: string;
+      bytes?: never;
+      id?: string;
+      mkdirs?: string[];
+      rmdirs?: string[];
+      overflow?: MovedKeys;
+      via?: Via;
+    }
   /**
    * Another program has renamed a file. With `facts`, what clients said of `from` belongs to `path` now; without, it stays where it was, to
    * follow if `from` stays away from `since` (ms) on.
@@ -188,6 +226,8 @@ export const KNOWN_OPS: ReadonlySet<string> = new Set(
     delete: 0,
     facts: 0,
     hash: 0,
+    touched: 0,
+    moving: 0,
     moved: 0,
     marker: 0,
     unmark: 0,

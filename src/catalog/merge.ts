@@ -11,6 +11,7 @@ import { SegmentReader, baseOf, listSegments, type Damage, type Placed } from '.
 
 export type Prepare = Extract<JournalLine, { op: 'prepare' }>;
 export type Append = Extract<JournalLine, { op: 'append' }>;
+export type Moving = Extract<JournalLine, { op: 'moving' }>;
 export type Numbered = Extract<JournalLine, { seq: number }>;
 
 /** Segment of an interrupted operation. `end`: bytes; `until`: ms, when it was last written. */
@@ -23,6 +24,8 @@ export interface Origin {
 export interface Dangling {
   prepares: { line: Prepare; origin: Origin }[];
   appends: { line: Append; origin: Origin }[];
+  /** Renames of directories. */
+  moves: { line: Moving; origin: Origin }[];
   /** Directories that were about to be made or removed. */
   dirs: { paths: string[]; origin: Origin }[];
   /** Settled since by another process: its segment says so. */
@@ -32,7 +35,7 @@ export interface Dangling {
 /** Something that happened: a numbered line, with the line that it completes. */
 export interface Event {
   line: Numbered;
-  prepare?: Prepare | Append;
+  prepare?: Prepare | Append | Moving;
   /** Where it lies. */
   segment: string;
   start: number;
@@ -118,7 +121,7 @@ export class Merge {
 
   /** What is open at the ends, and up to where each segment need not be read again. */
   ends(): { dangling: Dangling; settled: Map<string, number> } {
-    const dangling: Dangling = { prepares: [], appends: [], dirs: [], aborted: new Set() };
+    const dangling: Dangling = { prepares: [], appends: [], moves: [], dirs: [], aborted: new Set() };
     const settled = new Map<string, number>();
     for (const [segment, head] of this.heads) {
       const path = join(this.directory, segment);
@@ -131,7 +134,7 @@ export class Merge {
 
 /** A line that waits for another, and where it lies. */
 interface Held {
-  line: Prepare | Append;
+  line: Prepare | Append | Moving;
   start: number;
 }
 
@@ -172,12 +175,14 @@ class Head {
 
   private take({ line, start, end }: Placed): Event | undefined {
     const { segment } = this;
-    if (line.op === 'prepare' || line.op === 'append') this.waiting.set(line.id, { line, start });
+    if (line.op === 'prepare' || line.op === 'append' || line.op === 'moving')
+      this.waiting.set(line.id, { line, start });
     else if (line.op === 'dirs') this.dirs = { paths: line.paths, start };
     else if (line.op === 'abort') this.drop(line.id, start);
     else if ('seq' in line && Number.isSafeInteger(line.seq)) {
       this.dirs = undefined;
-      const held = line.op === 'commit' || line.op === 'appended' ? this.waiting.get(line.id) : undefined;
+      const ends = line.op === 'commit' || line.op === 'appended' || line.op === 'moved';
+      const held = ends && 'id' in line && line.id !== undefined ? this.waiting.get(line.id) : undefined;
       if (held) this.waiting.delete(held.line.id);
       this.committed = held;
       return { line, segment, start, end, ...(held && { prepare: held.line }) };
@@ -198,6 +203,7 @@ class Head {
     for (const id of this.aborted) dangling.aborted.add(id);
     for (const { line } of [...(committed ? [committed] : []), ...this.waiting.values()]) {
       if (line.op === 'prepare') dangling.prepares.push({ line, origin });
+      else if (line.op === 'moving') dangling.moves.push({ line, origin });
       else if (line !== committed?.line) dangling.appends.push({ line, origin });
     }
     if (dirs) dangling.dirs.push({ paths: dirs.paths, origin });

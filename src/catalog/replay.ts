@@ -4,6 +4,7 @@
  */
 import { parseFingerprint } from '../fs/fingerprint.js';
 import { NO_FINGERPRINT, placeOf, split, type Catalog } from './catalog.js';
+import { applyMoved, applyTouched } from './moved.js';
 import { Merge, type Dangling, type Event } from './merge.js';
 import { restoreDir, restoreDone, restoreRow } from './restore.js';
 import { pairKey, type FileRow } from './rows.js';
@@ -173,9 +174,12 @@ function apply(catalog: Catalog, { line, prepare }: Event): void {
       catalog.putRow(place, row);
       return;
     }
+    case 'touched':
+      applyTouched(catalog, line);
+      return;
     case 'moved':
       if (line.bytes) catalog.moveFile(line);
-      else catalog.moveDir(split(line.from.slice(0, -1)), split(line.path.slice(0, -1)), line.seq);
+      else applyMoved(catalog, line);
       return;
     case 'marker':
       for (const made of line.mkdirs ?? []) catalog.changeDir(split(made), (row) => (row.made = true));
