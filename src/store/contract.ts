@@ -51,6 +51,13 @@ export interface Store {
   delete(bucket: string, key: string, options?: DeleteOptions): Promise<boolean>;
   /** Renames within or across buckets in one rename(2); the target is replaced unless the condition forbids. @throws NoSuchKey, PreconditionFailed. */
   move(from: ObjectRef, to: ObjectRef, options?: MoveOptions): Promise<ObjectInfo>;
+  /**
+   * Moves all objects whose keys begin with `from.key` (empty: all of the bucket, which stays) to keys that begin with `to.key`. A folder is one
+   * rename(2), at once for all readers; else each entry is.
+   * @throws NoSuchKey if there is nothing; PreconditionFailed if something is at the target, then nothing was moved unless an entry came meanwhile;
+   * InvalidRequest for a prefix into itself.
+   */
+  movePrefix(from: ObjectRef, to: ObjectRef, options?: MovePrefixOptions): Promise<MoveReport>;
   /** Changes what a client said of the key (tags, ACL …), not the bytes; `change` sees the current facts. @throws NoSuchKey. */
   updateFacts(
     bucket: string,
@@ -238,6 +245,39 @@ export interface MoveOptions extends ChangeOptions {
   condition?: WriteCondition;
   /** Checked against the source under the lock. */
   sourceCondition?: ReadCondition;
+}
+
+export interface MovePrefixOptions extends ChangeOptions {
+  /** Replace objects at the target, and merge with what is there. */
+  force?: boolean;
+  /** Only tell. */
+  dryRun?: boolean;
+  /** Ends between two steps. */
+  signal?: AbortSignal;
+  /** Called after each step, or for each that would be. */
+  onStep?: (step: MoveStep) => Promise<void> | void;
+  /** Called before objects are copied to another mount one by one. */
+  onTotal?: (total: { objects: number; bytes: number }) => void;
+}
+/** Keys or prefixes, without the bucket. */
+export interface MoveStep {
+  kind: 'directory' | 'object';
+  from: string;
+  to: string;
+  /** Something else was there. */
+  replaced?: boolean;
+  /** Bytes of an object. */
+  size?: number;
+  /** An interrupted run had copied it. */
+  resumed?: boolean;
+}
+export interface MoveReport {
+  /** Renamed as they are. */
+  directories: number;
+  /** Moved one by one, and their bytes. */
+  objects: number;
+  bytes: number;
+  replaced: number;
 }
 
 export interface UploadOptions {

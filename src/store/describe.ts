@@ -10,9 +10,10 @@ import { lookup as mimeType } from 'mime-types';
 import type { KeyFacts } from '../base/model.js';
 import { derivedEtag, looksRestored } from '../fs/fingerprint.js';
 import { openRegular, type OpenFile } from '../fs/reader.js';
-import type { ObjectInfo } from './contract.js';
+import { withoutAccess } from '../catalog/rows.js';
+import type { ObjectInfo, ObjectRef } from './contract.js';
 import { S3Error } from '../base/errors.js';
-import { isInside, type Found } from './core.js';
+import { isInside, type Core, type Found } from './core.js';
 
 /** Hashed on the way of a GET or HEAD; larger ones in the background. */
 export const SMALL_FILE = 1 << 20;
@@ -72,4 +73,9 @@ export function openFound(found: Found): OpenFile {
   if (isInside(real, found.link)) return { fd, stat, path: real };
   closeSync(fd);
   throw new S3Error('NoSuchKey');
+}
+
+/** ACL and owner never cross buckets. */
+export function factsAt(core: Core, from: ObjectRef, to: ObjectRef, facts: KeyFacts): KeyFacts {
+  return core.bucketDirs(from.bucket)[0] === core.bucketDirs(to.bucket)[0] ? facts : withoutAccess(facts);
 }

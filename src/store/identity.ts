@@ -44,6 +44,9 @@ interface Source {
 }
 
 export class Tracker {
+  /** Ends a move of ours that was interrupted; tells whether there was one from one path to another. */
+  adopt: ((from: readonly string[], to: readonly string[]) => boolean) | undefined;
+
   constructor(private readonly core: Ground) {
     core.catalog.world = (dirs) => this.identityAt(dirs);
   }
@@ -114,6 +117,8 @@ export class Tracker {
     const { catalog } = this.core;
     const from = catalog.identities.pathOf(id);
     if (!from) return;
+    // a process of ours may have been killed between rename and its line
+    if (this.adopt?.(from, dirs)) return;
     const seq = catalog.nextSeq();
     catalog.journal.append({ op: 'moved', seq, path: `${dirs.join('/')}/`, from: `${from.join('/')}/` });
     catalog.moveDir(from, dirs, seq);

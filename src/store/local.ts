@@ -19,6 +19,8 @@ import { LiveIndex } from './live.js';
 import type { Live } from './live-contract.js';
 import { Objects } from './objects.js';
 import { Appender } from './append.js';
+import { PrefixMover } from './prefix.js';
+import { adoptLostMove } from './settle.js';
 import { Transfer } from './transfer.js';
 import { cleanStaging, recover, restoreUploads } from './recovery.js';
 import { Uploads } from './uploads.js';
@@ -60,6 +62,7 @@ export class LocalStoreImpl implements LocalStore {
   private readonly appender: Appender;
   private readonly buckets: Buckets;
   private readonly lister: Lister;
+  private readonly prefixes: PrefixMover;
   private readonly uploads: Uploads;
   private readonly completer: Completer;
   private readonly upkeep: Upkeep;
@@ -81,6 +84,8 @@ export class LocalStoreImpl implements LocalStore {
     this.buckets = new Buckets(core, this.objects.publisher, this.uploads);
     const reader = new DirReader(core);
     this.lister = new Lister(core, reader, this.identifier);
+    core.tracker.adopt = (from, to) => adoptLostMove(core, from, to);
+    this.prefixes = new PrefixMover(core, this.objects, this.transfer, this.lister);
     this.live = new LiveIndex(core, reader, this.identifier);
     this.inspect = new Inspector(core);
     this.changes = new ChangeFeed(core);
@@ -159,6 +164,9 @@ export class LocalStoreImpl implements LocalStore {
   }
   move(from: C.ObjectRef, to: C.ObjectRef, options?: C.MoveOptions): Promise<C.ObjectInfo> {
     return this.runReady(() => this.transfer.move(from, { ...to, key: checked(to.key) }, options));
+  }
+  movePrefix(from: C.ObjectRef, to: C.ObjectRef, options?: C.MovePrefixOptions): Promise<C.MoveReport> {
+    return this.runReady(() => this.prefixes.move(from, to, options));
   }
   updateFacts(
     bucket: string,

@@ -7,7 +7,7 @@ import { checkRead, checkWrite } from '../wire/conditions.js';
 import { viaOf } from './attribution.js';
 import type { Attribution, MoveOptions, ObjectInfo, ObjectRef } from './contract.js';
 import { noSuchKey, type Target, type Core } from './core.js';
-import { EMPTY_ETAG } from './describe.js';
+import { EMPTY_ETAG, factsAt } from './describe.js';
 import type { Publisher } from './publish.js';
 
 type Marker = NonNullable<DirRow['marker']>;
@@ -65,7 +65,8 @@ export class Markers {
       publisher.checkAgain(to.bucket, to.key, condition, known);
       if (from.bucket === to.bucket && from.key === to.key) return was;
       const via = viaOf(options.via, 'ObjectCreated:Copy');
-      this.mark(to.bucket, to.key, source, via, dirtied, this.dirsOf(from.bucket, from.key));
+      const marker = { ...source, facts: factsAt(core, from, to, source.facts) };
+      this.mark(to.bucket, to.key, marker, via, dirtied, this.dirsOf(from.bucket, from.key));
       return markerInfo(to.bucket, to.key, source);
     });
     await this.flushed(dirtied);

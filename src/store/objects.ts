@@ -249,6 +249,19 @@ export class Objects {
     publisher.recordDelete(subjectOf(aside.place), []);
   }
 
+  /** Deletes an object if it is still what was found. @throws OperationAborted otherwise. */
+  async removeSame({ bucket, key }: ObjectRef, found: Found, via: Via): Promise<void> {
+    const dirtied = new Set<string>();
+    this.core.catalog.index.write(() => {
+      const now = this.core.find(bucket, key);
+      const same = now?.fp.equals(found.fp) === true && now.stat.ctimeNs === found.stat.ctimeNs;
+      if (!now || !same || now.row?.seq !== found.row?.seq)
+        throw new S3Error('OperationAborted', `"${key}" was changed while it was moved; it is kept beside its copy.`);
+      this.unlink(bucket, key, now, via, dirtied);
+    });
+    await this.flushed(dirtied);
+  }
+
   async updateFacts(
     bucket: string,
     key: string,

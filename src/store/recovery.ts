@@ -4,13 +4,14 @@ import { dirname, join } from 'node:path';
 import { errno } from '../base/errors.js';
 import { tokenAlive } from '../base/process.js';
 import { placeOf, split } from '../catalog/catalog.js';
+import { dirsOf, type Moving } from '../catalog/moved.js';
 import type { JournalLine } from '../catalog/lines.js';
 import type { Dangling, Origin } from '../catalog/replay.js';
 import { fingerprint, fingerprintSize, formatFingerprint } from '../fs/fingerprint.js';
 import type { Core } from './core.js';
 import { cutFile } from './append.js';
 import type { Publisher } from './publish.js';
-import { adoptStanding, settleOverflow, tokenOf } from './settle.js';
+import { adoptMove, adoptStanding, identityAt, settleOverflow, tokenOf } from './settle.js';
 import type { Uploads } from './uploads.js';
 
 type Prepare = Extract<JournalLine, { op: 'prepare' }>;
@@ -27,6 +28,8 @@ export function recover(core: Core, publisher: Publisher, dangling: Dangling): v
   };
   for (const { line, origin } of dangling.prepares)
     settle(origin, line.id, () => settlePrepare(core, publisher, line, origin));
+  for (const { line, origin } of dangling.moves)
+    settle(origin, line.id, () => settleMoving(core, publisher, line, origin));
   for (const { line, origin } of dangling.appends) settle(origin, line.id, () => settleAppend(core, line));
   for (const { paths, origin } of dangling.dirs)
     tryOne(core, () => index.write(() => removeEmpty(core, publisher, paths, origin)));
@@ -52,6 +55,25 @@ function settlePrepare(core: Core, publisher: Publisher, line: Prepare, origin: 
   if ('key' in line) settleOverflow(core, line);
   removeEmpty(core, publisher, line.mkdirs ?? [], origin);
   core.catalog.journal.append({ op: 'abort', id: line.id });
+}
+
+function settleMoving(core: Core, publisher: Publisher, line: Moving, origin: Origin): void {
+  const { catalog } = core;
+  if (tokenAlive(tokenOf(line.id), 0)) return;
+  const to = dirsOf(line.path);
+  const from = dirsOf(line.from);
+  const done = identityAt(core, to) === line.identity;
+  // its line was the last of the segment and was applied by the replay
+  const recorded = done && !catalog.findDir(from) && catalog.findDir(to) !== undefined;
+  if (!(recorded && !line.overflow) && !adoptMove(core, line)) {
+    removeEmpty(core, publisher, line.mkdirs ?? [], origin);
+    catalog.journal.append({ op: 'abort', id: line.id });
+    return;
+  }
+  const above = from.slice(0, -1);
+  publisher.announcePrune(above);
+  const removed = publisher.prune(above);
+  if (removed.length > 0) publisher.recordDelete({ path: line.from }, removed);
 }
 
 /** How long (ms) after its last line a process may still have made or removed directories: it waited for the lock. */

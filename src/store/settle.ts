@@ -1,12 +1,24 @@
 /** Prepare lines without commit: whether what they announce has happened, and ending what has (DESIGN rule 3). Under the lock. */
-import { lstatSync, unlinkSync } from 'node:fs';
+import { lstatSync, renameSync, unlinkSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { tokenAlive } from '../base/process.js';
 import { placeOf, samePlace, split } from '../catalog/catalog.js';
-import type { JournalLine, Subject } from '../catalog/lines.js';
+import type { JournalLine, MovedKeys, Subject } from '../catalog/lines.js';
+import { identityOf } from '../catalog/identities.js';
+import {
+  applyMoved,
+  applyTouched,
+  dirsOf,
+  movedOverflow,
+  renamedFile,
+  type MovedDir,
+  type Moving,
+  type Touched,
+} from '../catalog/moved.js';
 import { fingerprint, parseFingerprint } from '../fs/fingerprint.js';
 import { discard } from '../fs/stage.js';
-import { syncDirSync } from '../fs/statefile.js';
+import { lstatOf } from '../fs/stat.js';
+import { makeStateDir, syncDirSync } from '../fs/statefile.js';
 import type { Core } from './core.js';
 
 type Prepare = Extract<JournalLine, { op: 'prepare' }>;
@@ -49,6 +61,70 @@ export function endMove(core: Core, line: Prepare): boolean {
   unlinkSync(path);
   if (core.durable) syncDirSync(dirname(path));
   return true;
+}
+
+/** Identity (hex) of the directory at a path below the root; undefined if there is none. */
+export function identityAt(core: Core, dirs: readonly string[]): string | undefined {
+  const path = core.pathOf(dirs);
+  const stat = lstatOf(path);
+  if (!stat?.isDirectory()) return undefined;
+  return identityOf(fingerprint(stat, core.mounts.idOf(stat.dev, path))).toString('hex');
+}
+
+/**
+ * Records a rename of a directory that has happened without its `moved` line, under a new number in our own segment.
+ * @returns whether it has happened; what it leaves to be pruned is not looked at.
+ */
+export function adoptMove(core: Core, line: Moving): boolean {
+  const { catalog } = core;
+  const [from, to] = [dirsOf(line.from), dirsOf(line.path)];
+  if (identityAt(core, to) !== line.identity) return false;
+  const { op: _op, identity, ...said } = line;
+  const seq = catalog.nextSeq();
+  const moved: MovedDir = { op: 'moved', seq, ...said, id: `adopt-${seq}` };
+  if (moved.overflow) moveOverflowFiles(core, moved.overflow, seq);
+  const [source, there] = [catalog.findDir(from), catalog.findDir(to)];
+  const known = source?.identity?.toString('hex');
+  // a source that came afterwards has nothing to do with it
+  const follows = known === identity || (known === undefined && !there && identityAt(core, from) === undefined);
+  if (!follows) moved.from = moved.path;
+  catalog.journal.append(moved);
+  catalog.journal.append({ op: 'abort', id: line.id });
+  applyMoved(catalog, moved);
+  catalog.noteSettled();
+  return true;
+}
+
+/** The same where a directory has turned up elsewhere: ends a move of ours whose process was killed. @returns whether there was one. */
+export function adoptLostMove(core: Core, from: readonly string[], to: readonly string[]): boolean {
+  const [source, target] = [`${from.join('/')}/`, `${to.join('/')}/`];
+  return core.catalog
+    .looseMoves()
+    .some((line) => line.from === source && line.path === target && adoptMove(core, line));
+}
+
+/**
+ * Gives the files of overflow objects their new names, in the folder of their bucket; their rows follow with the `moved` line of this number. Again
+ * does no harm. What was known of the bytes stays known, though a rename changes the ctime.
+ */
+export function moveOverflowFiles(core: Core, keys: MovedKeys, seq: number): Set<string> {
+  const { catalog } = core;
+  const [source, target] = [core.overflowDir(keys.from.bucket), core.overflowDir(keys.to.bucket)];
+  makeStateDir(target, core.owner);
+  for (const { key, row } of movedOverflow(catalog, keys)) {
+    if (row.file === undefined) continue;
+    const [old, now] = [join(source, row.file), join(target, renamedFile(keys.tag, row.file))];
+    const before = lstatOf(old);
+    if (!before) continue;
+    renameSync(old, now);
+    if (before.ctimeNs !== row.ctimeNs || !fingerprint(before, 0).equals(row.fp)) continue;
+    const { ctimeNs } = lstatSync(now, { bigint: true });
+    const line: Touched = { op: 'touched', seq, bucket: keys.from.bucket, key, ctime: String(ctimeNs) };
+    catalog.journal.append(line);
+    applyTouched(catalog, line);
+  }
+  if (core.durable) for (const path of [source, target]) syncDirSync(path);
+  return new Set([source, target]);
 }
 
 /** Process token of an operation's id. */

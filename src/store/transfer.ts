@@ -15,7 +15,8 @@ import { checkRead } from '../wire/conditions.js';
 import { viaOf } from './attribution.js';
 import type { CopyOptions, MoveOptions, ObjectInfo, ObjectRef, OpenObject } from './contract.js';
 import { lstatOf, type Core, type Found, type Target } from './core.js';
-import { describe, knowledge } from './describe.js';
+import { describe, knowledge, factsAt } from './describe.js';
+import { MountMover } from './mount-move.js';
 import { storedChecksum, type Current, type Objects } from './objects.js';
 import { clientMtime } from './mtime.js';
 import { destinationOf, Retry, retried } from './publish.js';
@@ -23,10 +24,14 @@ import { destinationOf, Retry, retried } from './publish.js';
 type Prepare = Extract<JournalLine, { op: 'prepare' }>;
 
 export class Transfer {
+  readonly mounts: MountMover;
+
   constructor(
     private readonly core: Core,
     private readonly objects: Objects,
-  ) {}
+  ) {
+    this.mounts = new MountMover(core, objects);
+  }
 
   async copy(from: ObjectRef, to: ObjectRef, options: CopyOptions = {}): Promise<ObjectInfo> {
     this.core.checkWritable();
@@ -212,7 +217,7 @@ export class Transfer {
         knowledge(source) === 'known' && source.row
           ? core.catalog.bytesOf(source.row)
           : { etag: '', fp: formatFingerprint(source.fp) },
-      facts: source.row?.facts ?? {},
+      facts: factsAt(core, from, to, source.row?.facts ?? {}),
       published: source.row?.published ?? false,
       ...(!settling && { via: viaOf(options.via, 'ObjectCreated:Copy') }),
       ...destination,
@@ -232,7 +237,7 @@ export class Transfer {
       return describe(to.bucket, to.key, found);
     } catch (error) {
       if (errno(error) !== 'EXDEV') throw error;
-      return this.moveByCopy(from, to, source, options);
+      return this.mounts.move(from, to, options);
     }
   }
 
@@ -242,20 +247,6 @@ export class Transfer {
     if (!now?.fp.equals(source.fp) || now.row?.seq !== source.row?.seq) throw new Retry();
     if (now.row?.appendFrom !== undefined) throw new S3Error('OperationAborted', 'The source is being appended to.');
     return now;
-  }
-
-  /** To another mount. A source that is changed meanwhile stays. */
-  private async moveByCopy(
-    from: ObjectRef,
-    to: ObjectRef,
-    source: Found,
-    { condition, via }: MoveOptions,
-  ): Promise<ObjectInfo> {
-    const facts = source.row?.facts ?? {};
-    const info = await this.copy(from, to, { facts: () => facts, via, ...(condition && { condition }) });
-    const { etag } = describe(from.bucket, from.key, source);
-    await this.objects.delete(from.bucket, from.key, { ifMatch: [etag] }, via);
-    return info;
   }
 
   /** Directories that were ours and that the source was the last to hold. */

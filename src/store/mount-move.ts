@@ -1,0 +1,121 @@
+/**
+ * A move to another mount, where rename(2) does not reach: the copy is compared with what is recorded, flushed and published, and only then the
+ * source goes, if it is still what was copied. A process that is killed in between leaves both, and the next run takes the copy for what it is.
+ */
+import { createHash } from 'node:crypto';
+import { closeSync, fstatSync, futimesSync } from 'node:fs';
+import { S3Error } from '../base/errors.js';
+import type { KeyFacts } from '../base/model.js';
+import type { ByteFacts } from '../catalog/lines.js';
+import type { Layout } from '../catalog/rows.js';
+import { isTorn, readRange, type OpenFile } from '../fs/reader.js';
+import { applyInherit, discard, openAgain, stageCopy } from '../fs/stage.js';
+import { viaOf } from './attribution.js';
+import type { Attribution, MoveOptions, ObjectInfo, ObjectRef } from './contract.js';
+import type { Core } from './core.js';
+import { describe, factsAt, knowledge } from './describe.js';
+import type { Current, Objects } from './objects.js';
+import { Retry, retried } from './publish.js';
+
+export class MountMover {
+  constructor(
+    private readonly core: Core,
+    private readonly objects: Objects,
+  ) {}
+
+  /** @throws OperationAborted if the source was changed meanwhile: then both are kept. */
+  async move(from: ObjectRef, to: ObjectRef, options: MoveOptions): Promise<ObjectInfo> {
+    const { info, source } = await retried(() => this.copy(from, to, options));
+    await this.objects.removeSame(from, source.found, viaOf(options.via, 'ObjectRemoved:Delete'));
+    return info;
+  }
+
+  /** Ends a move that was interrupted behind its copy. @returns false if what is at `to` is something else. */
+  async resume(from: ObjectRef, to: ObjectRef, via: Attribution | undefined): Promise<boolean> {
+    const [source, there] = [await this.objects.found(from.bucket, from.key), this.core.find(to.bucket, to.key)];
+    if (!there || knowledge(source) !== 'known' || knowledge(there) !== 'known') return false;
+    const [old, copy] = [describe(from.bucket, from.key, source), describe(to.bucket, to.key, there)];
+    const same = old.etag === copy.etag && old.size === copy.size && old.lastModified === copy.lastModified;
+    if (!same || said(factsAt(this.core, from, to, old.facts)) !== said(copy.facts)) return false;
+    await this.objects.removeSame(from, source, viaOf(via, 'ObjectRemoved:Delete'));
+    return true;
+  }
+
+  private async copy(
+    from: ObjectRef,
+    to: ObjectRef,
+    { condition, via }: MoveOptions,
+  ): Promise<{ info: ObjectInfo; source: Current }> {
+    const { core, objects } = this;
+    const source = await objects.openCurrent(from.bucket, from.key);
+    const { found, file } = source;
+    try {
+      if (found.row?.appendFrom !== undefined)
+        throw new S3Error('OperationAborted', 'The source is being appended to.');
+      const target = core.target(to.bucket, to.key);
+      core.checkFree(target.base.at('.'), Number(file.stat.size));
+      const { path, file: copy } = await stageCopy(openAgain(file.fd, file.path), objects.staging(target));
+      try {
+        const { mode, uid, gid, atimeNs, mtimeNs } = file.stat;
+        applyInherit(copy.fd, { mode: Number(mode), uid: Number(uid), gid: Number(gid) });
+        futimesSync(copy.fd, seconds(atimeNs), seconds(mtimeNs));
+        if (core.durable) await copy.sync();
+        const stat = fstatSync(copy.fd, { bigint: true });
+        const bytes = await this.verified(source, { fd: copy.fd, stat, path }, from.key);
+        const facts = factsAt(core, from, to, describe(from.bucket, from.key, found).facts);
+        const staged = { bytes, facts, via: viaOf(via, 'ObjectCreated:Copy') };
+        const info = await objects.publisher.publish(to.bucket, to.key, { path, stat }, staged, condition);
+        return { info, source };
+      } catch (error) {
+        discard(path);
+        throw error;
+      } finally {
+        await copy.close();
+      }
+    } finally {
+      closeSync(file.fd);
+    }
+  }
+
+  /** What is known of the source's bytes, once the copy has proved to have them. @throws Retry, InternalError. */
+  private async verified({ found, file }: Current, copy: OpenFile, key: string): Promise<Omit<ByteFacts, 'fp'>> {
+    if (isTorn(file) || copy.stat.size !== file.stat.size) throw new Retry();
+    const known = knowledge(found) === 'known' && found.row ? this.core.catalog.bytesOf(found.row) : undefined;
+    const got = await etagOf(copy, known?.layout);
+    const expected = known?.etag ?? (await etagOf(file, undefined));
+    if (isTorn(file)) throw new Retry();
+    if (got !== expected)
+      throw new S3Error(
+        'InternalError',
+        `The copy of "${key}" has other bytes (${got}) than ${known ? 'are recorded' : 'were read'} (${expected}); it was thrown away.`,
+      );
+    const { fp: _fp, ...bytes } = known ?? { etag: got };
+    return bytes;
+  }
+}
+
+function said(facts: KeyFacts): string {
+  return JSON.stringify(Object.entries(facts).sort(([a], [b]) => (a < b ? -1 : 1)));
+}
+
+/** Node takes times as seconds; half a microsecond keeps the rounding from falling below a whole one. */
+function seconds(ns: bigint): number {
+  return Number(ns / 1000n) / 1e6 + 5e-7;
+}
+
+/** MD5 of a file, or by the parts of a layout. */
+async function etagOf(file: OpenFile, layout: Layout | undefined): Promise<string> {
+  const whole = async (start: number, end: number): Promise<Buffer> => {
+    const md5 = createHash('md5');
+    await readRange(file, start, end, (chunk) => void md5.update(chunk));
+    return md5.digest();
+  };
+  if (!layout) return (await whole(0, Number(file.stat.size))).toString('hex');
+  const all = createHash('md5');
+  let at = 0;
+  let parts = 0;
+  for (const [size, times] of layout.sizes) {
+    for (let i = 0; i < times; i++, parts++) all.update(await whole(at, (at += size)));
+  }
+  return `${all.digest('hex')}-${parts}`;
+}

@@ -1,0 +1,218 @@
+/**
+ * Moves all objects below a prefix: a directory by one rename where that can be (dir-move.ts), else what it holds, entry by entry, in
+ * the order of a listing.
+ */
+import { S3Error } from '../base/errors.js';
+import { checkKey } from '../wire/keys.js';
+import type { ListEntry, MovePrefixOptions, MoveReport, MoveStep, ObjectInfo, ObjectRef } from './contract.js';
+import { noSuchKey, type Core } from './core.js';
+import { DirMover, type DirOutcome } from './dir-move.js';
+import type { Lister } from './listing.js';
+import type { Objects } from './objects.js';
+import type { Transfer } from './transfer.js';
+
+/** Objects that are moved at the same time: one flush serves them all. */
+const TOGETHER = 16;
+const PAGE = 1000;
+
+/** One call of {@link PrefixMover.move}. */
+interface Job {
+  from: ObjectRef;
+  to: ObjectRef;
+  options: MovePrefixOptions;
+  report: MoveReport;
+}
+
+export class PrefixMover {
+  private readonly dirs: DirMover;
+
+  constructor(
+    private readonly core: Core,
+    private readonly objects: Objects,
+    private readonly transfer: Transfer,
+    private readonly lister: Lister,
+  ) {
+    this.dirs = new DirMover(core, objects);
+  }
+
+  async move(from: ObjectRef, to: ObjectRef, options: MovePrefixOptions = {}): Promise<MoveReport> {
+    const { core } = this;
+    core.checkWritable();
+    core.bucketDir(from.bucket);
+    core.bucketDir(to.bucket);
+    await this.checkApart(from, to);
+    const report: MoveReport = { directories: 0, objects: 0, replaced: 0, bytes: 0 };
+    const job: Job = { from, to, options, report };
+    const outcome = await this.directory(job, from.key, to.key);
+    if (outcome === 'moved') return report;
+    if (outcome === 'taken' && !options.force) throw taken(to.key);
+    const flat = outcome === 'apart';
+    const total = await this.check(job, flat);
+    if (total.objects === 0) throw noSuchKey(from.key);
+    if (flat) options.onTotal?.(total);
+    await this.entries(job, from.key, to.key, flat);
+    return report;
+  }
+
+  private at({ bucket }: ObjectRef, key: string): ObjectRef {
+    return { bucket, key };
+  }
+
+  /** @throws InvalidRequest if what is moved would come to lie among what is still to be moved. */
+  private async checkApart(from: ObjectRef, to: ObjectRef): Promise<void> {
+    const { core } = this;
+    const [source, target] = [from, to].map(({ bucket, key }) => [...core.bucketDirs(bucket), key].join('/'));
+    if (source === undefined || target === undefined) return;
+    if (target.startsWith(source))
+      throw invalid(`"${to.key}" begins with "${from.key}", which cannot move into itself.`);
+    if (from.bucket !== to.bucket || !from.key.startsWith(to.key)) return;
+    const own = from.key + from.key.slice(to.key.length);
+    const { entries } = await this.lister.list(from.bucket, { prefix: own, delimiter: '', after: '', max: 1 });
+    if (entries.length > 0) throw invalid(`"${own}" would come to lie at "${from.key}", where it is moved from.`);
+  }
+
+  /** One rename, where `from` and `to` are directories. */
+  private async directory(job: Job, from: string, to: string): Promise<DirOutcome> {
+    const { options, report } = job;
+    options.signal?.throwIfAborted();
+    if (!from.endsWith('/') || !to.endsWith('/')) return 'none';
+    const dryRun = options.dryRun === true;
+    const outcome = await this.dirs.move(this.at(job.from, from), this.at(job.to, to), { dryRun });
+    if (outcome !== 'moved') return outcome;
+    report.directories++;
+    await options.onStep?.({ kind: 'directory', from, to });
+    return outcome;
+  }
+
+  /**
+   * Before anything is moved entry by entry: that every new key can be, and unless `force`, that nothing is there.
+   * @param flat whether objects are moved one by one; what is there already may then be what an interrupted run has copied.
+   */
+  private async check(job: Job, flat: boolean): Promise<{ objects: number; bytes: number }> {
+    const total = { objects: 0, bytes: 0 };
+    for await (const entries of this.pages(job, job.from.key, flat)) {
+      for (const entry of entries) {
+        const to = newKey(nameOf(entry), job.from.key, job.to.key);
+        if ('key' in entry) total.bytes += entry.size;
+        total.objects++;
+        if (to === '') throw invalid('An object would have no key; give the target a name.');
+        checkKey(to);
+        if (!job.options.force && (await this.isTaken(job, entry, to, flat))) throw taken(to);
+      }
+    }
+    return total;
+  }
+
+  private async isTaken(job: Job, entry: ListEntry, to: string, flat: boolean): Promise<boolean> {
+    if ('prefix' in entry) {
+      const outcome = await this.dirs.move(this.at(job.from, entry.prefix), this.at(job.to, to), { dryRun: true });
+      if (outcome !== 'none') return outcome === 'taken';
+      const page = await this.lister.list(job.to.bucket, { prefix: to, delimiter: '', after: '', max: 1 });
+      return page.entries.length > 0;
+    }
+    const there = await this.headOf(job.to.bucket, to);
+    return there !== undefined && !(flat && isCopy(entry, there));
+  }
+
+  private async headOf(bucket: string, key: string): Promise<ObjectInfo | undefined> {
+    return this.objects.head(bucket, key).catch((error: unknown) => {
+      if (error instanceof S3Error && error.code === 'NoSuchKey') return undefined;
+      throw error;
+    });
+  }
+
+  private async *pages({ from, options }: Job, prefix: string, flat: boolean): AsyncGenerator<ListEntry[]> {
+    for (let after: string | undefined = ''; after !== undefined;) {
+      options.signal?.throwIfAborted();
+      this.core.catalog.index.refresh();
+      const page = await this.lister.list(from.bucket, { prefix, delimiter: flat ? '' : '/', after, max: PAGE });
+      yield page.entries;
+      after = page.next;
+    }
+  }
+
+  private async entries(job: Job, from: string, to: string, flat: boolean): Promise<void> {
+    for await (const entries of this.pages(job, from, flat)) {
+      const objects = entries.filter((entry) => 'key' in entry);
+      await inTurns(objects, (info) => this.object(job, info, newKey(info.key, from, to), flat));
+      for (const entry of entries) {
+        if ('prefix' in entry) await this.prefix(job, entry.prefix, newKey(entry.prefix, from, to));
+      }
+    }
+  }
+
+  private async prefix(job: Job, from: string, to: string): Promise<void> {
+    const outcome = await this.directory(job, from, to);
+    if (outcome === 'moved') return;
+    if (outcome === 'taken' && !job.options.force) throw taken(to);
+    await this.entries(job, from, to, outcome === 'apart');
+  }
+
+  private async object(job: Job, info: ObjectInfo, key: string, flat: boolean): Promise<void> {
+    const { options, report } = job;
+    options.signal?.throwIfAborted();
+    const [from, to] = [this.at(job.from, info.key), this.at(job.to, key)];
+    const there = await this.headOf(to.bucket, to.key);
+    const step: MoveStep = { kind: 'object', from: from.key, to: to.key, size: info.size };
+    if (there) step[flat && isCopy(info, there) ? 'resumed' : 'replaced'] = true;
+    if (!options.dryRun) {
+      const condition = options.force ? {} : { condition: { ifNoneMatch: ['*'] } };
+      try {
+        if (step.resumed && !(await this.transfer.mounts.resume(from, to, options.via))) {
+          delete step.resumed;
+          step.replaced = true;
+        }
+        if (!step.resumed) await this.transfer.move(from, to, { via: options.via, ...condition });
+      } catch (error) {
+        if (!(error instanceof S3Error)) throw error;
+        // deleted meanwhile by somebody else
+        if (error.code === 'NoSuchKey') return;
+        throw error.code === 'PreconditionFailed' ? taken(key) : error;
+      }
+    }
+    report.objects++;
+    report.bytes += info.size;
+    if (step.replaced) report.replaced++;
+    await options.onStep?.(step);
+  }
+}
+
+function nameOf(entry: ListEntry): string {
+  return 'prefix' in entry ? entry.prefix : entry.key;
+}
+
+function newKey(key: string, from: string, to: string): string {
+  return to + key.slice(from.length);
+}
+
+/** Whether an object is what an interrupted run has copied from another. */
+export function isCopy(source: ObjectInfo, there: ObjectInfo): boolean {
+  return source.etag === there.etag && source.size === there.size && source.lastModified === there.lastModified;
+}
+
+/** Runs `work` on all items, a few at a time; after a failure those under way end and no other begins. @throws the first failure. */
+async function inTurns<T>(items: readonly T[], work: (item: T) => Promise<void>): Promise<void> {
+  let next = 0;
+  let failed = false;
+  const worker = async (): Promise<void> => {
+    for (let item = items[next++]; item !== undefined && !failed; item = items[next++]) {
+      try {
+        await work(item);
+      } catch (error) {
+        failed = true;
+        throw error;
+      }
+    }
+  };
+  const results = await Promise.allSettled(Array.from({ length: Math.min(TOGETHER, items.length) }, worker));
+  const failure = results.find((result) => result.status === 'rejected');
+  if (failure) throw failure.reason;
+}
+
+function taken(key: string): S3Error {
+  return new S3Error('PreconditionFailed', `There is something at "${key}" already.`);
+}
+
+function invalid(message: string): S3Error {
+  return new S3Error('InvalidRequest', message);
+}
