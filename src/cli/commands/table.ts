@@ -19,6 +19,7 @@ import { rm } from './rm.js';
 import { stat } from './stat.js';
 import { gc } from './gc.js';
 import { doctor } from './doctor.js';
+import { mv } from './mv.js';
 import { presign } from './presign.js';
 import { serve } from './serve.js';
 import { verify } from './verify.js';
@@ -30,6 +31,7 @@ export const COMMANDS: readonly Command[] = [
   ls,
   stat,
   cp,
+  mv,
   rm,
   presign,
   gc,
