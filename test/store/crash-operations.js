@@ -101,6 +101,35 @@ export const OPERATIONS = {
     run: (store) => store.move(ref('from'), ref('to'), { condition: { ifNoneMatch: ['*'] } }),
     between: ['both names'],
   },
+  'move a prefix': {
+    setup: async (store) => {
+      await put(store, 'a/b/one', 'one', 'one');
+      await put(store, 'a/b/deep/two', 'two', 'two');
+      await put(store, 'a/b/m/', '', 'marker');
+      await put(store, 'keep', 'x', 'old');
+    },
+    run: (store) => store.movePrefix(ref('a/b/'), ref('x/y/z/')),
+    between: ['directories left'],
+  },
+  'move a prefix with keys that are no paths': {
+    setup: async (store) => {
+      await put(store, 'a/one', 'one', 'one');
+      await put(store, 'a//odd', 'odd', 'odd');
+      await put(store, 'a/one/below', 'below', 'below');
+    },
+    run: (store) => store.movePrefix(ref('a/'), ref('z/')),
+  },
+  'move a prefix over an empty folder': {
+    setup: async (store) => {
+      await put(store, 'a/one', 'one', 'one');
+      await put(store, 'z/sub/gone', 'x', 'old');
+      await put(store, 'z/m/', '', 'marker');
+      await store.delete(BUCKET, 'z/sub/gone');
+      await put(store, 'z/', '', 'marker');
+      await store.delete(BUCKET, 'z/m/');
+    },
+    run: (store) => store.movePrefix(ref('a/'), ref('y/')),
+  },
   append: {
     setup: (store) => put(store, 'log', 'one,', 'log'),
     run: (store) => store.append(BUCKET, 'log', 4, body('two and a half,')),

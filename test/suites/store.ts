@@ -18,6 +18,7 @@ import { listContract } from './store/list.js';
 import { markerContract } from './store/markers.js';
 import { multipartContract } from './store/multipart.js';
 import { objectContract } from './store/objects.js';
+import { prefixContract } from './store/prefix.js';
 
 export type { FixtureOptions, MakeStore, SpawnChild, StoreFixture } from './store/kit.js';
 
@@ -39,6 +40,7 @@ export function storeContract(name: string, make: MakeStore, child?: SpawnChild)
     listContract(make);
     markerContract(make);
     multipartContract(make);
+    prefixContract(make);
     durableContract(make, child);
   });
 }

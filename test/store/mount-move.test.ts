@@ -1,0 +1,169 @@
+/** Moves to another file system: copied, compared, published, and only then gone; taken up again after a break. */
+import { execFileSync } from 'node:child_process';
+import { mkdir, mkdtemp, readFile, rm, stat, utimes, writeFile } from 'node:fs/promises';
+import os from 'node:os';
+import path from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { MoveReport, MoveStep } from '../../src/store/contract.js';
+import { openStore, type LocalStore } from '../../src/store/open.js';
+import { body, exists, list, put, refuses, text } from '../suites/store/kit.js';
+
+const MOUNTS = process.platform === 'linux' && process.getuid?.() === 0 && canMount();
+
+function canMount(): boolean {
+  try {
+    execFileSync('unshare', ['-m', 'true'], { stdio: 'ignore' });
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+describe.skipIf(!MOUNTS)('a move to another file system (needs root, for mount)', () => {
+  let root: string;
+  let store: LocalStore;
+  beforeEach(async () => {
+    root = await mkdtemp(path.join(os.tmpdir(), 'gos3rve-mounts-'));
+    for (const name of ['here', 'there']) await mkdir(path.join(root, name));
+    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=64m', 'tmpfs', path.join(root, 'there')]);
+    store = await openStore(root, { minPartSize: 1024 });
+  });
+  afterEach(async () => {
+    await store.close();
+    for (const at of ['there', 'here/a/mnt']) {
+      try {
+        execFileSync('umount', [path.join(root, at)], { stdio: 'ignore' });
+      } catch {
+        // not mounted in this test
+      }
+    }
+    await rm(root, { recursive: true, force: true });
+  });
+
+  const facts = { contentType: 'x/y', metadata: { who: 'me' }, tags: [['a', 'b']] as [string, string][] };
+  const move = (steps?: MoveStep[], force = false): Promise<MoveReport> =>
+    store.movePrefix(
+      { bucket: 'here', key: 'a/' },
+      { bucket: 'there', key: 'b/' },
+      { force, onStep: (step) => void steps?.push(step) },
+    );
+
+  it('keeps bytes, times, facts, parts and checksums', async () => {
+    const digests = { algorithms: ['SHA256' as const], store: 'SHA256' as const };
+    await store.put('here', 'a/one', body('one'), { facts, digests });
+    const { uploadId } = await store.createUpload('here', 'a/multi', { facts });
+    const sent: { partNumber: number; etag: string; checksums: object }[] = [];
+    for (const [n, content] of ['1'.repeat(3000), 'two'].entries()) {
+      const { etag, partNumber } = await store.putPart('here', 'a/multi', uploadId, n + 1, body(content));
+      sent.push({ partNumber, etag, checksums: {} });
+    }
+    await store.completeUpload('here', 'a/multi', uploadId, sent);
+    await store.put('here', 'a//odd', body('odd'), { facts });
+    await store.put('here', 'a/m/', body(''), { facts });
+    await writeFile(path.join(root, 'here/a/foreign'), 'foreign');
+    await utimes(path.join(root, 'here/a/foreign'), 1_600_000_000, 1_600_000_000);
+    const keys = await list(store, {}, 'here');
+    const before = new Map<string, object>();
+    for (const key of keys) {
+      const { bucket: _bucket, key: _key, aliases: _aliases, ...rest } = await store.head('here', key);
+      before.set(`b/${key.slice(2)}`, rest);
+    }
+    const totals: object[] = [];
+    const report = await store.movePrefix(
+      { bucket: 'here', key: 'a/' },
+      { bucket: 'there', key: 'b/' },
+      { onTotal: (total) => totals.push(total) },
+    );
+    expect(report).toMatchObject({ directories: 0, objects: 5, replaced: 0 });
+    expect(totals).toEqual([{ objects: 5, bytes: 3 + 3003 + 3 + 0 + 7 }]);
+    expect(await list(store, {}, 'here')).toEqual([]);
+    expect(await list(store, {}, 'there')).toEqual([...before.keys()]);
+    for (const [key, old] of before) {
+      const { bucket: _bucket, key: _key, aliases: _aliases, ...now } = await store.head('there', key);
+      expect(now, key).toEqual(old);
+    }
+    const open = await store.open('there', 'b/multi');
+    expect((await open.parts()).map(({ size }) => size)).toEqual([3000, 3]);
+    await open.close();
+    expect((await stat(path.join(root, 'there/b/foreign'))).mtimeMs).toBeCloseTo(1_600_000_000_000, 2);
+  });
+
+  it('takes up what an interrupted run has copied, and copies nothing twice', async () => {
+    for (const n of [1, 2, 3]) await store.put('here', `a/${n}`, body(`content ${n}`), { facts });
+    // as a run that was killed between publishing and deleting leaves it
+    const original = await readFile(path.join(root, 'here/a/2'));
+    const { mtimeMs } = await stat(path.join(root, 'here/a/2'));
+    await store.put('there', 'b/2', body(original), { facts });
+    await utimes(path.join(root, 'there/b/2'), mtimeMs / 1000, mtimeMs / 1000);
+    await store.head('there', 'b/2');
+    const { ino } = await stat(path.join(root, 'there/b/2'));
+    const steps: MoveStep[] = [];
+    await move(steps);
+    expect(steps.filter(({ resumed }) => resumed).map(({ from }) => from)).toEqual(['a/2']);
+    expect((await stat(path.join(root, 'there/b/2'))).ino).toBe(ino);
+    expect(await list(store, {}, 'here')).toEqual([]);
+    expect(await list(store, {}, 'there')).toEqual(['b/1', 'b/2', 'b/3']);
+  });
+
+  it('refuses to replace another object, before anything is moved', async () => {
+    for (const n of [1, 2]) await put(store, `a/${n}`, `new ${n}`, 'here');
+    await put(store, 'b/2', 'other', 'there');
+    await refuses(move(), 'PreconditionFailed');
+    expect(await list(store, {}, 'here')).toEqual(['a/1', 'a/2']);
+    expect(await move(undefined, true)).toMatchObject({ objects: 2, replaced: 1 });
+    expect(await text(store, 'b/2', 'there')).toBe('new 2');
+  });
+
+  it('hashes anew what has changed behind restored times', async () => {
+    await put(store, 'a/1', 'recorded', 'here');
+    const file = path.join(root, 'here/a/1');
+    const { mtime, atime } = await stat(file);
+    await writeFile(file, 'rotten!!');
+    await utimes(file, atime, mtime);
+    await move();
+    expect(await text(store, 'b/1', 'there')).toBe('rotten!!');
+  });
+
+  it('keeps a source that was changed while it was moved', async () => {
+    await put(store, 'a/1', 'old', 'here');
+    const moving = move().catch(() => undefined);
+    // one after the other: of puts at the same time any may be the last
+    for (let n = 0; n < 20; n++) await put(store, 'a/1', `new ${n}`, 'here');
+    await moving;
+    const left = await list(store, {}, 'here');
+    const there = await list(store, {}, 'there');
+    const contents = [
+      ...(await Promise.all(left.map((key) => text(store, key, 'here')))),
+      ...(await Promise.all(there.map((key) => text(store, key, 'there')))),
+    ];
+    expect(contents).toContain('new 19');
+  });
+
+  it('does not move a folder on which another file system is mounted below', async () => {
+    await put(store, 'a/k', 'x', 'here');
+    await mkdir(path.join(root, 'here/a/mnt'));
+    execFileSync('mount', ['-t', 'tmpfs', 'tmpfs', path.join(root, 'here/a/mnt')]);
+    const error = await refuses(
+      store.movePrefix({ bucket: 'here', key: 'a/' }, { bucket: 'here', key: 'b/' }),
+      'InvalidRequest',
+    );
+    expect(error.message).toContain('here/a/mnt');
+    expect(await exists(path.join(root, 'here/a/k'))).toBe(true);
+  });
+});
+
+describe('a move of a folder that is named as a bucket', () => {
+  it('is refused', async () => {
+    const root = await mkdtemp(path.join(os.tmpdir(), 'gos3rve-named-'));
+    await mkdir(path.join(root, 'here/a/b'), { recursive: true });
+    await writeFile(path.join(root, 'here/a/b/k'), 'x');
+    const store = await openStore(root, { aliases: { named: 'here/a/b' } });
+    try {
+      for (const key of ['a/', 'a/b/'])
+        await refuses(store.movePrefix({ bucket: 'here', key }, { bucket: 'here', key: 'z/' }), 'InvalidRequest');
+    } finally {
+      await store.close();
+      await rm(root, { recursive: true, force: true });
+    }
+  });
+});
