@@ -33,7 +33,10 @@ const fresh = () => `${name}.${++counter}`;
 const facts = (version) => ({ facts: { metadata: { version } } });
 const ref = (key) => ({ bucket, key });
 
-/** Each client has keys of its own, so that what is acknowledged is known. [key, version or null for nothing] are what it leaves. */
+/**
+ * Each client has keys of its own, so that what is acknowledged is known. [key, state] are what it leaves: null for nothing, else the version of the bytes,
+ * with `#` and the value of its tag, once it has one.
+ */
 const ACTS = {
   put: async (key, _other, begin) => {
     const version = fresh();
@@ -71,9 +74,9 @@ const ACTS = {
   },
   tag: async (key, _other, begin, held) => {
     if (held.get(key) === null) return;
-    // bytes stay, the tag says which change was the last
-    begin([[key, held.get(key)]]);
-    await store.updateFacts(bucket, key, (old) => ({ ...old, tags: [['last', held.get(key)]] }));
+    const tag = fresh();
+    begin([[key, `${held.get(key).split('#')[0]}#${tag}`]]);
+    await store.updateFacts(bucket, key, (old) => ({ ...old, tags: [['last', tag]] }));
   },
 };
 const MIX = ['put', 'put', 'put', 'put', 'multipart', 'remove', 'copy', 'move', 'tag'];
@@ -84,7 +87,7 @@ async function client(id) {
   const held = new Map(keys.map((key) => [key, null]));
   for (const key of keys) {
     const there = await store.head(bucket, key).catch(() => undefined);
-    held.set(key, there?.facts.metadata?.version ?? null);
+    held.set(key, there ? stateOf(there.facts.metadata?.version, there.facts) : null);
   }
   for (;;) {
     const [key, other] = keys.toSorted(() => Math.random() - 0.5);
@@ -99,6 +102,10 @@ async function client(id) {
   }
 }
 
+function stateOf(version, { tags = [] }) {
+  return tags.length > 0 ? `${version}#${tags[0][1]}` : `${version}`;
+}
+
 async function look(key) {
   const open = await store.open(bucket, key);
   try {
@@ -111,7 +118,13 @@ async function look(key) {
     const half = bytes.subarray(0, bytes.length / 2);
     const parts = `${md5(Buffer.from(md5(half).repeat(2), 'hex'))}-2`;
     const own = said.metadata?.version === version && (etag === md5(bytes) || etag === parts);
-    return { key, version, whole, own, ...(!(whole && own) && { etag, said, size: bytes.length, md5: md5(bytes) }) };
+    return {
+      key,
+      state: stateOf(version, said),
+      whole,
+      own,
+      ...(!(whole && own) && { etag, said, size: bytes.length, md5: md5(bytes) }),
+    };
   } finally {
     await open.close();
   }

@@ -72,9 +72,9 @@ function booted(root: string, ...args: string[]): ChildProcess {
   return spawn('unshare', command, { stdio: ['ignore', 'pipe', 'pipe'] });
 }
 
-type Leaves = [key: string, version: string | null][];
+type Leaves = [key: string, state: string | null][];
 interface Seen {
-  objects: { key: string; version: string; whole: boolean; own: boolean }[];
+  objects: { key: string; state: string; whole: boolean; own: boolean }[];
   staging: string[];
 }
 
@@ -85,8 +85,8 @@ class Allowed {
 
   read(line: string): void {
     const said = JSON.parse(line) as { begin?: Leaves; done?: Leaves };
-    for (const [key, version] of said.begin ?? []) this.of(key).add(version);
-    for (const [key, version] of said.done ?? []) this.keys.set(key, new Set([version]));
+    for (const [key, state] of said.begin ?? []) this.of(key).add(state);
+    for (const [key, state] of said.done ?? []) this.keys.set(key, new Set([state]));
     if (said.done) this.acknowledged++;
   }
   /** @returns what is wrong; and takes over what is there. */
@@ -94,9 +94,9 @@ class Allowed {
     const there = new Map(objects.map((object) => [object.key, object]));
     const wrong: string[] = [];
     for (const [key, allowed] of this.keys) {
-      const version = there.get(key)?.version ?? null;
-      if (!allowed.has(version)) wrong.push(`${key} is ${version}, not ${[...allowed].join(' or ')}`);
-      this.keys.set(key, new Set([version]));
+      const state = there.get(key)?.state ?? null;
+      if (!allowed.has(state)) wrong.push(`${key} is ${state}, not ${[...allowed].join(' or ')}`);
+      this.keys.set(key, new Set([state]));
     }
     for (const object of objects) {
       if (!object.whole || !object.own) wrong.push(JSON.stringify(object));
