@@ -11,6 +11,8 @@ export class DeliveryError extends Error {
     message: string,
     /** The target itself is in trouble, not this message. */
     readonly down: boolean,
+    /** ms for which it asked to be left alone. */
+    readonly retryAfter?: number,
   ) {
     super(message);
   }
@@ -20,6 +22,10 @@ export class DeliveryError extends Error {
 export function signature(secret: string, body: string, seconds: number): string {
   return `t=${seconds},v1=${createHmac('sha256', secret).update(`${seconds}.${body}`).digest('hex')}`;
 }
+
+/** Answers that speak of this message; every other but 2xx, 404 and redirects too, of the target or of its settings. */
+const OF_THE_MESSAGE: ReadonlySet<number> = new Set([400, 406, 409, 411, 412, 413, 415, 422]);
+const MAX_RETRY_AFTER_MS = 3_600_000;
 
 export class Sender {
   private loaded: Promise<{ agent: Agent; request: typeof request }> | undefined;
@@ -34,6 +40,7 @@ export class Sender {
     if (target.authorization !== undefined) headers['authorization'] = target.authorization;
     const limit = AbortSignal.timeout(target.timeout);
     let status: number;
+    let wait: number | undefined;
     try {
       const answer = await request(target.url, {
         method: 'POST',
@@ -43,6 +50,7 @@ export class Sender {
         signal: signal ? AbortSignal.any([limit, signal]) : limit,
       });
       status = answer.statusCode;
+      wait = retryAfter(answer.headers['retry-after']);
       await answer.body.dump({ limit: 64 * 1024 }).catch(() => undefined);
     } catch (error) {
       const code = error instanceof Error && 'code' in error ? String(error.code) : undefined;
@@ -52,16 +60,20 @@ export class Sender {
       );
     }
     if (status >= 200 && status < 300) return;
-    throw new DeliveryError(
-      `it answered ${status}`,
-      status >= 500 || status === 408 || status === 425 || status === 429,
-    );
+    throw new DeliveryError(`it answered ${status}`, !OF_THE_MESSAGE.has(status), wait);
   }
 
   async close(): Promise<void> {
     const { agent } = (await this.loaded) ?? {};
     await agent?.destroy();
   }
+}
+
+/** Retry-After (RFC 9110, 10.2.3): seconds or a date. @returns ms from now, an hour at most; undefined if it says nothing. */
+export function retryAfter(header: string | string[] | undefined): number | undefined {
+  const written = (Array.isArray(header) ? header[0] : header)?.trim() ?? '';
+  const ms = /^\d+$/.test(written) ? Number(written) * 1000 : Date.parse(written) - Date.now();
+  return Number.isFinite(ms) && ms > 0 ? Math.min(ms, MAX_RETRY_AFTER_MS) : undefined;
 }
 
 /** Loaded only where there is somebody to send to. */
