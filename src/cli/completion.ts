@@ -50,23 +50,36 @@ function bash(subjects: readonly Subject[]): string[] {
   return [
     '# bash completion of gos3rve',
     '_gos3rve_names() {',
-    '  local word=$1',
-    '  mapfile -t COMPREPLY < <(gos3rve complete-names -- "${word//\\\\/}" "${COMP_WORDS[@]}" 2>/dev/null)',
+    '  mapfile -t COMPREPLY < <(gos3rve complete-names -- "$1" "${words[@]}" 2>/dev/null)',
     '  compopt -o filenames',
     '  if [[ ${#COMPREPLY[@]} -eq 1 && ${COMPREPLY[0]} == */ ]]; then compopt -o nospace; fi',
     '}',
     '_gos3rve_files() {',
-    '  local found',
-    '  mapfile -t found < <(compgen "-$1" -- "$2")',
-    '  COMPREPLY+=("${found[@]}")',
+    '  mapfile -t COMPREPLY < <(compgen "-$1" -- "$2")',
     '  compopt -o filenames',
     '}',
+    // bash ends words at : and =, which may be in keys and are in --hash=off: they are put together again.
     '_gos3rve() {',
-    '  local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]} name= i',
+    '  local word= before= name= breaks= glued= i words=()',
     '  COMPREPLY=()',
-    '  for ((i = 1; i < COMP_CWORD; i++)); do',
-    '    if [[ ${COMP_WORDS[i]} != -* ]]; then name=${COMP_WORDS[i]}; break; fi',
+    '  for ((i = 0; i <= COMP_CWORD; i++)); do',
+    '    word=${COMP_WORDS[i]}',
+    '    if [[ ${#words[@]} -gt 0 && ( -n $glued || $word =~ ^[:=]+$ ) ]]; then words[-1]+=$word; else words+=("$word"); fi',
+    '    if [[ $word =~ ^[:=]+$ ]]; then glued=1; else glued=; fi',
     '  done',
+    '  word=${words[-1]} before=${words[-2]}',
+    '  for ((i = 1; i < ${#words[@]} - 1; i++)); do',
+    '    if [[ ${words[i]} != -* ]]; then name=${words[i]}; break; fi',
+    '  done',
+    '  if [[ $word == --*=* ]]; then before=${word%%=*} word=${word#*=}; fi',
+    `  case $word in [\\"\\']*) word=\${word:1} ;; *) word=\${word//\\\\/} ;; esac`,
+    '  _gos3rve_words',
+    '  if [[ $COMP_WORDBREAKS == *:* && $word == *[:=]* ]]; then',
+    '    breaks=${word%"${word##*[:=]}"}',
+    '    COMPREPLY=("${COMPREPLY[@]#"$breaks"}")',
+    '  fi',
+    '}',
+    '_gos3rve_words() {',
     '  case $name in',
     `  '') ${bashWords(['--help', '--version', ...subjects.map(({ name }) => name)])} ;;`,
     ...subjects.flatMap(bashSubject),
@@ -139,7 +152,11 @@ function zsh(subjects: readonly Subject[]): string[] {
 function zshFlag(flag: Flag): string[] {
   const help = flag.help.replace(/[[\]:\\]/g, (char) => `\\${char}`);
   const value = flag.value === undefined ? '' : `:value:${zshKind(flag.value)}`;
-  return spellings(flag).map((flagText) => quote(`${flagText}[${help}]${value}`));
+  // `--hash off` and `--hash=off`
+  const equals = flag.value !== undefined;
+  return spellings(flag).map((flagText) =>
+    quote(`${flagText}${equals && flagText.startsWith('--') ? '=' : ''}[${help}]${value}`),
+  );
 }
 
 function zshKind(kind: Kind | 'any'): string {
@@ -154,7 +171,14 @@ function fish(subjects: readonly Subject[]): string[] {
   return [
     '# fish completion of gos3rve',
     'function __gos3rve_names',
-    '  gos3rve complete-names -- (commandline -ct) (commandline -opc) 2>/dev/null',
+    '  set -l typed (commandline -ct)',
+    // in an open quote it ends nowhere
+    `  set -l word (string unescape -- "$typed"; or string unescape -- "$typed\\""; or string unescape -- "$typed'")`,
+    "  if string match -qr '^[./~]' -- $word",
+    '    __fish_complete_path "$word"',
+    '  else',
+    '    gos3rve complete-names -- "$word" (commandline -opc) 2>/dev/null',
+    '  end',
     'end',
     'complete -c gos3rve -f',
     ...subjects.map(

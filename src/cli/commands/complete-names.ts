@@ -1,3 +1,4 @@
+import { homedir } from 'node:os';
 import { command } from './command.js';
 
 /** Asked by the scripts of `completion`: prints the names of buckets and objects that a word can become. Never complains. */
@@ -19,7 +20,11 @@ export const completeNames = command({
         import('../settings.js'),
         import('../complete-names.js'),
       ]);
-      const after = (flag: string): string | undefined => line[line.indexOf(flag) + 1 || line.length];
+      const after = (flag: string): string | undefined => {
+        const joined = line.find((one) => one.startsWith(`${flag}=`))?.slice(flag.length + 1);
+        // as written: the shell has not taken its ~ away
+        return (joined ?? line[line.indexOf(flag) + 1 || line.length])?.replace(/^~(?=\/|$)/, homedir());
+      };
       const root = findRoot({
         flag: after('--root'),
         stateDir: after('--state-dir'),
@@ -27,7 +32,8 @@ export const completeNames = command({
         cwd: process.cwd(),
       });
       const aliases = new Map((await settingsOf(root, process.env)).bucket);
-      for (const name of namesFor(word, root.path, aliases)) await out.line(name);
+      const [scheme = ''] = /^s3:\/\//.exec(word) ?? [];
+      for (const name of namesFor(word.slice(scheme.length), root.path, aliases)) await out.line(scheme + name);
     } catch {
       // a shell's line is no place for complaints
     }
