@@ -1,12 +1,13 @@
 /** Notifications to webhooks and `gos3rve watch`, with the real server: failures of the target, kill -9, other programs. */
-import { spawn } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
 import { createHmac } from 'node:crypto';
-import { mkdir, mkdtemp, rename, rm, unlink, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rename, rm, unlink, writeFile } from 'node:fs/promises';
 import { createServer, type Server as HttpServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { promisify } from 'node:util';
 import {
   DeleteObjectCommand,
   GetBucketNotificationConfigurationCommand,
@@ -17,6 +18,7 @@ import {
 } from '@aws-sdk/client-s3';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { EventRecord } from '../../src/jobs/events/record.js';
+import { signature } from '../../src/jobs/events/send.js';
 import { ACCESS_KEY, BINARY, REGION, SECRET_KEY, cleanEnv, serve, type Server } from './harness.js';
 
 const ARN = 'arn:gos3rve:sqs:us-east-1::hook';
@@ -104,7 +106,8 @@ beforeEach(async () => {
   await mkdir(at('box'));
   await writeFile(
     at('.gos3rve/config.yaml'),
-    `notifications: { targets: { hook: { url: 'http://127.0.0.1:${target.port}/in', secret: '${SECRET}', timeout: 1s } } }\n`,
+    `notifications: { targets: { hook: { url: 'http://127.0.0.1:${target.port}/in', secret: '${SECRET}', timeout: 1s },
+      dead: { url: 'http://127.0.0.1:1/' } } }\n`,
   );
   await start();
 });
@@ -199,6 +202,66 @@ describe('notifications', () => {
     await until(() => keys().size >= sent.size, 30_000);
     expect([...keys()].sort()).toEqual([...sent].sort());
   }, 60_000);
+
+  it('reach one target while another is dead, by prefix and suffix', async () => {
+    const rule = (Id: string, name: string, Value: string) => ({
+      Id,
+      QueueArn: ARN.replace('hook', name),
+      Events: ['s3:ObjectCreated:*' as const],
+      Filter: { Key: { FilterRules: [{ Name: 'suffix' as const, Value }] } },
+    });
+    const QueueConfigurations = [rule('pictures', 'hook', '.jpg'), rule('texts', 'dead', '.txt')];
+    await s3.send(
+      new PutBucketNotificationConfigurationCommand({
+        Bucket: 'box',
+        SkipDestinationValidation: true,
+        NotificationConfiguration: { QueueConfigurations },
+      }),
+    );
+    for (let n = 0; n < 5; n++) {
+      await put(`${n}.txt`);
+      await put(`${n}.jpg`);
+    }
+    await until(() => target.records.length >= 5);
+    expect(told().sort()).toEqual([0, 1, 2, 3, 4].map((n) => `ObjectCreated:Put ${n}.jpg`));
+    expect(target.records[0]?.s3.configurationId).toBe('pictures');
+  });
+
+  it('tell of all that lies below a folder that another program renames', async () => {
+    await mkdir(at('box/old/deep'), { recursive: true });
+    await writeFile(at('box/old/deep/one'), 'one');
+    await writeFile(at('box/old/two'), 'two');
+    await configure();
+    await put('old/three');
+    await until(() => told().includes('ObjectCreated:Put old/three'));
+    await sleep(3000);
+    target.records.length = 0;
+    await rename(at('box/old'), at('box/new'));
+    const keys = ['deep/one', 'three', 'two'];
+    await until(() => told().length >= 6);
+    await sleep(2500);
+    expect(told().sort()).toEqual([
+      ...keys.map((key) => `ObjectCreated:Put new/${key}`),
+      ...keys.map((key) => `ObjectRemoved:Delete old/${key}`),
+    ]);
+  }, 60_000);
+
+  it('are verified by the lines in the README', async () => {
+    const readme = await readFile(path.join(import.meta.dirname, '../../README.md'), 'utf8');
+    const [, lines = ''] = /```python\n(def genuine[^`]+)```/.exec(readme) ?? [];
+    const body = JSON.stringify({ Records: [{ key: 'ü' }] });
+    const now = Math.floor(Date.now() / 1000);
+    const check = async (header: string): Promise<string> => {
+      const script = `import hmac, sys, time\n${lines}\nprint(genuine(*[a.encode() if n != 1 else a for n, a in enumerate(sys.argv[1:])]))`;
+      const { stdout } = await promisify(execFile)('python3', ['-X', 'utf8', '-c', script, SECRET, header, body]);
+      return stdout.trim();
+    };
+    expect(lines).not.toBe('');
+    expect(await check(signature(SECRET, body, now))).toBe('True');
+    expect(await check(signature('another', body, now))).toBe('False');
+    expect(await check(signature(SECRET, `${body} `, now))).toBe('False');
+    expect(await check(signature(SECRET, body, now - 1000))).toBe('False');
+  });
 
   it('tell of what other programs do once it is quiet, once', async () => {
     await configure();
