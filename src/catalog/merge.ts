@@ -6,6 +6,7 @@
  */
 import { statSync } from 'node:fs';
 import { join } from 'node:path';
+import type { Place } from './catalog.js';
 import type { JournalLine } from './lines.js';
 import { SegmentReader, baseOf, listSegments, type Damage, type Placed } from './segments.js';
 
@@ -30,6 +31,8 @@ export interface Dangling {
   dirs: { paths: string[]; origin: Origin }[];
   /** Settled since by another process: its segment says so. */
   aborted: Set<string>;
+  /** Where a numbered line came to the disk, but not what it tells of: the old file stands there still (lost.ts). */
+  kept: Place[];
 }
 
 /** Something that happened: a numbered line, with the line that it completes. */
@@ -121,7 +124,7 @@ export class Merge {
 
   /** What is open at the ends, and up to where each segment need not be read again. */
   ends(): { dangling: Dangling; settled: Map<string, number> } {
-    const dangling: Dangling = { prepares: [], appends: [], moves: [], dirs: [], aborted: new Set() };
+    const dangling: Dangling = { prepares: [], appends: [], moves: [], dirs: [], aborted: new Set(), kept: [] };
     const settled = new Map<string, number>();
     for (const [segment, head] of this.heads) {
       const path = join(this.directory, segment);

@@ -3,7 +3,8 @@
  * processes go on meanwhile. A killed replay is taken up where its last transaction ended.
  */
 import { parseFingerprint } from '../fs/fingerprint.js';
-import { NO_FINGERPRINT, placeOf, split, type Catalog } from './catalog.js';
+import { NO_FINGERPRINT, placeOf, split, type Catalog, type Place } from './catalog.js';
+import { lostPlace } from './lost.js';
 import { applyMoved, applyTouched } from './moved.js';
 import { Merge, type Dangling, type Event } from './merge.js';
 import { restoreDir, restoreDone, restoreRow } from './restore.js';
@@ -33,6 +34,8 @@ export class Replay {
   private floor = -1;
   /** Number that the last slice left in the index. */
   private top = -1;
+  /** Whose operations were lost. */
+  private readonly kept: Place[] = [];
 
   constructor(
     private readonly catalog: Catalog,
@@ -59,7 +62,7 @@ export class Replay {
         // a living process may have gone on meanwhile
         if (offset > index.number(`seg:${segment}`)) index.setNumber(`seg:${segment}`, offset);
       }
-      return dangling;
+      return { ...dangling, kept: this.kept };
     });
   }
 
@@ -119,7 +122,9 @@ export class Replay {
   /** A line that cannot be understood (mended wrongly by hand) costs itself only. */
   private applied(event: Event): void {
     try {
-      apply(this.catalog, event);
+      const kept = lostPlace(this.catalog, event);
+      if (kept) this.kept.push(kept);
+      else apply(this.catalog, event);
     } catch (error) {
       if (!(error instanceof TypeError || error instanceof SyntaxError || error instanceof RangeError)) throw error;
       this.damaged(event.segment, { start: event.start, bytes: Buffer.from(JSON.stringify(event.line)) });

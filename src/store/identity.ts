@@ -49,6 +49,7 @@ export class Tracker {
 
   constructor(private readonly core: Ground) {
     core.catalog.world = (dirs) => this.identityAt(dirs);
+    core.catalog.standing = (place) => this.fingerprintAt(place);
   }
 
   /** Identity of the directory at a path now; undefined for what is none (a link too), or on a file system without birth times. */
@@ -58,6 +59,13 @@ export class Tracker {
     const stat = lstatOf(path);
     if (!stat?.isDirectory() || stat.birthtimeNs === 0n) return undefined;
     return Buffer.from(identityOf(fingerprint(stat, this.core.mounts.idOf(stat.dev, path))));
+  }
+
+  private fingerprintAt(place: Place): Buffer | undefined {
+    if (place.kind !== 'tree' || place.dirs[0] === '') return undefined;
+    const dir = this.core.pathOf(place.dirs);
+    const stat = lstatOf(`${dir}/${place.name}`);
+    return stat?.isFile() === true ? fingerprint(stat, this.core.mounts.idOf(stat.dev, dir)) : undefined;
   }
 
   /** Makes the rows of the directories on a path those of the directories that stand there. */

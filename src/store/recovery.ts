@@ -3,7 +3,7 @@ import { closeSync, existsSync, lstatSync, openSync, readSync, readdirSync, rmSy
 import { dirname, join } from 'node:path';
 import { errno } from '../base/errors.js';
 import { tokenAlive } from '../base/process.js';
-import { placeOf, split } from '../catalog/catalog.js';
+import { placeOf, split, subjectOf, type Place } from '../catalog/catalog.js';
 import { dirsOf, type Moving } from '../catalog/moved.js';
 import type { JournalLine } from '../catalog/lines.js';
 import type { Dangling, Origin } from '../catalog/replay.js';
@@ -33,9 +33,20 @@ export function recover(core: Core, publisher: Publisher, dangling: Dangling): v
   for (const { line, origin } of dangling.appends) settle(origin, line.id, () => settleAppend(core, line));
   for (const { paths, origin } of dangling.dirs)
     tryOne(core, () => index.write(() => removeEmpty(core, publisher, paths, origin)));
+  for (const place of dangling.kept) tryOne(core, () => index.write(() => tellAgain(core, place)));
   index.write(() => {
     for (const [segment, end] of ends) if (end !== undefined) index.setNumber(`seg:${segment}`, end);
   });
+}
+
+/** What stands there although the journal says that it was replaced or removed: said anew, so that the next rebuild need not look again. Under the lock. */
+function tellAgain(core: Core, place: Place): void {
+  const { catalog } = core;
+  const row = catalog.row(place);
+  if (!row || row.etag === '' || catalog.standing?.(place)?.equals(row.fp) !== true) return;
+  const { facts = {}, published } = row;
+  const line = { op: 'prepare', id: '', ...subjectOf(place), bytes: catalog.bytesOf(row), facts, published } as const;
+  catalog.adoptLine(line, row.ctimeNs);
 }
 
 /** One file that cannot be looked at must not keep the store from opening. */

@@ -67,7 +67,15 @@ async function workUntilCut(
   const aside = path.join(base, 'aside');
   await mkdir(aside);
   const calls = 200 + Math.floor(Math.random() * 1500);
-  const env = { RECORD_ROOT: root, RECORD_ASIDE: aside, RECORD_CUT: `${calls}`, RECORD_LOSS: `${loss}` };
+  // as on a file system that keeps the order of names, or on one that does not
+  const order = Math.random() < 0.5 ? 'names' : 'any';
+  const env = {
+    RECORD_ROOT: root,
+    RECORD_ASIDE: aside,
+    RECORD_CUT: `${calls}`,
+    RECORD_LOSS: `${loss}`,
+    RECORD_ORDER: order,
+  };
   const work = await run(['--import', RECORDER, CHILD, DOOR, root, BUCKET, 'work', name, durability], env);
   if (work.signal !== 'SIGKILL' || work.out.includes('"ended"')) {
     throw new Error(`the worker ended by itself: ${work.out.slice(-500)} ${work.errors}`);
