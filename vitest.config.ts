@@ -15,6 +15,7 @@ export default defineConfig({
           include: ['test/**/*.test.ts'],
           exclude: ['test/**/*.slow.test.ts'],
           testTimeout: 30_000,
+          hookTimeout: 60_000,
           // most of them wait for servers and clocks: one worker less than cores, the default, leaves a core idle
           maxWorkers: 2,
           env,

@@ -55,6 +55,8 @@ export interface StoreOptions {
   hash?: 'eager' | 'lazy' | 'off';
   /** ms that an ETag told before a file was hashed stays its ETag after the last request; default 15 minutes. */
   etagGraceMs?: number;
+  /** ms that a file must have been left alone before a change or a rename by another program counts; default 2 s. */
+  quietMs?: number;
   /**
    * ms. `open`: how long opening waits while the index is made anew; the store then serves meanwhile (default: as long as it takes). `read`, `write`:
    * how long a request then waits.
@@ -99,6 +101,7 @@ export class Core {
   readonly minPartSize: number;
   readonly hash: 'eager' | 'lazy' | 'off';
   readonly etagGraceMs: number;
+  readonly quietMs: number;
   readonly log: NonNullable<StoreOptions['log']>;
   readonly owner: Ownership | undefined;
   /** `<root>/.gos3rve`: bodies. */
@@ -132,6 +135,7 @@ export class Core {
     this.minPartSize = options.minPartSize ?? 5 * 1024 * 1024;
     this.hash = options.hash ?? 'lazy';
     this.etagGraceMs = options.etagGraceMs ?? 15 * 60_000;
+    this.quietMs = options.quietMs ?? 2000;
     this.log = options.log ?? (() => undefined);
     this.excludes = new Excludes(options.exclude ?? []);
     this.view = viewOf([this.symlinks, ...(options.exclude ?? [])]);

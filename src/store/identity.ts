@@ -15,8 +15,6 @@ import type { Dir } from '../fs/dirs.js';
 import type { Mounts } from '../fs/mounts.js';
 import { isAbsent, lstatOf } from '../fs/stat.js';
 
-/** How long (ms) an old path has to stay away. */
-export const MOMENT_MS = 2000;
 /** Time stamps of one rename(2) may lie this far apart. */
 const TICK_NS = 20_000_000n;
 
@@ -26,6 +24,8 @@ interface Ground {
   readonly catalog: Catalog;
   readonly clock: FileClock;
   readonly mounts: Mounts;
+  /** How long (ms) an old path has to stay away. */
+  readonly quietMs: number;
   pathOf(dirs: readonly string[]): string;
 }
 /** A file that was found, with what is known of its place. */
@@ -222,7 +222,7 @@ export class Tracker {
   }
 
   private isGoneSince(place: TreePlace, since: number): boolean {
-    return this.core.clock.ageMs(since) >= MOMENT_MS && this.isEmpty(place);
+    return this.core.clock.ageMs(since) >= this.core.quietMs && this.isEmpty(place);
   }
 
   private isEmpty(place: TreePlace): boolean {
@@ -244,7 +244,7 @@ export class Tracker {
     const own = row.facts !== undefined || row.published;
     const same = source && identityOf(source.fp).equals(identityOf(row.fp));
     if (!from || from.dirs[0] === '' || !same || own || !this.isEmpty(from)) return this.stay(place, row);
-    if (!atOnce && this.core.clock.ageMs(row.from.since) < MOMENT_MS) return undefined;
+    if (!atOnce && this.core.clock.ageMs(row.from.since) < this.core.quietMs) return undefined;
     const line: MovedFile = {
       op: 'moved',
       seq: catalog.nextSeq(),

@@ -25,6 +25,8 @@ export interface Live {
   hashFile(dirs: readonly string[], name: string, md5?: Md5): Promise<HashOutcome>;
   /** What clients said of renamed files follows them now, where the old path has stayed away. @returns how many. */
   settleRenames(): Promise<number>;
+  /** How long (ms) a file must have been left alone before a change by another program counts. */
+  readonly quietMs: number;
   /** Whole files that this process has read for their hash. */
   readonly hashes: number;
   /** The index is being made anew: what clients said of their keys is not all known yet. */

@@ -27,6 +27,10 @@ export class LiveIndex implements Live {
     private readonly identifier: Identifier,
   ) {}
 
+  get quietMs(): number {
+    return this.core.quietMs;
+  }
+
   get hashes(): number {
     return this.identifier.hashes;
   }

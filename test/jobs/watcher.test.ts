@@ -24,6 +24,9 @@ import type { OutsideChange } from '../../src/jobs/watch/change.js';
 import { openStore, type LocalStore } from '../../src/store/open.js';
 
 const SCRIPT = new URL('../../dist/jobs/hash/worker.js', import.meta.url);
+/** Shorter than a server waits, and longer than one that is slow to look takes between two writes of a test. */
+const QUIET_MS = 700;
+const OPTIONS = { hash: 'eager', quietMs: QUIET_MS } as const;
 const md5 = (data: string | Buffer) => createHash('md5').update(data).digest('hex');
 
 let root: string;
@@ -35,7 +38,7 @@ beforeEach(async () => {
   root = realpathSync(mkdtempSync(join(tmpdir(), 'gos3rve-watch-')));
   mkdirSync(join(root, 'b', 'sub'), { recursive: true });
   changes = [];
-  store = await openStore(root, { hash: 'eager' });
+  store = await openStore(root, OPTIONS);
 });
 afterEach(async () => {
   await background?.stop();
@@ -64,6 +67,9 @@ function start(options: Partial<BackgroundOptions> = {}): Background {
   });
   return background;
 }
+
+/** What was written before is quiet now. */
+const quiet = () => sleep(QUIET_MS + 100);
 
 async function until(what: () => boolean, ms = 15_000): Promise<void> {
   for (const end = Date.now() + ms; !what(); await sleep(25))
@@ -121,7 +127,7 @@ describe('the watcher', () => {
     await store.put('b', 'gone', body('own'));
     await store.delete('b', 'gone');
     writeFileSync(join(root, 'b', 'x.tmp'), 'saved');
-    await sleep(300);
+    await sleep(100);
     renameSync(join(root, 'b', 'x.tmp'), join(root, 'b', 'before'));
     writeFileSync(join(root, 'b', '.gos3rve-not'), 'x');
     await until(() => changes.length >= 2);
@@ -135,7 +141,7 @@ describe('the watcher', () => {
     const before = store.live.hashes;
     for (let i = 0; i < 12; i++) {
       appendFileSync(join(root, 'b', 'growing'), 'x');
-      await sleep(300);
+      await sleep(QUIET_MS / 6);
     }
     expect(store.live.hashes).toBe(before);
     expect(changes).toEqual([]);
@@ -179,7 +185,7 @@ describe('the watcher', () => {
     start({ hash: 'lazy' });
     await acquainted();
     for (let i = 0; i < 300; i++) writeFileSync(join(root, 'b', `n${i}`), 'x');
-    await sleep(3_000);
+    await until(() => store.live.unhashed(undefined, 1000).entries.length === 300);
     const report = await store.live.lookAtDir(['b']);
     expect(report?.added).toBe(0);
   });
@@ -194,7 +200,7 @@ describe('the watcher', () => {
     const { mtime, atime } = statSync(join(root, 'b', 'sub', 'polled'));
     writeFileSync(join(root, 'b', 'sub', 'polled'), 'q');
     utimesSync(join(root, 'b', 'sub', 'polled'), atime, mtime);
-    await sleep(4_000);
+    await sleep(1_500);
     expect((await store.head('b', 'sub/polled')).etag).toBe(md5('q'));
   });
 
@@ -229,14 +235,14 @@ describe('hashing in the background', () => {
     const large = Buffer.alloc(2 << 20, 'l');
     for (let i = 0; i < 40; i++) writeFileSync(join(root, 'b', `f${i}`), `${i}`);
     writeFileSync(join(root, 'b', 'large'), large);
-    await sleep(2_100);
+    await quiet();
     start();
     await until(() => store.live.hashes === 41 && background?.hasher?.idle === true);
     expect((await store.head('b', 'large')).etag).toBe(md5(large));
     await background?.stop();
     await store.close();
     writeFileSync(join(root, 'b', 'f3'), 'changed while nobody served');
-    store = await openStore(root, { hash: 'eager' });
+    store = await openStore(root, OPTIONS);
     start();
     await acquainted();
     await untilHashed('b/f3');
@@ -248,13 +254,13 @@ describe('hashing in the background', () => {
     writeFileSync(join(root, 'b', 'f'), 'x');
     start({ hash: 'lazy' });
     await acquainted();
-    await sleep(2_500);
+    await sleep(2 * QUIET_MS + 300);
     expect(store.live.hashes).toBe(0);
   });
 
   it('stops while it hashes', async () => {
     for (let i = 0; i < 2000; i++) writeFileSync(join(root, 'b', `f${i}`), `${i}`);
-    await sleep(2_100);
+    await quiet();
     start();
     await until(() => store.live.hashes > 10);
     const began = performance.now();
@@ -265,7 +271,7 @@ describe('hashing in the background', () => {
 
   it('keeps no file open', async () => {
     for (let i = 0; i < 100; i++) writeFileSync(join(root, 'b', `f${i}`), Buffer.alloc(300_000, i));
-    await sleep(2_100);
+    await quiet();
     start();
     await until(() => store.live.hashes === 100 && background?.hasher?.idle === true);
     await background?.stop();

@@ -6,7 +6,6 @@ import { errno } from '../../base/errors.js';
 import type { LogData } from '../../base/log.js';
 import type { Live } from '../../store/live-contract.js';
 import { Bell, Patience } from '../patience.js';
-import { QUIET_MS } from '../watch/quiet.js';
 import { Progress, type Totals } from './progress.js';
 import { HashQueue, LARGE_BYTES, type ToHash } from './queue.js';
 import { HashThread } from './thread.js';
@@ -170,8 +169,8 @@ export class Hasher {
     const { live } = this.options;
     try {
       // a large file that is being written would be read for nothing
-      const quietForMs = size < INLINE_BYTES ? QUIET_MS : (await live.lookAtFile(dirs, name)).quietForMs;
-      if ((quietForMs ?? QUIET_MS) < QUIET_MS) {
+      const quietForMs = size < INLINE_BYTES ? undefined : (await live.lookAtFile(dirs, name)).quietForMs;
+      if (quietForMs !== undefined && quietForMs < live.quietMs) {
         this.options.onRestless?.(dirs, name);
         return;
       }

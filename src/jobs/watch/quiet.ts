@@ -1,11 +1,10 @@
 /**
- * Files of which something was told wait here until they were left alone for 2 s by the file system's clock: only then are they hashed,
+ * Files of which something was told wait here until they were left alone for `quietMs` by the file system's clock: only then are they hashed,
  * and only then is a change by another program an event. A removed file has to stay away as long, for editors save by rename.
  */
 import type { Live } from '../../store/live-contract.js';
 import type { OutsideChange } from './change.js';
 
-export const QUIET_MS = 2_000;
 const TICK_MS = 250;
 /** Files looked at in one go before others get their turn. */
 const SLICE = 64;
@@ -66,7 +65,7 @@ export class Quiet {
     this.waiting.delete(path);
     const fresh = more.fresh === true || before?.fresh === true;
     const what = event ?? before?.event;
-    const due = performance.now() + Math.max(0, QUIET_MS - (more.quietForMs ?? 0));
+    const due = performance.now() + Math.max(0, this.live.quietMs - (more.quietForMs ?? 0));
     this.waiting.set(path, { dirs, name, due, ...(what && { event: what }), ...(fresh && { fresh }) });
   }
 
@@ -101,10 +100,10 @@ export class Quiet {
       return;
     }
     if (file.state === 'not-served') return;
-    const { quietForMs = QUIET_MS, size = 0 } = file;
+    const { quietForMs = this.live.quietMs, size = 0 } = file;
     // removed and back as it was: nothing has happened
     const what = file.state !== 'same' ? 'created' : event === 'removed' ? undefined : event;
-    if (quietForMs < QUIET_MS) {
+    if (quietForMs < this.live.quietMs) {
       this.add(dirs, name, what, { quietForMs, fresh: fresh === true });
       return;
     }
