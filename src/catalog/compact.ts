@@ -345,8 +345,10 @@ function whyKept(
   const compacted = segment.startsWith('compact-');
   let sealed = compacted;
   let why: string | undefined;
+  let isEmpty = true;
   const reader = new SegmentReader(path, 0, (damage) => void setAside(journal.directory, segment, damage, owner));
   for (const { line } of placed(reader)) {
+    isEmpty = false;
     if (line.op === 'sealed') sealed = true;
     else if (line.op === 'segment') {
       if (line.version !== 1) why ??= 'a newer version has written it';
@@ -355,6 +357,8 @@ function whyKept(
     if ('seq' in line && line.seq > upTo && !compacted) why ??= 'it has lines that came later or were not read yet';
   }
   if (why !== undefined) return why;
+  // its process was killed before it had said who it is
+  sealed ||= isEmpty && Date.now() - statSync(path).mtimeMs > DAY_MS;
   if (!sealed) return 'its process may still write to it';
   // read again only after this: the half line of a killed process ends it
   if (index.number(`seg:${segment}`) < reader.end && !compacted) return 'an operation in it has not ended';

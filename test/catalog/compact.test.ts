@@ -218,6 +218,18 @@ describe('compaction', () => {
     expect((await compact(catalog(), { readUpTo: 1e6 })).kept).toHaveLength(0);
   });
 
+  it('takes a segment whose process was killed within its first line, a day later', async () => {
+    const segment = '20200101T000000000Z-00000000.jsonl';
+    fs.writeFileSync(path.join(journal, segment), encodeLine(header('dead')).slice(0, 20));
+    const other = catalog();
+    await compact(other);
+    expect(listSegments(journal)).toContain(segment);
+    const before = Date.now() / 1000 - 86_401;
+    fs.utimesSync(path.join(journal, segment), before, before);
+    await compact(other);
+    expect(listSegments(journal)).not.toContain(segment);
+  });
+
   it('leaves out files that have been gone for long', async () => {
     await reopened(false);
     const one = catalog();
