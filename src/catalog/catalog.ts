@@ -70,6 +70,13 @@ export class Catalog {
     return row?.kind === 'dir' ? row : undefined;
   }
 
+  /** The same by its id. */
+  dirById(id: number): DirRow | undefined {
+    const place = this.identities.placeOf(id);
+    const row = place && this.index.row(place.parent, place.name);
+    return row?.kind === 'dir' ? row : undefined;
+  }
+
   /** The same, made where missing. Only inside a write. */
   ensureDir(dirs: readonly string[]): DirRow {
     const lost = dirs[0] === '' ? dirs[1] : undefined;

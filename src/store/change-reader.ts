@@ -3,7 +3,8 @@ import { errno } from '../base/errors.js';
 import { NO_FINGERPRINT, placeOf, split, type Place } from '../catalog/catalog.js';
 import type { Subject, Via } from '../catalog/lines.js';
 import { Merge, type Event } from '../catalog/merge.js';
-import { decodeRow, rowKey, rowName } from '../catalog/rows.js';
+import { overflowBelow, type MovedDir } from '../catalog/moved.js';
+import { decodeRow, rowKey, rowName, type DirRow, type FileRow } from '../catalog/rows.js';
 import { baseOf } from '../catalog/segments.js';
 import { fingerprintSize, formatFingerprint, parseFingerprint } from '../fs/fingerprint.js';
 import type { Change, ChangeReader, Position } from './changes-contract.js';
@@ -15,6 +16,9 @@ const TOLD_LIMIT = 100_000;
 const PAGE = 256;
 
 type Facts = Pick<Change, 'size' | 'etag'>;
+type Row = DirRow | FileRow;
+/** Of a marker. */
+const NOTHING: Facts = { size: 0, etag: EMPTY_ETAG };
 
 export class JournalReader implements ChangeReader {
   private merge: Merge;
@@ -140,7 +144,7 @@ export class JournalReader implements ChangeReader {
         return line.via ? this.change(line.seq, line, line.via) : [];
       case 'marker': {
         if (!line.via) return [];
-        const made = this.change(line.seq, line, line.via, { size: 0, etag: EMPTY_ETAG }, true);
+        const made = this.change(line.seq, line, line.via, NOTHING, true);
         return line.from === undefined
           ? made
           : [...this.removed(line.seq, { path: line.from }, line.via, true), ...made];
@@ -151,7 +155,8 @@ export class JournalReader implements ChangeReader {
         return this.outside(line.seq, line.time, line.path, line.event === 'created' ? line.fp : '', line.etag);
       case 'moved':
         if (line.bytes === undefined) {
-          this.many = this.below(line.seq, line.from, line.path);
+          const identity = prepare?.op === 'moving' ? prepare.identity : undefined;
+          this.many = line.via ? this.ours(line, line.via, identity) : this.below(line.seq, line.from, line.path);
           return [];
         }
         return this.movedFile(line.seq, line.from, line.path, line.bytes);
@@ -188,28 +193,67 @@ export class JournalReader implements ChangeReader {
 
   /** Every object below a folder that another program renamed: gone there, and new here. The rows are under its new name already. */
   private *below(seq: number, from: string, to: string): Generator<Change> {
-    const { catalog } = this.core;
     // a path that begins with / is of a folder that was lost meanwhile
     if (to.startsWith('/')) return;
-    const top = to.replace(/\/$/, '');
-    const old = from.startsWith('/') ? undefined : from.replace(/\/$/, '');
-    const folders = [''];
-    for (let folder = folders.pop(); folder !== undefined; folder = folders.pop()) {
-      const row = catalog.findDir(split(top + folder));
-      if (!row) continue;
-      for (let next = rowKey(row.id, ''); ;) {
-        const page = catalog.index.page('tree', next, rowKey(row.id + 1, ''), PAGE);
+    const id = this.core.catalog.findDir(split(to.replace(/\/$/, '')))?.id;
+    if (id === undefined) return;
+    for (const { path, row } of this.rows(id)) {
+      if (row.kind === 'dir') continue;
+      if (!from.startsWith('/')) yield* this.outside(seq, Date.now(), from + path, '');
+      yield* this.outside(seq, Date.now(), to + path, formatFingerprint(row.fp), row.etag);
+    }
+  }
+
+  /** The same of one that we renamed, with markers and with objects whose keys are no paths. It is known by its identity if it went on since. */
+  private *ours(
+    { seq, from, path: to, overflow }: MovedDir,
+    via: Via,
+    identity: string | undefined,
+  ): Generator<Change> {
+    const { catalog } = this.core;
+    const seen = identity === undefined ? undefined : catalog.identities.find(Buffer.from(identity, 'hex'));
+    const id = seen?.kind === 'dir' ? seen.id : catalog.findDir(split(to.slice(0, -1)))?.id;
+    const top = id === undefined ? undefined : catalog.dirById(id);
+    if (top?.marker)
+      yield* this.carried(seq, { path: from.slice(0, -1) }, { path: to.slice(0, -1) }, via, NOTHING, true);
+    for (const { path, row } of id === undefined ? [] : this.rows(id)) {
+      const [old, now] = [{ path: from + path }, { path: to + path }];
+      if (row.kind === 'dir') {
+        if (row.marker) yield* this.carried(seq, old, now, via, NOTHING, true);
+        continue;
+      }
+      const fp = formatFingerprint(row.fp);
+      this.tell(old, '');
+      this.tell(now, fp);
+      yield* this.carried(seq, old, now, via, bytesFacts({ fp, etag: row.etag }));
+    }
+    if (!overflow) return;
+    for (const { key, row } of overflowBelow(catalog, overflow.to, seq)) {
+      const old = { bucket: overflow.from.bucket, key: overflow.from.key + key.slice(overflow.to.key.length) };
+      const facts = bytesFacts({ fp: formatFingerprint(row.fp), etag: row.etag });
+      yield* this.carried(seq, old, { bucket: overflow.to.bucket, key }, via, facts);
+    }
+  }
+
+  private carried(seq: number, from: Subject, to: Subject, via: Via, facts: Facts, marker = false): Change[] {
+    return [...this.removed(seq, from, via, marker), ...this.change(seq, to, via, facts, marker)];
+  }
+
+  /** Rows of all that lies below a directory and is there, with paths from it on; those of directories too. */
+  private *rows(id: number): Generator<{ path: string; row: Row }> {
+    const { index } = this.core.catalog;
+    const folders = [{ id, path: '' }];
+    for (let folder = folders.pop(); folder; folder = folders.pop()) {
+      for (let next = rowKey(folder.id, ''); ;) {
+        const page = index.page('tree', next, rowKey(folder.id + 1, ''), PAGE);
         const end = page.at(-1);
         if (!end) break;
         for (const { key, value } of page) {
           const name = rowName(key).toString('utf8');
-          const below = decodeRow(value);
-          if (below.kind === 'dir') folders.push(`${folder}/${name.slice(0, -1)}`);
-          else if (below.goneAt === undefined) {
-            const fp = formatFingerprint(below.fp);
-            if (old !== undefined) yield* this.outside(seq, Date.now(), `${old}${folder}/${name}`, '');
-            yield* this.outside(seq, Date.now(), `${top}${folder}/${name}`, fp, below.etag);
-          }
+          const row = decodeRow(value);
+          const path = folder.path + (row.kind === 'dir' ? name.slice(0, -1) : name);
+          if (row.kind === 'dir') folders.push({ id: row.id, path: `${path}/` });
+          if (row.kind === 'dir' || row.goneAt === undefined) yield { path, row };
         }
         next = Buffer.concat([end.key, Buffer.from([0])]);
       }

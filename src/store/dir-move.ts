@@ -10,7 +10,7 @@ import { randomBytes } from 'node:crypto';
 import { opendirSync, renameSync, statSync, type BigIntStats } from 'node:fs';
 import { S3Error, errno } from '../base/errors.js';
 import { identityOf } from '../catalog/identities.js';
-import type { MovedKeys } from '../catalog/lines.js';
+import type { MovedKeys, Via } from '../catalog/lines.js';
 import { applyMoved, overflowBelow, type MovedDir, type Moving } from '../catalog/moved.js';
 import { dirStamp } from '../catalog/rows.js';
 import type { Dir } from '../fs/dirs.js';
@@ -18,7 +18,8 @@ import { fingerprint } from '../fs/fingerprint.js';
 import { keyToPath } from '../fs/keypath.js';
 import { mountsBelow } from '../fs/mount-table.js';
 import { lstatOf } from '../fs/stat.js';
-import type { ObjectRef } from './contract.js';
+import { viaOf } from './attribution.js';
+import type { ChangeOptions, ObjectRef } from './contract.js';
 import type { Core, Target } from './core.js';
 import type { Objects } from './objects.js';
 import { Retry, destinationOf, retried } from './publish.js';
@@ -29,6 +30,11 @@ import { moveOverflowFiles } from './settle.js';
  * at the target: what it holds has to be moved one by one.
  */
 export type DirOutcome = 'moved' | 'taken' | 'apart' | 'none';
+
+interface DirMoveOptions extends ChangeOptions {
+  /** Only tell. */
+  dryRun?: boolean;
+}
 
 interface Source {
   /** Segments below the root. */
@@ -50,11 +56,11 @@ export class DirMover {
    * @param from bucket and prefix, which ends in `/`; so does that of `to`.
    * @throws InvalidRequest if a file or a mount is in the way.
    */
-  async move(from: ObjectRef, to: ObjectRef, { dryRun = false } = {}): Promise<DirOutcome> {
-    return retried(() => this.attempt(from, to, dryRun));
+  async move(from: ObjectRef, to: ObjectRef, { dryRun = false, via }: DirMoveOptions = {}): Promise<DirOutcome> {
+    return retried(() => this.attempt(from, to, dryRun, viaOf(via, 'ObjectCreated:Copy')));
   }
 
-  private async attempt(from: ObjectRef, to: ObjectRef, dryRun: boolean): Promise<DirOutcome> {
+  private async attempt(from: ObjectRef, to: ObjectRef, dryRun: boolean, via: Via): Promise<DirOutcome> {
     const { core } = this;
     const { catalog } = core;
     const source = this.source(from);
@@ -72,6 +78,7 @@ export class DirMover {
       from: `${source.dirs.join('/')}/`,
       ...destinationOf(core, target),
       ...this.overflow(from, to, randomBytes(6).toString('hex')),
+      via,
     };
     const ticket = catalog.journal.prepare(line);
     const done = { renamed: false };
@@ -119,12 +126,21 @@ export class DirMover {
       done.renamed = true;
       return { dir, made };
     });
-    const { id, path, from: was, overflow } = line;
+    const { id, path, from: was, overflow, via } = line;
     // those that came while the line was flushed belong to it
     const keys = this.overflow(from, to, overflow?.tag ?? id).overflow;
     const seq = catalog.nextSeq();
     const there = destinationOf(core, target);
-    const moved: MovedDir = { op: 'moved', seq, path, from: was, id, ...there, ...(keys && { overflow: keys }) };
+    const moved: MovedDir = {
+      op: 'moved',
+      seq,
+      path,
+      from: was,
+      id,
+      ...there,
+      ...(keys && { overflow: keys }),
+      ...(via && { via }),
+    };
     const dirtied = new Set([
       source.parent.path,
       dir.path,

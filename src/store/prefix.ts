@@ -77,7 +77,7 @@ export class PrefixMover {
     options.signal?.throwIfAborted();
     if (!from.endsWith('/') || !to.endsWith('/')) return 'none';
     const dryRun = options.dryRun === true;
-    const outcome = await this.dirs.move(this.at(job.from, from), this.at(job.to, to), { dryRun });
+    const outcome = await this.dirs.move(this.at(job.from, from), this.at(job.to, to), { dryRun, via: options.via });
     if (outcome !== 'moved') return outcome;
     report.directories++;
     await options.onStep?.({ kind: 'directory', from, to });

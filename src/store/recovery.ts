@@ -76,7 +76,7 @@ function settleMoving(core: Core, publisher: Publisher, line: Moving, origin: Or
   const done = identityAt(core, to) === line.identity;
   // its line was the last of the segment and was applied by the replay
   const recorded = done && !catalog.findDir(from) && catalog.findDir(to) !== undefined;
-  if (!(recorded && !line.overflow) && !adoptMove(core, line)) {
+  if (!(recorded && !line.overflow) && !adoptMove(core, line, recorded)) {
     removeEmpty(core, publisher, line.mkdirs ?? [], origin);
     catalog.journal.append({ op: 'abort', id: line.id });
     return;

@@ -73,15 +73,16 @@ export function identityAt(core: Core, dirs: readonly string[]): string | undefi
 
 /**
  * Records a rename of a directory that has happened without its `moved` line, under a new number in our own segment.
+ * @param told whether its line is there: only overflow objects may be left to be moved.
  * @returns whether it has happened; what it leaves to be pruned is not looked at.
  */
-export function adoptMove(core: Core, line: Moving): boolean {
+export function adoptMove(core: Core, line: Moving, told = false): boolean {
   const { catalog } = core;
   const [from, to] = [dirsOf(line.from), dirsOf(line.path)];
   if (identityAt(core, to) !== line.identity) return false;
-  const { op: _op, identity, ...said } = line;
+  const { op: _op, identity, via, ...said } = line;
   const seq = catalog.nextSeq();
-  const moved: MovedDir = { op: 'moved', seq, ...said, id: `adopt-${seq}` };
+  const moved: MovedDir = { op: 'moved', seq, ...said, id: `adopt-${seq}`, ...(via && !told && { via }) };
   if (moved.overflow) moveOverflowFiles(core, moved.overflow, seq);
   const [source, there] = [catalog.findDir(from), catalog.findDir(to)];
   const known = source?.identity?.toString('hex');

@@ -165,4 +165,34 @@ describe('the feed of changes', () => {
     if (changes.length > 0)
       expect(changes).toEqual(['ObjectCreated:Put box/a/new inner/new', 'ObjectRemoved:Delete box/a/old inner/old']);
   });
+
+  it('tells of all below a prefix that was moved, once, also if it went on since, and of nothing from outside', async () => {
+    for (const key of ['p/one', 'p/sub/two', 'p/m/', 'p//odd']) await put(key, key.endsWith('/') ? '' : key);
+    const reader = store.changes.read('now');
+    const via = { principal: 'ALICE' };
+    const move = (from: string, to: string) =>
+      store.movePrefix({ bucket: 'box', key: from }, { bucket: 'box', key: to }, { via });
+    const told = (from: string, to: string): string[] =>
+      ['/odd', 'm/', 'one', 'sub/two'].flatMap((key) => [
+        `ObjectCreated:Copy box/${to}${key}`,
+        `ObjectRemoved:Delete box/${from}${key}`,
+      ]);
+    await move('p/', 'q/');
+    const changes = all(reader);
+    expect(shown(changes).sort()).toEqual(told('p/', 'q/').sort());
+    for (const change of changes) {
+      expect(change.outside).toBeUndefined();
+      expect(change.principal).toBe('ALICE');
+    }
+    expect(changes.find(({ names }) => names[0]?.key === 'q//odd')).toMatchObject({ size: 6 });
+    await store.live.lookAtDir(['box'], { force: true });
+    await store.live.lookAtDir(['box', 'q'], { force: true });
+    expect(all(reader)).toEqual([]);
+    await store.delete('box', 'q//odd');
+    all(reader);
+    await move('q/', 'r/');
+    await move('r/', 's/');
+    const both = [...told('q/', 'r/'), ...told('r/', 's/')].filter((one) => !one.endsWith('odd'));
+    expect(shown(all(reader)).sort()).toEqual(both.sort());
+  });
 });
