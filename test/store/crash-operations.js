@@ -119,16 +119,24 @@ export const OPERATIONS = {
     },
     run: (store) => store.movePrefix(ref('a/'), ref('z/')),
   },
-  'move a prefix over an empty folder': {
+  'move a prefix from another bucket': {
+    setup: async (store) => {
+      await store.createBucket('other', {});
+      await store.put('other', 'a/one', body('one'), { facts: facts('one') });
+      await store.put('other', 'a//odd', body('odd'), { facts: facts('odd') });
+    },
+    run: (store) => store.movePrefix({ bucket: 'other', key: 'a/' }, ref('z/y/')),
+  },
+  'merge a prefix with another': {
     setup: async (store) => {
       await put(store, 'a/one', 'one', 'one');
-      await put(store, 'z/sub/gone', 'x', 'old');
-      await put(store, 'z/m/', '', 'marker');
-      await store.delete(BUCKET, 'z/sub/gone');
-      await put(store, 'z/', '', 'marker');
-      await store.delete(BUCKET, 'z/m/');
+      await put(store, 'a/two', 'two', 'two');
+      await put(store, 'a/sub/three', 'three', 'three');
+      await put(store, 'z/one', 'old', 'old');
+      await put(store, 'z/kept', 'kept', 'kept');
     },
-    run: (store) => store.movePrefix(ref('a/'), ref('y/')),
+    run: (store) => store.movePrefix(ref('a/'), ref('z/'), { force: true }),
+    between: ['objects one by one'],
   },
   append: {
     setup: (store) => put(store, 'log', 'one,', 'log'),
