@@ -75,6 +75,14 @@ export function openFound(found: Found): OpenFile {
   throw new S3Error('NoSuchKey');
 }
 
+/** Whether clients said the same of two keys. */
+export function sameFacts(a: KeyFacts, b: KeyFacts): boolean {
+  const [left, right] = [a, b].map((facts) =>
+    JSON.stringify(Object.entries(facts).sort(([x], [y]) => (x < y ? -1 : 1))),
+  );
+  return left === right;
+}
+
 /** ACL and owner never cross buckets. */
 export function factsAt(core: Core, from: ObjectRef, to: ObjectRef, facts: KeyFacts): KeyFacts {
   return core.bucketDirs(from.bucket)[0] === core.bucketDirs(to.bucket)[0] ? facts : withoutAccess(facts);

@@ -5,7 +5,6 @@
 import { createHash } from 'node:crypto';
 import { closeSync, fstatSync, futimesSync } from 'node:fs';
 import { S3Error } from '../base/errors.js';
-import type { KeyFacts } from '../base/model.js';
 import type { ByteFacts } from '../catalog/lines.js';
 import type { Layout } from '../catalog/rows.js';
 import { isTorn, readRange, type OpenFile } from '../fs/reader.js';
@@ -13,7 +12,7 @@ import { applyInherit, discard, openAgain, stageCopy } from '../fs/stage.js';
 import { viaOf } from './attribution.js';
 import type { Attribution, MoveOptions, ObjectInfo, ObjectRef } from './contract.js';
 import type { Core } from './core.js';
-import { describe, factsAt, knowledge } from './describe.js';
+import { describe, factsAt, knowledge, sameFacts } from './describe.js';
 import type { Current, Objects } from './objects.js';
 import { Retry, retried } from './publish.js';
 
@@ -35,8 +34,7 @@ export class MountMover {
     const [source, there] = [await this.objects.found(from.bucket, from.key), this.core.find(to.bucket, to.key)];
     if (!there || knowledge(source) !== 'known' || knowledge(there) !== 'known') return false;
     const [old, copy] = [describe(from.bucket, from.key, source), describe(to.bucket, to.key, there)];
-    const same = old.etag === copy.etag && old.size === copy.size && old.lastModified === copy.lastModified;
-    if (!same || said(factsAt(this.core, from, to, old.facts)) !== said(copy.facts)) return false;
+    if (!isCopy(old, copy) || !sameFacts(factsAt(this.core, from, to, old.facts), copy.facts)) return false;
     await this.objects.removeSame(from, source, viaOf(via, 'ObjectRemoved:Delete'));
     return true;
   }
@@ -94,8 +92,15 @@ export class MountMover {
   }
 }
 
-function said(facts: KeyFacts): string {
-  return JSON.stringify(Object.entries(facts).sort(([a], [b]) => (a < b ? -1 : 1)));
+/** Whether an object may be what an interrupted run has copied from another: but for the hash of the source, which nobody may know. */
+export function looksCopied(source: ObjectInfo, there: ObjectInfo): boolean {
+  return source.size === there.size && source.lastModified === there.lastModified;
+}
+
+/** Whether it is. A derived ETag that was told goes on being told for a while, beside the hash. */
+export function isCopy(source: ObjectInfo, there: ObjectInfo): boolean {
+  const [known, copied] = [source, there].map(({ etag, aliases = [] }) => [etag, ...aliases]);
+  return looksCopied(source, there) && known?.some((etag) => copied?.includes(etag)) === true;
 }
 
 /** Node takes times as seconds; half a microsecond keeps the rounding from falling below a whole one. */

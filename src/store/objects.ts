@@ -21,7 +21,7 @@ import { discard, stageBody, type StageOptions } from '../fs/stage.js';
 import { viaOf } from './attribution.js';
 import type { Attribution, ObjectInfo, ObjectPart, ObjectRef, OpenObject, PutOptions } from './contract.js';
 import { isAbsent, lstatOf, noSuchKey, type Core, type Found, type Target } from './core.js';
-import { describe, knowledge, openFound } from './describe.js';
+import { describe, knowledge, openFound, sameFacts } from './describe.js';
 import type { Identifier } from './identifier.js';
 import { Markers } from './markers.js';
 import { clientMtime } from './mtime.js';
@@ -254,8 +254,9 @@ export class Objects {
     const dirtied = new Set<string>();
     this.core.catalog.index.write(() => {
       const now = this.core.find(bucket, key);
+      // the number of the row says nothing: somebody may have hashed the file meanwhile
       const same = now?.fp.equals(found.fp) === true && now.stat.ctimeNs === found.stat.ctimeNs;
-      if (!now || !same || now.row?.seq !== found.row?.seq)
+      if (!now || !same || !sameFacts(now.row?.facts ?? {}, found.row?.facts ?? {}))
         throw new S3Error('OperationAborted', `"${key}" was changed while it was moved; it is kept beside its copy.`);
       this.unlink(bucket, key, now, via, dirtied);
     });

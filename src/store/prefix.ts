@@ -5,14 +5,18 @@
 import { S3Error } from '../base/errors.js';
 import { checkKey } from '../wire/keys.js';
 import type { ListEntry, MovePrefixOptions, MoveReport, MoveStep, ObjectInfo, ObjectRef } from './contract.js';
-import { noSuchKey, type Core } from './core.js';
+import { noSuchKey, type Core, type Found } from './core.js';
+import { describe, knowledge } from './describe.js';
 import { DirMover, type DirOutcome } from './dir-move.js';
 import type { Lister } from './listing.js';
+import { isCopy, looksCopied } from './mount-move.js';
 import type { Objects } from './objects.js';
 import type { Transfer } from './transfer.js';
 
 /** Objects that are moved at the same time: one flush serves them all. */
 const TOGETHER = 16;
+/** Copied at the same time to another mount: a disk reads and writes few files at once best, and a killed run loses less. */
+const COPIED_TOGETHER = 4;
 const PAGE = 1000;
 
 /** One call of {@link PrefixMover.move}. */
@@ -111,7 +115,20 @@ export class PrefixMover {
       return page.entries.length > 0;
     }
     const there = await this.headOf(job.to.bucket, to);
-    return there !== undefined && !(flat && isCopy(entry, there));
+    return there !== undefined && !(flat && (await this.isCopied(job, entry, there)));
+  }
+
+  /** A source that nobody has hashed is hashed now: only so it is known whether it has arrived. */
+  private async isCopied({ from, options }: Job, source: ObjectInfo, there: ObjectInfo): Promise<boolean> {
+    if (!looksCopied(source, there) || isCopy(source, there)) return looksCopied(source, there);
+    const again = (): Found | undefined => this.core.find(from.bucket, source.key);
+    const found = again();
+    if (!found || knowledge(found) === 'known') return false;
+    if (options.dryRun) return true;
+    await this.objects.identifier.hashPlace(found, again);
+    this.core.catalog.index.refresh();
+    const now = again();
+    return now !== undefined && isCopy(describe(from.bucket, source.key, now), there);
   }
 
   private async headOf(bucket: string, key: string): Promise<ObjectInfo | undefined> {
@@ -134,7 +151,8 @@ export class PrefixMover {
   private async entries(job: Job, from: string, to: string, flat: boolean): Promise<void> {
     for await (const entries of this.pages(job, from, flat)) {
       const objects = entries.filter((entry) => 'key' in entry);
-      await inTurns(objects, (info) => this.object(job, info, newKey(info.key, from, to), flat));
+      const together = flat ? COPIED_TOGETHER : TOGETHER;
+      await inTurns(objects, together, (info) => this.object(job, info, newKey(info.key, from, to), flat));
       for (const entry of entries) {
         if ('prefix' in entry) await this.prefix(job, entry.prefix, newKey(entry.prefix, from, to));
       }
@@ -154,7 +172,7 @@ export class PrefixMover {
     const [from, to] = [this.at(job.from, info.key), this.at(job.to, key)];
     const there = await this.headOf(to.bucket, to.key);
     const step: MoveStep = { kind: 'object', from: from.key, to: to.key, size: info.size };
-    if (there) step[flat && isCopy(info, there) ? 'resumed' : 'replaced'] = true;
+    if (there) step[flat && (await this.isCopied(job, info, there)) ? 'resumed' : 'replaced'] = true;
     if (!options.dryRun) {
       const condition = options.force ? {} : { condition: { ifNoneMatch: ['*'] } };
       try {
@@ -185,13 +203,8 @@ function newKey(key: string, from: string, to: string): string {
   return to + key.slice(from.length);
 }
 
-/** Whether an object is what an interrupted run has copied from another. */
-export function isCopy(source: ObjectInfo, there: ObjectInfo): boolean {
-  return source.etag === there.etag && source.size === there.size && source.lastModified === there.lastModified;
-}
-
 /** Runs `work` on all items, a few at a time; after a failure those under way end and no other begins. @throws the first failure. */
-async function inTurns<T>(items: readonly T[], work: (item: T) => Promise<void>): Promise<void> {
+async function inTurns<T>(items: readonly T[], together: number, work: (item: T) => Promise<void>): Promise<void> {
   let next = 0;
   let failed = false;
   const worker = async (): Promise<void> => {
@@ -204,7 +217,7 @@ async function inTurns<T>(items: readonly T[], work: (item: T) => Promise<void>)
       }
     }
   };
-  const results = await Promise.allSettled(Array.from({ length: Math.min(TOGETHER, items.length) }, worker));
+  const results = await Promise.allSettled(Array.from({ length: Math.min(together, items.length) }, worker));
   const failure = results.find((result) => result.status === 'rejected');
   if (failure) throw failure.reason;
 }

@@ -105,6 +105,23 @@ describe.skipIf(!MOUNTS)('a move to another file system (needs root, for mount)'
     expect(await list(store, {}, 'there')).toEqual(['b/1', 'b/2', 'b/3']);
   });
 
+  it('takes up the copy of a large file that nobody had hashed', async () => {
+    await mkdir(path.join(root, 'here/a'));
+    for (const n of [1, 2, 3, 4, 5, 6]) await writeFile(path.join(root, `here/a/${n}`), Buffer.alloc(2 << 20, n));
+    // what was told of them stays for a while
+    for (const key of await list(store, {}, 'here')) await store.head('here', key);
+    const saved = path.join(root, 'saved');
+    execFileSync('cp', ['-a', path.join(root, 'here/a/2'), saved]);
+    await store.move({ bucket: 'here', key: 'a/2' }, { bucket: 'there', key: 'b/2' });
+    execFileSync('mv', [saved, path.join(root, 'here/a/2')]);
+    const { ino } = await stat(path.join(root, 'there/b/2'));
+    const steps: MoveStep[] = [];
+    expect(await move(steps)).toMatchObject({ objects: 6, replaced: 0 });
+    expect(steps.filter(({ resumed }) => resumed).map(({ from }) => from)).toEqual(['a/2']);
+    expect((await stat(path.join(root, 'there/b/2'))).ino).toBe(ino);
+    expect(await list(store, {}, 'here')).toEqual([]);
+  });
+
   it('refuses to replace another object, before anything is moved', async () => {
     for (const n of [1, 2]) await put(store, `a/${n}`, `new ${n}`, 'here');
     await put(store, 'b/2', 'other', 'there');
