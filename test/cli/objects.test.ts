@@ -64,8 +64,7 @@ describe.each(['beside a server', 'without a server'])('commands %s', (how) => {
     expect((await gos(['ls', './dir'], { cwd: inRoot('box') })).out).toMatch(/ a\.txt|dir\/a\.txt/);
   });
 
-  // none of them changes anything: side by side
-  it.concurrent.each([
+  it.each([
     [['ls', 'nobox'], 1, 'there is no bucket "nobox"'],
     [['ls', 'box/nothing'], 1, 'nothing begins with box/nothing'],
     [['stat', 'box/nothing'], 1, 'box/nothing: there is no such object'],
