@@ -63,10 +63,16 @@ function isFolder(path: string): boolean {
   return path.endsWith('/') || statSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
 }
 
+/** `gos3rve cp cat.jpg photos/`: a word without a path is the name of a bucket. */
+function hintFor({ bucket, key }: ObjectTarget): string {
+  const isFile = key === '' && statSync(bucket, { throwIfNoEntry: false })?.isFile() === true;
+  return isFile ? `write ./${bucket} for the file` : 'pass -r for what lies below';
+}
+
 /** The target with the source's name, where it is a folder. */
 async function completed(from: Side, to: Side, store: Store): Promise<Side> {
   if (from.kind === 'object' && (from.target.key === '' || from.target.key.endsWith('/')))
-    throw new UsageError(`${showTarget(from.target)} is no object; pass -r for what lies below`);
+    throw new UsageError(`${showTarget(from.target)} is no object; ${hintFor(from.target)}`);
   if (from.kind === 'file' && isFolder(from.path)) throw new UsageError(`${from.path} is a folder; pass -r`);
   const name = from.kind === 'stream' ? undefined : basename(from.kind === 'file' ? from.path : from.target.key);
   const folder = to.kind === 'file' ? isFolder(to.path) : to.kind === 'object' && (await isPrefix(store, to.target));
