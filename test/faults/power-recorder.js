@@ -113,13 +113,14 @@ const UNDO = {
   directory({ name, made }) {
     if (inode(name) === made && real.readdirSync(name).length === 0) real.rmdirSync(name);
   },
-  rename({ source, name, made, kept }) {
-    if (inode(name) !== made || stat(source) || !stat(path.dirname(source))) return;
+  rename({ source, name, made, kept, from }) {
+    if (inode(name) !== made || stat(source) || folder(source) !== from) return;
     real.renameSync(name, source);
     if (kept) real.renameSync(kept, name);
   },
-  gone({ name, kept }) {
-    if (!kept || stat(name) || !stat(path.dirname(name))) return;
+  gone({ name, kept, to }) {
+    // not into another directory that has the name by now: the old one was removed, and with it all that it held
+    if (!kept || stat(name) || folder(name) !== to) return;
     real.renameSync(kept, name);
   },
   goneDirectory({ name }) {
@@ -141,8 +142,8 @@ function cut() {
   process.kill(process.pid, 'SIGKILL');
 }
 /** The old name of a rename, beside the new one. */
-function comesBack({ source, name, isFile, made }) {
-  if (isFile && inode(name) === made && !stat(source) && stat(path.dirname(source))) real.linkSync(name, source);
+function comesBack({ source, name, isFile, made, from }) {
+  if (isFile && inode(name) === made && !stat(source) && folder(source) === from) real.linkSync(name, source);
 }
 
 /** Functions that change a name: `(resolved path, …) => what to note, once it is done`. */
