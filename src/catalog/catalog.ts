@@ -111,19 +111,25 @@ export class Catalog {
 
   /** Forgets a directory that was removed, unless rows below it keep facts of files that may come back. Only inside a write. */
   dropDir(dirs: readonly string[]): void {
-    const name = dirs.at(-1);
-    const row = this.findDir(dirs);
-    const parent = this.findDir(dirs.slice(0, -1));
-    if (name === undefined || !row || !parent) return;
+    const row = dirs.length > 0 ? this.findDir(dirs) : undefined;
+    const at = row && this.identities.placeOf(row.id);
+    if (!row || !at) return;
     this.identities.setDir(row, undefined);
     if (this.index.page('tree', rowKey(row.id, ''), rowKey(row.id + 1, ''), 1).length > 0) {
       delete row.marker;
       delete row.stamp;
-      this.index.putRow(parent.id, `${name}/`, { ...row, made: false, stampTrusted: false });
+      this.index.putRow(at.parent, at.name, { ...row, made: false, stampTrusted: false });
     } else {
-      this.index.remove('tree', rowKey(parent.id, `${name}/`));
+      this.index.remove('tree', rowKey(at.parent, at.name));
       this.identities.removeDir(row);
     }
+  }
+
+  /** A directory's stamp says nothing any more of which of its rows have files. Only inside a write. */
+  distrustDir(dirs: readonly string[]): void {
+    const row = this.findDir(dirs);
+    const at = row?.stampTrusted ? this.identities.placeOf(row.id) : undefined;
+    if (row && at) this.index.putRow(at.parent, at.name, { ...row, stampTrusted: false });
   }
 
   /**
@@ -206,14 +212,22 @@ export class Catalog {
     this.index.put(table, key, encodeRow(owned ? { ...rest, home: topOf(place.dirs) } : rest));
   }
 
-  /** Keeps what is known of the bytes that a row speaks of, unless they are those of the file with this fingerprint. Only inside a write. */
-  keepBytes(place: Place, fp: Buffer | undefined): void {
+  /**
+   * Keeps what is known of the bytes that a row speaks of, unless they are those of the file with this fingerprint. Only inside a write.
+   * @returns whether a replay must do so, too: the line that follows says it (`kept`).
+   */
+  keepBytes(place: Place, fp: Buffer | undefined): boolean {
     const row = this.row(place);
     const key = row && this.rowKeyOf(place, false);
-    if (!key || row.etag === '' || (fp && identityOf(row.fp).equals(identityOf(fp)))) return;
+    if (!key) return false;
+    // bytes that no line speaks of: what the last line of this place spoke of was kept when they were found
+    if (row.etag === '') return true;
+    if (fp && identityOf(row.fp).equals(identityOf(fp))) return false;
     const { checksum: _checksum, layout: _layout, partCount: _parts, ...rest } = row;
     // not by putRow: the layout belongs to the bytes
-    if (this.identities.displace(key, row)) this.index.put('tree', key, encodeRow({ ...rest, etag: '' }));
+    if (!this.identities.displace(key, row)) return false;
+    this.index.put('tree', key, encodeRow({ ...rest, etag: '' }));
+    return true;
   }
 
   /** Only inside a write. */

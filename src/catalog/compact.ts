@@ -279,8 +279,9 @@ function storedRow(paths: Paths, snapshot: Snapshot, row: FileRow): StoredRow {
     ctimeNs,
     layout,
     from,
-    told: _told,
+    told,
     unseen: _unseen,
+    unproven: _unproven,
     appendFrom: _end,
     ...rest
   } = row;
@@ -290,6 +291,7 @@ function storedRow(paths: Paths, snapshot: Snapshot, row: FileRow): StoredRow {
     ...rest,
     fp: formatFingerprint(fp),
     ctime: String(ctimeNs),
+    ...(told && told[0] > Date.now() && { told }),
     ...(parts && { layout: parts }),
     ...(from && source !== undefined && { from: { path: source, since: from.since } }),
   };

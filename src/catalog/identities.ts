@@ -63,7 +63,7 @@ export class Identities {
   }
 
   /** Keeps the facts of bytes whose place has other bytes now: their file may turn up elsewhere. */
-  displace(key: Buffer, { fp, ctimeNs, seq, etag, checksum, partCount, layout }: FileRow): boolean {
+  displace(key: Buffer, { fp, ctimeNs, seq, etag, checksum, partCount, layout, doubtful }: FileRow): boolean {
     if (!this.pointsTo(fp, key)) return false;
     if (etag === '') {
       this.index.remove('identities', identityOf(fp));
@@ -73,6 +73,7 @@ export class Identities {
     if (checksum) row.checksum = checksum;
     if (partCount !== undefined) row.partCount = partCount;
     if (layout !== undefined) row.layout = layout;
+    if (doubtful) row.doubtful = true;
     this.index.put('identities', identityOf(fp), Buffer.concat([Buffer.from([DISPLACED]), encodeRow(row)]));
     return true;
   }

@@ -86,7 +86,8 @@ export type JournalLine =
    * follows, the process was killed, and those that stand empty are removed.
    */
   | { op: 'dirs'; paths: string[] }
-  | { op: 'commit'; id: string; seq: number; ctime: string }
+  /** `kept`: the bytes that the last line of this place spoke of are elsewhere, and may turn up. */
+  | { op: 'commit'; id: string; seq: number; ctime: string; kept?: true }
   /** Bytes will be appended in place; without commit the file is cut back to `size`, if what is behind it is of `piece`, a staging file. */
   | {
       op: 'append';
@@ -100,11 +101,15 @@ export type JournalLine =
       via?: Via;
     }
   | { op: 'appended'; id: string; seq: number; fp: string; ctime: string }
-  | ({ op: 'delete'; seq: number; rmdirs?: string[]; via?: Via } & Subject)
+  /** `kept`: as of a commit. */
+  | ({ op: 'delete'; seq: number; rmdirs?: string[]; kept?: true; via?: Via } & Subject)
   /** `fp` and `ctime` where nobody has hashed the file: by them it is known when it was renamed. */
   | ({ op: 'facts'; seq: number; facts: KeyFacts; fp?: string; ctime?: string; via?: Via } & Subject)
-  /** Hash of a file that others wrote or touched: cost a read, so it is kept. What was known of the bytes beside it, if they are the same. */
-  | ({ op: 'hash'; seq: number; ctime: string } & ByteFacts & Subject)
+  /**
+   * Hash of a file that others wrote or touched: cost a read, so it is kept. What was known of the bytes beside it, if they are the same.
+   * `told`: the derived ETag had been told, and stays the object's until then (ms) at least.
+   */
+  | ({ op: 'hash'; seq: number; ctime: string; told?: number } & ByteFacts & Subject)
   /** A move of ours gave the file of an overflow object another ctime; its bytes are the same. Goes before the `moved` line, with its number. */
   | { op: 'touched'; seq: number; bucket: string; key: string; ctime: string }
   /** We are about to rename a directory; counts once the directory of this identity (hex) stands at `path`, or with its `moved` line. */
@@ -201,7 +206,7 @@ export interface PartRecord {
 /** A file's row as a compacted segment has it. */
 export type StoredRow = Omit<
   FileRow,
-  'kind' | 'seq' | 'fp' | 'ctimeNs' | 'layout' | 'from' | 'told' | 'unseen' | 'appendFrom'
+  'kind' | 'seq' | 'fp' | 'ctimeNs' | 'layout' | 'from' | 'unseen' | 'unproven' | 'appendFrom'
 > & {
   fp: string;
   ctime: string;

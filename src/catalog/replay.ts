@@ -2,7 +2,7 @@
  * Bringing the index up to the journal: what it does not have yet is applied, in slices, each one write transaction, so that reads of this and other
  * processes go on meanwhile. A killed replay is taken up where its last transaction ended.
  */
-import { parseFingerprint } from '../fs/fingerprint.js';
+import { derivedEtag, parseFingerprint } from '../fs/fingerprint.js';
 import { NO_FINGERPRINT, placeOf, split, type Catalog, type Place } from './catalog.js';
 import { lostPlace } from './lost.js';
 import { applyMoved, applyTouched } from './moved.js';
@@ -140,7 +140,9 @@ function apply(catalog: Catalog, { line, prepare }: Event): void {
   const { index } = catalog;
   switch (line.op) {
     case 'commit':
-      if (prepare?.op === 'prepare') catalog.publish(prepare, line.seq, BigInt(line.ctime));
+      if (prepare?.op !== 'prepare') return;
+      if (line.kept) catalog.keepBytes(placeOf(prepare), undefined);
+      catalog.publish(prepare, line.seq, BigInt(line.ctime));
       return;
     case 'appended':
       if (prepare?.op === 'append') {
@@ -153,6 +155,7 @@ function apply(catalog: Catalog, { line, prepare }: Event): void {
       }
       return;
     case 'delete':
+      if (line.kept) catalog.keepBytes(placeOf(line), undefined);
       catalog.removeRow(placeOf(line));
       for (const path of line.rmdirs ?? []) catalog.dropDir(split(path));
       return;
@@ -176,6 +179,7 @@ function apply(catalog: Catalog, { line, prepare }: Event): void {
       const row = catalog.fileRow(line, facts, line.seq, BigInt(line.ctime), published);
       if (file !== undefined) row.file = file;
       if (from) row.from = from;
+      if (line.told !== undefined && line.told > Date.now()) row.told = [line.told, derivedEtag(row.fp, row.ctimeNs)];
       catalog.putRow(place, row);
       return;
     }

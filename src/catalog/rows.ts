@@ -40,6 +40,8 @@ export interface FileRow {
   unseen?: 'new' | 'changed';
   /** The byte facts are in doubt (a later ctime, a restored file), and nobody has hashed it again yet. Only in the index. */
   doubtful?: boolean;
+  /** The byte facts came with a rename or link of one file, behind whose ctime an earlier write may hide (identity.ts). Only in the index. */
+  unproven?: boolean;
   /** Top-level folder that the ACL and the owner in `facts` belong to: under another they are not told. */
   home?: string;
   /** Renamed by another program: key (base64) of the row whose key facts follow, and since when (ms, file system's clock) its path has been empty. */
@@ -83,6 +85,7 @@ const GONE = 4;
 const UNSEEN = 8;
 const UNSEEN_NEW = 16;
 const DOUBTFUL = 32;
+const UNPROVEN = 64;
 const MADE = 1;
 const TRUSTED = 2;
 const HAS_STAMP = 4;
@@ -113,7 +116,8 @@ function encodeFile(row: FileRow): Buffer {
     (row.goneAt === undefined ? 0 : GONE) |
     (row.unseen ? UNSEEN : 0) |
     (row.unseen === 'new' ? UNSEEN_NEW : 0) |
-    (row.doubtful ? DOUBTFUL : 0);
+    (row.doubtful ? DOUBTFUL : 0) |
+    (row.unproven ? UNPROVEN : 0);
   row.fp.copy(out, 2);
   let at = 2 + FINGERPRINT_BYTES;
   out.writeBigInt64BE(row.ctimeNs, at);
@@ -175,6 +179,7 @@ function decodeFile(bytes: Buffer): FileRow {
     published: (flags & PUBLISHED) !== 0,
   };
   if (flags & DOUBTFUL) row.doubtful = true;
+  if (flags & UNPROVEN) row.unproven = true;
   if (flags & UNSEEN) row.unseen = flags & UNSEEN_NEW ? 'new' : 'changed';
   at += 14;
   if (flags & HAS_ETAG) {
@@ -206,10 +211,10 @@ export function isGone(bytes: Buffer): boolean {
   return bytes[0] === FILE && ((bytes[1] ?? 0) & GONE) !== 0;
 }
 
-/** Whether an encoded row is that of a file whose bytes nobody has hashed, or whose hash is in doubt. */
+/** Whether an encoded row is that of a file whose bytes nobody has hashed, or whose hash is in doubt or unproven. */
 export function isUnhashed(bytes: Buffer): boolean {
   const flags = bytes[1] ?? 0;
-  return bytes[0] === FILE && (flags & GONE) === 0 && ((flags & HAS_ETAG) === 0 || (flags & DOUBTFUL) !== 0);
+  return bytes[0] === FILE && (flags & GONE) === 0 && ((flags & HAS_ETAG) === 0 || (flags & (DOUBTFUL | UNPROVEN)) !== 0);
 }
 
 /** Facts without what must not reach another owner's bucket. */

@@ -20,9 +20,12 @@ export function noteGone(core: Core, missing: readonly Missing[], now = Date.now
   if (missing.length === 0 || !core.catalog.index.ready) return 0;
   const { catalog } = core;
   return catalog.index.write(() => {
-    const gone = missing.filter((one) => noteOne(core, one, now)).length;
-    if (gone > 0) catalog.index.next(GONE_COUNTER);
-    return gone;
+    const gone = missing.filter((one) => noteOne(core, one, now));
+    if (gone.length > 0) catalog.index.next(GONE_COUNTER);
+    // a directory that is away itself may come back with the stamp that it had
+    for (const [i, { dirs }] of gone.entries())
+      if (dirs !== gone[i - 1]?.dirs && !isDirectory(core, dirs)) catalog.distrustDir(dirs);
+    return gone.length;
   });
 }
 
@@ -37,6 +40,8 @@ function noteOne(core: Core, { dirs, name }: Missing, now: number): boolean {
 
 /** Nothing has the name, or a directory. What a link leads to may come back without a trace in this directory. */
 function isGoneNow(core: Core, dirs: readonly string[], name: string): boolean {
+  // a lost directory has no path
+  if (dirs[0] === '') return true;
   try {
     const stat = lstatOf(`${core.pathOf(dirs)}/${name}`);
     return stat === undefined || stat.isDirectory();
@@ -44,6 +49,10 @@ function isGoneNow(core: Core, dirs: readonly string[], name: string): boolean {
     if (isAbsent(error)) return true;
     return false;
   }
+}
+
+function isDirectory(core: Core, dirs: readonly string[]): boolean {
+  return dirs[0] !== '' && lstatOf(core.pathOf(dirs))?.isDirectory() === true;
 }
 
 function isWorthKeeping(row: FileRow): boolean {

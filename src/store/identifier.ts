@@ -44,13 +44,17 @@ export class Identifier {
 
   constructor(private readonly core: Core) {}
 
-  /** The object at a key with its true ETag if that is known or cheap to know. @throws NoSuchKey if it is gone by now. */
-  async identify(bucket: string, key: string, found: Found): Promise<Found> {
-    if (isSettled(found) || !this.core.catalog.index.ready) return found;
+  /**
+   * The object at a key with its true ETag if that is known or cheap to know.
+   * @param prove the bytes are to be told: what is known of a small file by a rename alone is checked. @throws NoSuchKey if it is gone by now.
+   */
+  async identify(bucket: string, key: string, found: Found, prove = false): Promise<Found> {
+    const isDone = (one: Found): boolean => knowledge(one) === 'known' && !(prove && isUnproven(one));
+    if ((isSettled(found) && isDone(found)) || !this.core.catalog.index.ready) return found;
     const again = (): Found | undefined => this.core.find(bucket, key);
     const now = this.recall([{ found, again }])[0];
     if (!now) throw noSuchKey(key);
-    if (knowledge(now) === 'known' || this.core.hash === 'off') return now;
+    if (isDone(now) || this.core.hash === 'off') return now;
     if (Number(now.stat.size) > SMALL_FILE) {
       this.later(now, again);
       return now;
@@ -129,7 +133,7 @@ export class Identifier {
     if (this.core.hash === 'off') return isSettled(found) ? 'known' : 'off';
     const now = isSettled(found) ? found : this.recall([{ found, again }])[0];
     if (!now) return 'gone';
-    if (knowledge(now) === 'known') return 'known';
+    if (knowledge(now) === 'known' && !isUnproven(now)) return 'known';
     const reading = await this.read(now, again, md5);
     return reading && this.record([reading]) === 1 ? 'done' : 'changed';
   }
@@ -155,6 +159,8 @@ export class Identifier {
             row.fp = fp;
             row.ctimeNs = stat.ctimeNs;
           } else if (!old) row.unseen = 'new';
+          // a rename must not make it certain again
+          if (row.etag !== '' && row.fp.equals(fp) && row.ctimeNs !== stat.ctimeNs) row.doubtful = true;
           row.told = [until, derivedEtag(fp, stat.ctimeNs)];
           catalog.putRow(place, row);
         }
@@ -202,7 +208,7 @@ export class Identifier {
       // young stamps prove nothing: the next change in the same tick would not show
       if (this.core.clock.isYoung(file.stat.ctimeNs)) await new Promise((resolve) => setTimeout(resolve, TICK_MS));
       const layout = found.row?.layout === undefined ? undefined : this.core.catalog.index.layout(found.row.layout);
-      const etag = await this.etagOf(file, knowledge(found) === 'provisional' ? layout : undefined, md5);
+      const etag = await this.etagOf(file, knowledge(found) === 'unknown' ? undefined : layout, md5);
       return etag === undefined || isTorn(file) ? undefined : { found, again, ctimeNs: file.stat.ctimeNs, etag };
     } catch (error) {
       // changed meanwhile: its hash is not known, and that is all
@@ -239,14 +245,21 @@ export class Identifier {
     const { catalog } = this.core;
     const now = again();
     if (!now || !now.fp.equals(found.fp) || now.stat.ctimeNs !== ctimeNs) return false;
-    if (knowledge(now) === 'known') return true;
     const old = now.row;
     const same = old?.etag === etag;
+    if (knowledge(now) === 'known' && (same || !isUnproven(now))) {
+      if (old?.unproven) {
+        const { unproven: _unproven, ...proven } = old;
+        catalog.putRow(now.place, proven);
+      }
+      return true;
+    }
     const seq = catalog.nextSeq();
     const fp = formatFingerprint(now.fp);
     const bytes: ByteFacts = same && old ? { ...catalog.bytesOf(old), fp } : { fp, etag };
     const ctime = String(ctimeNs);
-    catalog.journal.append({ op: 'hash', seq, ...subjectOf(now.place), ctime, ...bytes });
+    const told = old?.told && old.told[0] > Date.now() ? { told: old.told[0] } : {};
+    catalog.journal.append({ op: 'hash', seq, ...subjectOf(now.place), ctime, ...bytes, ...told });
     const row = catalog.fileRow(bytes, old?.facts ?? {}, seq, ctimeNs, old?.published ?? false);
     if (old?.file !== undefined) row.file = old.file;
     if (old?.from) row.from = old.from;
@@ -267,6 +280,11 @@ export class Identifier {
 /** Nothing is to be found out. */
 export function isSettled({ row, ...found }: Found): boolean {
   return row !== undefined && row.from === undefined && knowledge({ row, ...found }) === 'known';
+}
+
+/** A small file whose byte facts came by a rename: cheap to check. */
+export function isUnproven({ row, stat }: Found): boolean {
+  return row?.unproven === true && Number(stat.size) <= SMALL_FILE;
 }
 
 /** Whether a derived ETag was told that the row does not remember for long enough. */

@@ -87,6 +87,37 @@ export class Tracker {
     return true;
   }
 
+  /**
+   * Notes which directories stand where the journal tells of some, once the index was made anew: so that a rename right afterwards is known as one.
+   * Inside a write. @returns where to go on, undefined at the end.
+   */
+  noteDirs(after: Buffer, max: number): Buffer | undefined {
+    const { identities, index } = this.core.catalog;
+    const page = index.page('dirs', after, Buffer.alloc(7, 0xff), max);
+    for (const { key } of page) {
+      const id = key.readUIntBE(0, 6);
+      const place = identities.placeOf(id);
+      const row = place && index.row(place.parent, place.name);
+      const dirs = identities.pathOf(id);
+      if (!place || row?.kind !== 'dir' || row.identity || !dirs || dirs.length === 0) continue;
+      const identity = this.identityIfSeen(dirs);
+      if (!identity || identities.find(identity)) continue;
+      identities.setDir(row, identity);
+      index.putRow(place.parent, place.name, row);
+    }
+    const last = page.at(-1);
+    return last && page.length === max ? Buffer.concat([last.key, Buffer.alloc(1)]) : undefined;
+  }
+
+  private identityIfSeen(dirs: readonly string[]): Buffer | undefined {
+    try {
+      return this.identityAt(dirs);
+    } catch {
+      // not to be seen (EACCES): nobody can tell
+      return undefined;
+    }
+  }
+
   /** The same for one directory whose parents are settled. Under the lock. @returns false if there is none. */
   settleDir(dirs: readonly string[]): boolean {
     const { catalog } = this.core;
@@ -116,7 +147,6 @@ export class Tracker {
     try {
       return this.identityAt(path)?.equals(identity) !== true;
     } catch {
-      // not to be seen (EACCES): nobody can tell
       return false;
     }
   }
@@ -173,6 +203,7 @@ export class Tracker {
   /** Two names of one file. A ctime that neither link(2) nor rename(2) explains leaves the hash to be made again. */
   private copyBytes(found: Found, source: FileRow): FileRow | undefined {
     if (source.etag === '' || !this.isExplained(found, source)) return undefined;
+    const unproven = found.stat.ctimeNs !== source.ctimeNs || source.unproven === true;
     const { catalog } = this.core;
     const seq = catalog.nextSeq();
     const bytes = catalog.bytesOf(source);
@@ -181,6 +212,7 @@ export class Tracker {
     const { facts = {}, published = false } = found.row ?? {};
     const row = catalog.fileRow(bytes, facts, seq, found.stat.ctimeNs, published);
     if (found.row?.from) row.from = found.row.from;
+    if (unproven) row.unproven = true;
     catalog.putRow(found.place, row);
     catalog.noteSettled();
     return row;
@@ -193,7 +225,8 @@ export class Tracker {
     const own = found.row?.facts !== undefined || found.row?.published === true;
     const keyFacts = from !== undefined && from.dirs[0] !== '' && says && !own;
     if (source.etag === '' && !keyFacts) return undefined;
-    const ctime = this.isExplained(found, source) ? found.stat.ctimeNs : source.ctimeNs;
+    const explained = this.isExplained(found, source);
+    const ctime = explained ? found.stat.ctimeNs : source.ctimeNs;
     // where a rename leaves the ctime as it is, the old path has been away since now
     const since = Number((ctime === source.ctimeNs ? this.core.clock.now() : ctime) / 1_000_000n);
     const line: MovedFile = {
@@ -206,9 +239,17 @@ export class Tracker {
       ...(keyFacts && this.keyFactsOf(source, from, place, since)),
     };
     catalog.journal.append(line);
-    const row = catalog.moveFile(line);
+    const unproven = explained && source.etag !== '' && (ctime !== source.ctimeNs || source.unproven === true);
+    const row = this.withDoubt(place, catalog.moveFile(line), { unproven, doubtful: !explained });
     catalog.noteSettled();
     return row;
+  }
+
+  private withDoubt(place: TreePlace, row: FileRow, of: { unproven?: boolean; doubtful?: boolean }): FileRow {
+    if (of.unproven !== true && of.doubtful !== true) return row;
+    const marked: FileRow = { ...row, ...(of.unproven && { unproven: true }), ...(of.doubtful && { doubtful: true }) };
+    this.core.catalog.putRow(place, marked);
+    return marked;
   }
 
   private keyFactsOf(
@@ -255,7 +296,7 @@ export class Tracker {
       ...this.keyFactsOf(source, from, place, -Infinity),
     };
     catalog.journal.append(line);
-    const moved = catalog.moveFile(line);
+    const moved = this.withDoubt(place, catalog.moveFile(line), row);
     this.forget(place);
     catalog.noteSettled();
     return moved;
@@ -286,13 +327,20 @@ export class Tracker {
   }
 
   /** Before a place gets another file: if the one that its row speaks of has gone elsewhere, its hash is kept for there. Under the lock. */
-  keepBytes(place: Place, there: Found | undefined): void {
-    if (place.kind === 'tree') this.core.catalog.keepBytes(place, there?.place.kind === 'tree' ? there.fp : undefined);
+  keepBytes(place: Place, there: Found | undefined): boolean {
+    if (place.kind !== 'tree') return false;
+    return this.core.catalog.keepBytes(place, there?.place.kind === 'tree' ? there.fp : undefined);
   }
 
-  /** Whether the ctime is that of the rename or link, which also changed the directory, and of nothing later. */
+  /**
+   * Whether the ctime is that of the rename or link, which also changed the directory, and of nothing later.
+   *
+   * A write before the rename that nobody has seen, of the same size and with the mtime put back, leaves no trace that a system call tells: the
+   * rename's ctime covers its own. So byte facts follow, but as `unproven`: a GET of a small file reads it first, and so does the background.
+   */
   private isExplained({ stat, dir }: Found, source: FileRow): boolean {
     if (stat.ctimeNs === source.ctimeNs) return true;
+    if (source.doubtful) return false;
     try {
       return stat.ctimeNs <= lstatSync(dir.at('.'), { bigint: true }).mtimeNs + TICK_NS;
     } catch (error) {

@@ -9,7 +9,7 @@ import { isAbsent, lstatOf, type Core, type Found } from './core.js';
 import { knowledge } from './describe.js';
 import type { DirReader } from './dir-reader.js';
 import { noteGone } from './ghosts.js';
-import { isSettled, type Identifier } from './identifier.js';
+import { isSettled, isUnproven, type Identifier } from './identifier.js';
 import type { DirReport, FileReport, HashOutcome, Live, LookOptions, Md5, UnhashedPage } from './live-contract.js';
 import { newRow } from './objects.js';
 
@@ -214,7 +214,7 @@ export class LiveIndex implements Live {
       const dirs = paths.get(id);
       const name = rowName(key).toString('utf8');
       const found = dirs && dirs[0] !== '' ? this.core.findPlace(dirs, name) : undefined;
-      if (!dirs || !found || isSettled(found)) continue;
+      if (!dirs || !found || (isSettled(found) && !isUnproven(found))) continue;
       entries.push({ dirs, name, size: Number(found.stat.size) });
       if (entries.length === max) return { entries, next: after(key) };
     }

@@ -49,13 +49,13 @@ export class Objects {
   }
 
   /** @throws NoSuchKey. */
-  async found(bucket: string, key: string): Promise<Found> {
+  async found(bucket: string, key: string, prove = false): Promise<Found> {
     const found = this.core.find(bucket, key);
     if (!found) {
       this.core.bucketDir(bucket);
       throw noSuchKey(key);
     }
-    return this.identifier.identify(bucket, key, found);
+    return this.identifier.identify(bucket, key, found, prove);
   }
 
   async head(bucket: string, key: string): Promise<ObjectInfo> {
@@ -84,7 +84,7 @@ export class Objects {
    */
   async openCurrent(bucket: string, key: string): Promise<Current> {
     for (let attempt = 0; ; attempt++) {
-      const found = await this.found(bucket, key);
+      const found = await this.found(bucket, key, true);
       const file = openIfThere(found);
       if (file) {
         let same = false;
@@ -225,21 +225,25 @@ export class Objects {
     const row = core.catalog.row(place);
     if (!row || (row.etag === '' && !row.facts && !row.published)) return false;
     if (lstatOf(`${core.pathOf(place.dirs)}/${place.name}`)) return false;
+    // its file may have been renamed
+    const kept = core.catalog.keepBytes(place, undefined);
     core.catalog.removeRow(place);
-    this.publisher.recordDelete(subjectOf(place), []);
+    this.publisher.recordDelete(subjectOf(place), [], { kept });
     return true;
   }
 
   /** Under the lock: the file, then its line; and an overflow copy that was kept aside. */
   private unlink(bucket: string, key: string, found: Found, via: Via, dirtied: Set<string>): void {
     const { core, publisher } = this;
+    const inTree = found.place.kind === 'tree';
     if (found.place.kind === 'tree') publisher.announcePrune(found.place.dirs, found.name);
+    const kept = inTree && core.tracker.keepBytes(found.place, found);
     unlinkSync(found.dir.at(found.name));
     dirtied.add(found.dir.path);
     core.catalog.removeRow(found.place);
     const rmdirs = found.place.kind === 'tree' ? publisher.prune(found.place.dirs) : [];
     for (const path of rmdirs) dirtied.add(core.pathOf(path.split('/').slice(0, -1)));
-    publisher.recordDelete(subjectOf(found.place), rmdirs, via);
+    publisher.recordDelete(subjectOf(found.place), rmdirs, { via, kept });
     if (found.place.kind === 'overflow') return;
     const aside = core.findOverflow(bucket, key);
     if (!aside) return;

@@ -81,6 +81,13 @@ export interface Arrival {
   exclusive?: boolean;
 }
 
+/** Where the file is now. `kept`: what was known of other bytes at its place is kept (Catalog.keepBytes). */
+export interface Arrived {
+  dir: Dir;
+  name: string;
+  kept?: boolean;
+}
+
 type Destination = Pick<Prepare, 'mkdirs' | 'file' | 'replaces'>;
 
 export class Publisher {
@@ -156,7 +163,7 @@ export class Publisher {
    * What a put and a move do under the lock: condition and place are checked again, the file at `from` gets its name, and what it supersedes goes.
    * @throws PreconditionFailed, Retry.
    */
-  arrive(arrival: Arrival, from: string, dirtied: Set<string>): { dir: Dir; name: string } {
+  arrive(arrival: Arrival, from: string, dirtied: Set<string>): Arrived {
     const { core } = this;
     const { bucket, key, target, destination, condition, known } = arrival;
     const there = this.checkAgain(bucket, key, condition, known);
@@ -165,15 +172,16 @@ export class Publisher {
     const { file, replaces } = destination;
     if (file !== undefined && core.catalog.row(now.place)?.file !== replaces) throw new Retry();
     const name = file ?? now.name;
+    let kept = false;
     const dir = core.inMissing(now, (dir, made) => {
       for (const path of made) dirtied.add(path);
-      core.tracker.keepBytes(now.place, there);
+      kept = core.tracker.keepBytes(now.place, there);
       place(from, dir.at(name), arrival.exclusive === true || condition?.ifNoneMatch?.includes('*') === true);
       return dir;
     });
     if (target.place.kind === 'tree') this.dropOverflow(bucket, key, dirtied);
     else this.dropMarker(bucket, key);
-    return { dir, name };
+    return { dir, name, kept };
   }
 
   /**
@@ -183,7 +191,7 @@ export class Publisher {
   async committed(
     line: Prepare,
     target: Target,
-    act: (dirtied: Set<string>) => { dir: Dir; name: string },
+    act: (dirtied: Set<string>) => Arrived,
   ): Promise<Found> {
     const { core } = this;
     const { catalog } = core;
@@ -196,12 +204,12 @@ export class Publisher {
       this.decide();
       const found = catalog.index.write((): Found => {
         if (target.place.kind === 'tree') core.tracker.settleDirs(target.place.dirs);
-        const { dir, name } = act(dirtied);
+        const { dir, name, kept } = act(dirtied);
         renamed = true;
         dirtied.add(dir.path);
         const stat = lstatSync(dir.at(name), { bigint: true });
         const seq = catalog.nextSeq();
-        this.appendCommit(line, seq, stat);
+        this.appendCommit(line, seq, stat, kept);
         const row = catalog.publish(line, seq, stat.ctimeNs);
         // the file that is replaced goes afterwards: until then the line is looked at again after a crash
         if (line.replaces === undefined) catalog.journal.settle(ticket);
@@ -255,9 +263,15 @@ export class Publisher {
   }
 
   /** The prepare line is durable and says all; a commit line that finds no room is only missed by speed. */
-  private appendCommit(line: Prepare, seq: number, stat: BigIntStats): void {
+  private appendCommit(line: Prepare, seq: number, stat: BigIntStats, kept?: boolean): void {
     try {
-      this.core.catalog.journal.append({ op: 'commit', id: line.id, seq, ctime: String(stat.ctimeNs) });
+      this.core.catalog.journal.append({
+        op: 'commit',
+        id: line.id,
+        seq,
+        ctime: String(stat.ctimeNs),
+        ...(kept && { kept: true as const }),
+      });
     } catch (error) {
       this.core.log('error', 'the journal could not be written', { error: String(error) });
     }
@@ -283,13 +297,14 @@ export class Publisher {
   }
 
   /** Appends a delete line and drops the row. Under the lock. */
-  recordDelete(subject: Subject, rmdirs: string[], via?: Via): void {
+  recordDelete(subject: Subject, rmdirs: string[], { via, kept }: { via?: Via; kept?: boolean } = {}): void {
     const { catalog } = this.core;
     catalog.journal.append({
       op: 'delete',
       seq: catalog.nextSeq(),
       ...subject,
       ...(rmdirs.length > 0 && { rmdirs }),
+      ...(kept && { kept: true as const }),
       ...(via && { via }),
     });
     catalog.noteSettled();

@@ -21,6 +21,8 @@ const SLICE_MS = 50;
 /** A builder that has not been heard of for so long (ms) is taken for dead. */
 const SILENT_MS = 15_000;
 const POLL_MS = 50;
+/** Directories that are looked at in one write. */
+const DIRS_AT_ONCE = 500;
 /** Between attempts that failed: no room, an unreadable journal. */
 const RETRY_MS = 1000;
 const BUILDER = Buffer.from('builder');
@@ -148,6 +150,7 @@ export class Upkeep {
       await new Promise((resolve) => setImmediate(resolve));
     }
     const dangling = replay.finish();
+    if (fresh && !(await this.noteDirs())) return false;
     if (fresh)
       index.write(() => {
         index.remove('meta', BUILDER);
@@ -155,6 +158,22 @@ export class Upkeep {
       });
     this.settle(dangling, fresh);
     this.opened = true;
+    return true;
+  }
+
+  /** @returns false if another process has taken the lead. */
+  private async noteDirs(): Promise<boolean> {
+    const { index } = this.core.catalog;
+    for (let next: Buffer | undefined = Buffer.alloc(0); next;) {
+      const from: Buffer = next;
+      let leads = false;
+      next = index.write(() => {
+        leads = this.takeLead();
+        return leads ? this.core.tracker.noteDirs(from, DIRS_AT_ONCE) : undefined;
+      });
+      if (!leads) return false;
+      await new Promise((resolve) => setImmediate(resolve));
+    }
     return true;
   }
 

@@ -124,6 +124,35 @@ describe('gc', () => {
     expect((await store.head('b', 'there')).facts).toMatchObject(metadata);
   });
 
+  it('keeps what is known of a folder whose path another one took, then forgets it; a marker, too', async () => {
+    for (const name of ['one', 'two']) {
+      await store.put('b', `${name}/sub/k`, body(name), { facts: metadata });
+      await store.put('b', `${name}/m/`, body(''), { facts: metadata });
+    }
+    const [one, away] = [join(root, 'b/one'), join(root, '.gos3rve/away')];
+    const displace = async (): Promise<void> => {
+      renameSync(one, away);
+      renameSync(join(root, 'b/two'), one);
+      expect(await keys()).toEqual(['one/m/', 'one/sub/k']);
+    };
+    await displace();
+    for (let i = 0; i < 3; i++) expect(await run()).toMatchObject({ forgotten: 0 });
+    renameSync(one, join(root, 'b/two'));
+    renameSync(away, one);
+    expect(await keys()).toEqual(['one/m/', 'one/sub/k', 'two/m/', 'two/sub/k']);
+    expect((await store.head('b', 'one/sub/k')).facts).toMatchObject(metadata);
+    await displace();
+    await run();
+    await new Promise((resolve) => setTimeout(resolve, 5));
+    expect(await run({ keepGone: 0 })).toMatchObject({ forgotten: 1 });
+    for (let i = 0; i < 3; i++) await run({ keepGone: 0 });
+    renameSync(one, join(root, 'b/two'));
+    renameSync(away, one);
+    expect(await keys()).toEqual(['one/sub/k', 'two/m/', 'two/sub/k']);
+    expect((await store.head('b', 'one/sub/k')).facts.metadata).toBeUndefined();
+    expect((await store.head('b', 'two/m/')).facts).toMatchObject(metadata);
+  });
+
   it('removes empty folders that gos3rve made, and none that others made', async () => {
     await store.put('b', 'made/sub/k', body('1'));
     mkdirSync(join(root, 'b/theirs'));

@@ -4,7 +4,7 @@
  */
 import { lstatSync } from 'node:fs';
 import { FINGERPRINT_BYTES } from '../../fs/fingerprint.js';
-import { decodeRow, rowName, type FileRow } from '../../catalog/rows.js';
+import { decodeRow, rowKey, rowName, type DirRow, type FileRow } from '../../catalog/rows.js';
 import type { Place } from '../../catalog/catalog.js';
 import { errno } from '../../base/errors.js';
 import { isAbsent, type Core } from '../core.js';
@@ -31,7 +31,7 @@ export async function collectGhosts(
   for await (const { key, value } of rowsOf(core, 'tree', signal)) {
     const row = decodeRow(value);
     if (row.kind === 'dir') {
-      if (!dryRun) dropEmptyRow(core, row.id);
+      if (!dryRun) dropEmptyRow(core, row, before);
       continue;
     }
     const dirs = catalog.identities.pathOf(key.readUIntBE(0, 6));
@@ -60,12 +60,18 @@ function isMissing(core: Core, dirs: readonly string[], name: string): boolean {
 /** Whether the file lay on another mount than what stands at its place now: a disk that is not there. */
 function isAway(core: Core, dirs: readonly string[], row: FileRow): boolean {
   if (row.fp.equals(NOTHING)) return false;
-  for (let depth = dirs.length; depth >= 0; depth--) {
+  const mount = mountAt(core, dirs);
+  return mount !== undefined && mount !== row.fp.readUInt32BE(0);
+}
+
+/** Mount of the deepest directory on a path that is there; of a lost one, the root's. */
+function mountAt(core: Core, dirs: readonly string[]): number | undefined {
+  for (let depth = dirs[0] === '' ? 0 : dirs.length; depth >= 0; depth--) {
     const path = core.pathOf(dirs.slice(0, depth));
     const stat = lstatSync(path, { bigint: true, throwIfNoEntry: false });
-    if (stat?.isDirectory()) return core.mounts.idOf(stat.dev, path) !== row.fp.readUInt32BE(0);
+    if (stat?.isDirectory()) return core.mounts.idOf(stat.dev, path);
   }
-  return false;
+  return undefined;
 }
 
 /** Under the lock the row is looked at again: the file may be back. */
@@ -79,23 +85,42 @@ function drop(core: Core, place: Extract<Place, { kind: 'tree' }>, before: numbe
   });
 }
 
-/** Drops a directory's row that holds nothing, if the directory is gone. */
-function dropEmptyRow(core: Core, id: number): void {
+/**
+ * Drops a directory's row that holds nothing, if the directory is gone: at once, or, if a client put it as a marker, once it has been gone since
+ * `before`. Its children come later in the order of rows: the next collection finds it empty.
+ */
+function dropEmptyRow(core: Core, { id, marker }: DirRow, before: number): void {
   const { catalog } = core;
+  const { index } = catalog;
   const dirs = catalog.identities.pathOf(id);
-  if (!dirs || dirs.length === 0 || dirs[0] === '') return;
-  const isGone = (): boolean => {
-    try {
-      return lstatSync(core.pathOf(dirs), { throwIfNoEntry: false }) === undefined;
-    } catch (error) {
-      return isAbsent(error);
-    }
-  };
-  if (!isGone()) return;
-  catalog.index.write(() => {
+  if (!dirs || dirs.length === 0) return;
+  const missed = Buffer.from(`missed:${id}`);
+  if (!isDirGone(core, dirs)) {
+    if (marker && index.has('meta', missed)) index.write(() => index.remove('meta', missed));
+    return;
+  }
+  if (index.page('tree', rowKey(id, ''), rowKey(id + 1, ''), 1).length > 0) return;
+  index.write(() => {
     const row = catalog.findDir(dirs);
-    if (row?.id === id && !row.marker && isGone()) catalog.dropDir(dirs);
+    if (row?.id !== id || !isDirGone(core, dirs)) return;
+    if (row.marker) {
+      const since = Number(index.get('meta', missed)?.toString() ?? Infinity);
+      if (since === Infinity) index.put('meta', missed, Buffer.from(String(Date.now())));
+      if (since >= before || (row.identity && mountAt(core, dirs) !== row.identity.readUInt32BE(0))) return;
+      index.remove('meta', missed);
+    }
+    catalog.dropDir(dirs);
   });
+}
+
+function isDirGone(core: Core, dirs: readonly string[]): boolean {
+  // a lost one has no path; if it turns up, its row is somewhere else
+  if (dirs[0] === '') return true;
+  try {
+    return lstatSync(core.pathOf(dirs), { throwIfNoEntry: false }) === undefined;
+  } catch (error) {
+    return isAbsent(error);
+  }
 }
 
 /** Bytes that lay where others lie now, and did not turn up elsewhere; and when files that are gone were verified. */
