@@ -107,6 +107,7 @@ export class Catalog {
       row.marker = owned ? { ...marker, home: topOf(dirs) } : marker;
       row.seq = seq;
     });
+    this.noteDirs(dirs);
   }
 
   /** Forgets a directory that was removed, unless rows below it keep facts of files that may come back. Only inside a write. */
@@ -123,6 +124,33 @@ export class Catalog {
       this.index.remove('tree', rowKey(at.parent, at.name));
       this.identities.removeDir(row);
     }
+  }
+
+  /** Writes down which directories hold what the journal speaks of, once each: a rename is known as one though the index was lost. Only inside a write. */
+  private noteDirs(dirs: readonly string[]): void {
+    if (this.dirIds || !this.index.ready || dirs[0] === '') return;
+    for (let depth = dirs.length; depth > 0; depth--) {
+      const path = dirs.slice(0, depth);
+      const row = this.findDir(path);
+      if (!row || row.noted) return;
+      if (row.identity) this.noteDir(row, path);
+    }
+  }
+
+  /** The same for one. */
+  noteDir(row: DirRow, dirs: readonly string[]): void {
+    const { identity } = row;
+    const path = `${dirs.join('/')}/`;
+    const said = identity ? { identity: identity.toString('hex') } : {};
+    try {
+      this.journal.append({ op: 'stands', seq: this.nextSeq(), path, ...said });
+    } catch {
+      // a full disk: it is only a help
+      return;
+    }
+    row.noted = true;
+    const at = this.identities.placeOf(row.id);
+    if (at) this.index.putRow(at.parent, at.name, row);
   }
 
   /** A directory's stamp says nothing any more of which of its rows have files. Only inside a write. */
@@ -155,8 +183,6 @@ export class Catalog {
 
   private loseDir(row: DirRow, key: Buffer, seq: number): void {
     this.index.remove('tree', key);
-    // looked at while the index was made anew: what stands there today says nothing of then
-    if (this.dirIds) this.identities.setDir(row, undefined);
     if (this.index.page('tree', rowKey(row.id, ''), rowKey(row.id + 1, ''), 1).length === 0)
       return this.identities.removeDir(row);
     this.identities.setPlace(row.id, 0, `${seq}/`);
@@ -207,6 +233,7 @@ export class Catalog {
     const old = there?.kind === 'file' ? there : undefined;
     const kept = place.kind === 'tree' && this.identities.putFile(key, row, old);
     if (old?.layout !== undefined && old.layout !== row.layout && !kept) this.index.removeLayout(old.layout);
+    if (place.kind === 'tree' && row.seq > 0) this.noteDirs(place.dirs);
     const { home: _old, ...rest } = row;
     const owned = place.kind === 'tree' && (row.facts?.acl ?? row.facts?.owner) !== undefined;
     this.index.put(table, key, encodeRow(owned ? { ...rest, home: topOf(place.dirs) } : rest));
@@ -368,9 +395,9 @@ export class Catalog {
   /** Publishes what a killed process had prepared and renamed, under a new number in our own segment. Only inside a write. */
   adoptLine(line: Prepare, ctimeNs: bigint): FileRow {
     const seq = this.nextSeq();
-    const row = this.publish(line, seq, ctimeNs);
     this.journal.append({ ...line, id: `adopt-${seq}` });
     this.journal.append({ op: 'commit', id: `adopt-${seq}`, seq, ctime: String(ctimeNs) });
+    const row = this.publish(line, seq, ctimeNs);
     this.noteSettled();
     return row;
   }

@@ -91,6 +91,7 @@ export class Identities {
 
   /** Notes which directory of the file system a row stands for. The caller puts the row. */
   setDir(row: DirRow, identity: Buffer | undefined): void {
+    if (identity === undefined || row.identity?.equals(identity) !== true) delete row.noted;
     if (row.identity && identity?.equals(row.identity) !== true) {
       const seen = this.find(row.identity);
       if (seen?.kind === 'dir' && seen.id === row.id) this.index.remove('identities', row.identity);

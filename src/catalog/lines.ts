@@ -139,6 +139,8 @@ export type JournalLine =
       overflow?: MovedKeys;
       via?: Via;
     }
+  /** Which directory of the file system stands at a path (hex, identities.ts) that lines speak of; the path ends in `/`. None: not known. */
+  | { op: 'stands'; seq: number; path: string; identity?: string }
   /**
    * Another program has renamed a file. With `facts`, what clients said of `from` belongs to `path` now; without, it stays where it was, to
    * follow if `from` stays away from `since` (ms) on.
@@ -234,6 +236,7 @@ export const KNOWN_OPS: ReadonlySet<string> = new Set(
     touched: 0,
     moving: 0,
     moved: 0,
+    stands: 0,
     marker: 0,
     unmark: 0,
     part: 0,

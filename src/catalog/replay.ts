@@ -55,7 +55,7 @@ export class Replay {
   /** Applies what came meanwhile and notes how far was read: whatever looks for a lost prepare line reads only the rest. */
   finish(): Dangling {
     const { index } = this.catalog;
-    return index.write(() => {
+    return this.inWrite(() => {
       while (this.merge.more()) this.readEvents(Infinity);
       const { dangling, settled } = this.merge.ends();
       for (const [segment, offset] of settled) {
@@ -189,6 +189,12 @@ function apply(catalog: Catalog, { line, prepare }: Event): void {
     case 'moved':
       if (line.bytes) catalog.moveFile(line);
       else applyMoved(catalog, line);
+      return;
+    case 'stands':
+      catalog.changeDir(split(line.path.slice(0, -1)), (row) => {
+        catalog.identities.setDir(row, line.identity === undefined ? undefined : Buffer.from(line.identity, 'hex'));
+        row.noted = true;
+      });
       return;
     case 'marker':
       for (const made of line.mkdirs ?? []) catalog.changeDir(split(made), (row) => (row.made = true));

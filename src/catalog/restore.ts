@@ -26,7 +26,10 @@ export function restoreDir(catalog: Catalog, line: Extract<JournalLine, { op: 'd
   row.seq = line.seq;
   row.made = line.made === true;
   if (line.marker) row.marker = line.marker;
-  if (line.identity !== undefined) catalog.identities.setDir(row, Buffer.from(line.identity, 'hex'));
+  if (line.identity !== undefined) {
+    catalog.identities.setDir(row, Buffer.from(line.identity, 'hex'));
+    row.noted = true;
+  }
   // a lost one lies beside the root's
   if (line.path.startsWith('/') && dirs.length === 2) catalog.index.putRow(0, `${dirs[1] ?? ''}/`, row);
   else catalog.index.putRow(catalog.ensureDir(dirs.slice(0, -1)).id, `${dirs.at(-1) ?? ''}/`, row);

@@ -58,6 +58,8 @@ export interface DirRow {
   marker?: { time: number; facts: KeyFacts; checksum?: Checksum; home?: string };
   /** Which directory of the file system it is (`identityOf`, identities.ts), as far as somebody has looked. */
   identity?: Buffer;
+  /** The journal knows this identity. */
+  noted?: boolean;
   /** Identity and times when it was last read whole; absent or `stampTrusted` false: read again. */
   stamp?: Buffer;
   stampTrusted: boolean;
@@ -90,6 +92,7 @@ const MADE = 1;
 const TRUSTED = 2;
 const HAS_STAMP = 4;
 const HAS_IDENTITY = 8;
+const NOTED = 16;
 
 const FILE_HEAD = 2 + FINGERPRINT_BYTES + 8 + 6 + 16 + 2;
 const STAMP_BYTES = 32;
@@ -140,7 +143,8 @@ function encodeDir(row: DirRow): Buffer {
     (row.made ? MADE : 0) |
     (row.stampTrusted ? TRUSTED : 0) |
     (row.stamp ? HAS_STAMP : 0) |
-    (row.identity ? HAS_IDENTITY : 0);
+    (row.identity ? HAS_IDENTITY : 0) |
+    (row.noted ? NOTED : 0);
   out.writeUIntBE(row.id, 2, 6);
   out.writeUIntBE(row.seq, 8, 6);
   row.stamp?.copy(out, 14);
@@ -200,6 +204,7 @@ function decodeDir(bytes: Buffer): DirRow {
     stampTrusted: (flags & TRUSTED) !== 0,
   };
   if (flags & HAS_STAMP) row.stamp = Buffer.from(bytes.subarray(14, 14 + STAMP_BYTES));
+  if (flags & NOTED) row.noted = true;
   let at = DIR_HEAD;
   if (flags & HAS_IDENTITY) row.identity = Buffer.from(bytes.subarray(at, (at += IDENTITY_BYTES)));
   if (bytes.length > at) row.marker = JSON.parse(bytes.toString('utf8', at)) as NonNullable<DirRow['marker']>;
@@ -214,7 +219,9 @@ export function isGone(bytes: Buffer): boolean {
 /** Whether an encoded row is that of a file whose bytes nobody has hashed, or whose hash is in doubt or unproven. */
 export function isUnhashed(bytes: Buffer): boolean {
   const flags = bytes[1] ?? 0;
-  return bytes[0] === FILE && (flags & GONE) === 0 && ((flags & HAS_ETAG) === 0 || (flags & (DOUBTFUL | UNPROVEN)) !== 0);
+  return (
+    bytes[0] === FILE && (flags & GONE) === 0 && ((flags & HAS_ETAG) === 0 || (flags & (DOUBTFUL | UNPROVEN)) !== 0)
+  );
 }
 
 /** Facts without what must not reach another owner's bucket. */

@@ -134,8 +134,10 @@ export class Tracker {
       this.moveDir(known, dirs);
     } else if (row && parent) {
       // another directory stands here now: what clients said of the keys below stays with the keys
+      const { noted } = row;
       identities.setDir(row, known === undefined ? identity : undefined);
       index.putRow(parent.id, `${dirs.at(-1) ?? ''}/`, row);
+      if (noted) catalog.noteDir(row, dirs);
     }
     return true;
   }

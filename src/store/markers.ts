@@ -97,7 +97,6 @@ export class Markers {
       for (const path of made) dirtied.add(path);
       for (const one of mkdirs) catalog.changeDir(one.split('/'), (row) => (row.made = true));
       const seq = catalog.nextSeq();
-      catalog.setMarker(dirs, marker, seq);
       const rmdirs = from ? this.unmark(from) : [];
       for (const path of rmdirs) dirtied.add(core.pathOf(path.split('/').slice(0, -1)));
       catalog.journal.append({
@@ -110,6 +109,7 @@ export class Markers {
         ...(rmdirs.length > 0 && { rmdirs }),
         via,
       });
+      catalog.setMarker(dirs, marker, seq);
       catalog.noteSettled();
     });
   }

@@ -188,11 +188,7 @@ export class Publisher {
    * Prepare line and flush, then `act` under the lock, then commit line, row and the flush of the folders.
    * @param act does the rename and tells where the file is now; what it throws leaves everything as it was.
    */
-  async committed(
-    line: Prepare,
-    target: Target,
-    act: (dirtied: Set<string>) => Arrived,
-  ): Promise<Found> {
+  async committed(line: Prepare, target: Target, act: (dirtied: Set<string>) => Arrived): Promise<Found> {
     const { core } = this;
     const { catalog } = core;
     const ticket = catalog.journal.prepare(line);
