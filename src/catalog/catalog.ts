@@ -107,7 +107,6 @@ export class Catalog {
       row.marker = owned ? { ...marker, home: topOf(dirs) } : marker;
       row.seq = seq;
     });
-    this.noteDirs(dirs);
   }
 
   /** Forgets a directory that was removed, unless rows below it keep facts of files that may come back. Only inside a write. */
@@ -126,8 +125,11 @@ export class Catalog {
     }
   }
 
-  /** Writes down which directories hold what the journal speaks of, once each: a rename is known as one though the index was lost. Only inside a write. */
-  private noteDirs(dirs: readonly string[]): void {
+  /**
+   * Writes down which directories hold what the journal speaks of, once each: so a rename is known as one though the index was lost. Only inside a
+   * write, after the line itself: numbers go up in a segment.
+   */
+  noteDirs(dirs: readonly string[]): void {
     if (this.dirIds || !this.index.ready || dirs[0] === '') return;
     for (let depth = dirs.length; depth > 0; depth--) {
       const path = dirs.slice(0, depth);

@@ -97,6 +97,7 @@ export class Markers {
       for (const path of made) dirtied.add(path);
       for (const one of mkdirs) catalog.changeDir(one.split('/'), (row) => (row.made = true));
       const seq = catalog.nextSeq();
+      catalog.setMarker(dirs, marker, seq);
       const rmdirs = from ? this.unmark(from) : [];
       for (const path of rmdirs) dirtied.add(core.pathOf(path.split('/').slice(0, -1)));
       catalog.journal.append({
@@ -109,7 +110,7 @@ export class Markers {
         ...(rmdirs.length > 0 && { rmdirs }),
         via,
       });
-      catalog.setMarker(dirs, marker, seq);
+      catalog.noteDirs(dirs);
       catalog.noteSettled();
     });
   }
@@ -173,6 +174,7 @@ export class Markers {
       const said = via?.event === undefined ? {} : { via: viaOf(via, via.event) };
       catalog.journal.append({ op: 'marker', seq, path: dirs.join('/'), ...marker, ...said });
       catalog.setMarker(dirs, marker, seq);
+      catalog.noteDirs(dirs);
       catalog.noteSettled();
       return marker;
     });
