@@ -159,7 +159,8 @@ async function complete(twin: Twin, key: string, n: number): Promise<void> {
 }
 
 describe('a store that lost its index', () => {
-  it.each(SEEDS)('tells what its twin tells, seed %i', { timeout: 120_000 }, async (seed) => {
+  // again, since on a busy machine the moment after a rename may pass between the same look at both
+  it.each(SEEDS)('tells what its twin tells, seed %i', { timeout: 120_000, retry: 1 }, async (seed) => {
     const next = numbers(seed);
     const twins = [new Twin(), new Twin()] as const;
     const done: string[] = [];
