@@ -41,9 +41,17 @@ export function verify({ method, headers }: SignedRequest, scope: Scope, claim: 
       AWSAccessKeyId: scope.credential.accessKey,
       StringToSign: text,
       SignatureProvided: claim.signature,
-      CanonicalRequest: Buffer.from(canonical, 'latin1').toString('utf8'),
+      CanonicalRequest: withoutSecrets(Buffer.from(canonical, 'latin1').toString('utf8')),
     },
   });
+}
+
+/** Error documents come to stand in logs of clients and proxies; a wrong signature is harmless there, a session token or a client's key is not. */
+function withoutSecrets(canonical: string): string {
+  return canonical.replace(
+    /((?:^|[?&\n])x-amz-(?:security-token|s3session-token|[a-z-]*customer-key)[:=])[^&\n]*/gi,
+    '$1REDACTED',
+  );
 }
 
 /** SigV4 for S3: `host` and every `x-amz-*` header of the request must be among the signed ones. */

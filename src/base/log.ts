@@ -51,13 +51,38 @@ export interface LogStream {
   isTTY?: boolean;
 }
 
-/** Query parameters that would let a reader of the log use a presigned URL. */
-const SECRET_PARAMETERS = /([?&](?:x-amz-signature|x-amz-security-token|signature)=)[^&#]*/gi;
+/** Parameters that would let a reader of the log use a presigned URL, or read what is encrypted by a client's key. */
+const SECRETS = [
+  'x-amz-signature',
+  'x-amz-security-token',
+  'x-amz-s3session-token',
+  'x-amz-server-side-encryption-customer-key',
+  'x-amz-copy-source-server-side-encryption-customer-key',
+  'signature',
+  'authorization',
+  'access_token',
+  'token',
+];
+/** Servers decode names: any letter may come as `%65`, and in a link that was encoded as a whole as `%2565`. */
+const SECRET_PARAMETERS = new RegExp(
+  `((?:[?&;#]|${escaped('?')}|${escaped('&')})(?:${SECRETS.map((name) => [...name].map(anySpelling).join('')).join('|')})(?:=|${escaped('=')}))[^&]*`,
+  'gi',
+);
+const USER = /^(https?:\/\/)[^/?#]*@/i;
 
-/** Hides signatures and session tokens; control characters come out percent-encoded, so that no line can forge another. */
+function anySpelling(letter: string): string {
+  const [low, high] = [letter.toLowerCase(), letter.toUpperCase()];
+  return `(?:${[low, escaped(low), ...(low === high ? [] : [escaped(high)])].join('|')})`;
+}
+
+function escaped(letter: string): string {
+  return `%(?:25)*${letter.charCodeAt(0).toString(16)}`;
+}
+
+/** Hides signatures, tokens and passwords; control characters come out percent-encoded, so that no line can forge another. */
 export function redactUrl(url: string): string {
-  const hidden = url.includes('?') ? url.replace(SECRET_PARAMETERS, '$1REDACTED') : url;
-  return escapeControls(hidden);
+  const hidden = /[?%]/.test(url) ? url.replace(SECRET_PARAMETERS, '$1REDACTED') : url;
+  return escapeControls(hidden.replace(USER, '$1REDACTED@'));
 }
 
 const CONTROLS = /[\x00-\x1f\x7f-\x9f\u2028\u2029]/g;

@@ -154,6 +154,24 @@ describe('signature in the Authorization header', () => {
     expect(JSON.stringify(error.data)).not.toContain(ALICE.secretKey);
   });
 
+  it("keeps a client's encryption key out of the error document, be it a header or a parameter", () => {
+    const names = 'host;x-amz-copy-source-server-side-encryption-customer-key;x-amz-date';
+    const request: SignedRequest = {
+      method: 'GET',
+      url: '/k?a=1&X-Amz-Server-Side-Encryption-Customer-Ke%79=sesame&x=2',
+      headers: {
+        host: HOST,
+        'x-amz-copy-source-server-side-encryption-customer-key': 'sesame',
+        'x-amz-content-sha256': EMPTY,
+        'x-amz-date': '20130524T000000Z',
+        authorization: authorization(`${names};x-amz-content-sha256`, 'f0e8'),
+      },
+    };
+    const { data } = refused('SignatureDoesNotMatch', () => authenticate(request, keyring(), OPTIONS));
+    expect(data.CanonicalRequest).toMatch(/Customer-Key=REDACTED&.*customer-key:REDACTED\n/s);
+    expect(JSON.stringify(data)).not.toContain('sesame');
+  });
+
   it('accepts equal spellings of the path: literal, lower-case and needless escapes', () => {
     const [, put] = Object.values(PUBLISHED);
     if (put === undefined) throw new Error('no example');

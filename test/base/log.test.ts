@@ -25,6 +25,16 @@ describe('redactUrl', () => {
     ['/k?a=1&x-amz-signature=abc&b=2', '/k?a=1&x-amz-signature=REDACTED&b=2'],
     ['/k?X-Amz-Security-Token=t&Signature=s', '/k?X-Amz-Security-Token=REDACTED&Signature=REDACTED'],
     ['/k?prefix=Signature', '/k?prefix=Signature'],
+    ['/k?list-type=2&continuation-token=t', '/k?list-type=2&continuation-token=t'],
+    ['/k?X-Amz-Signatur%65=abc', '/k?X-Amz-Signatur%65=REDACTED'],
+    ['/k?a&%58-amz%2dsecurity-tok%65n=a%26b#c&d=e', '/k?a&%58-amz%2dsecurity-tok%65n=REDACTED&d=e'],
+    ['/k%3FX-Amz-Date=1%26X-Amz-Signature%3Dabc', '/k%3FX-Amz-Date=1%26X-Amz-Signature%3DREDACTED'],
+    ['/k%253fX-Amz-Signatur%2565%253dabc', '/k%253fX-Amz-Signatur%2565%253dREDACTED'],
+    ['/k?a=1#X-Amz-Signature=abc', '/k?a=1#X-Amz-Signature=REDACTED'],
+    ['/k?Authorization=AWS4-HMAC-SHA256%20Signature=abc', '/k?Authorization=REDACTED'],
+    ['/k?X-Amz-Server-Side-Encryption-Customer-Key=k', '/k?X-Amz-Server-Side-Encryption-Customer-Key=REDACTED'],
+    ['http://user:secret@host/k', 'http://REDACTED@host/k'],
+    ['/k@v?x=http://a@b', '/k@v?x=http://a@b'],
     ['/k\u009b31m\nforged', '/k%9B31m%0Aforged'],
   ])('%j', (url, expected) => expect(redactUrl(url)).toBe(expected));
 });
