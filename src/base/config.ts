@@ -94,7 +94,12 @@ function resolve<K extends OptionName>(name: K, layers: Layer[]): OptionValue<K>
         throw new UsageError(`${layer.where(name)}: ${shown} ${error instanceof Error ? error.message : 'is wrong'}`);
       }
     });
-    if (option.repeat) return items.flat() as OptionValue<K>;
+    if (option.repeat) {
+      const all = items.flat();
+      const twice = option.repeated?.(all);
+      if (twice !== undefined) throw new UsageError(`${layer.where(name)}: ${twice}`);
+      return all as OptionValue<K>;
+    }
     if (items.length !== 1) throw new UsageError(`${layer.where(name)}: give one value, not ${items.length}`);
     return items[0] as OptionValue<K>;
   }

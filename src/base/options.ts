@@ -12,6 +12,7 @@ import {
   pair,
   port,
   region,
+  repeatedAlias,
   share,
   size,
   duration,
@@ -31,6 +32,8 @@ export interface Option<T> {
   help: string;
   /** May be given several times; `parse` gets each. A variable of the environment separates by commas. */
   repeat?: boolean;
+  /** What is wrong with all the values together, if anything. */
+  repeated?: (values: readonly unknown[]) => string | undefined;
   /** A switch that is on by default: the flag is `--no-<name>`. */
   negated?: boolean;
   /** Never shown in logs or listings. */
@@ -93,6 +96,7 @@ export const OPTIONS = {
   bucket: many({
     value: 'alias=path',
     parse: pair,
+    repeated: repeatedAlias,
     help: 'serve a folder below the root, or the root itself (alias=.), as bucket alias',
   }),
   publicUrl: maybe({ value: 'url', parse: url, help: 'where clients reach the server, if a proxy stands before it' }),

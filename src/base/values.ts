@@ -70,6 +70,17 @@ export function pair(text: string): [alias: string, path: string] {
   return [text.slice(0, at), text.slice(at + 1)];
 }
 
+/** What is wrong with a list of aliases: one that names two folders. */
+export function repeatedAlias(pairs: readonly unknown[]): string | undefined {
+  const folders = new Map<string, string>();
+  for (const [alias, path] of pairs as ReturnType<typeof pair>[]) {
+    const other = folders.get(alias);
+    if (other !== undefined) return `"${alias}" is given twice, as ${other} and as ${path}; give each alias one folder`;
+    folders.set(alias, path);
+  }
+  return undefined;
+}
+
 export function text(value: string): string {
   if (value === '') throw new Error('is empty');
   if (value.includes('\0')) throw new Error('holds a NUL character');
