@@ -107,6 +107,8 @@ export class Buckets {
     core.checkWritable();
     if (core.isAlias(name))
       throw new S3Error('AccessDenied', `Bucket ${name} is set by --bucket and cannot be deleted by a client.`);
+    if (core.isBucketFolder([name]))
+      throw new S3Error('AccessDenied', `The folder of bucket ${name} is served under another name by --bucket too.`);
     const ended = this.withUploads((end) => {
       const dir = core.bucketDir(name);
       const { path } = dir;

@@ -191,6 +191,13 @@ export class Core {
     return this.aliases.has(bucket);
   }
 
+  /** Whether an alias shows just this folder: it stays, empty or not, or the next start would be refused. */
+  isBucketFolder(dirs: readonly string[]): boolean {
+    for (const folder of this.aliases.values())
+      if (folder.length === dirs.length && folder.every((name, i) => name === dirs[i])) return true;
+    return false;
+  }
+
   pathOf(dirs: readonly string[]): string {
     return dirs.length === 0 ? this.root : `${this.root}/${dirs.join('/')}`;
   }

@@ -99,12 +99,12 @@ export class Publisher {
     private readonly identifier: Identifier,
   ) {}
 
-  /** Mode and owner to keep of a file that is overwritten, else undefined. */
+  /** Mode and owner to keep of a file that is overwritten, else undefined. Not the set-id bits: what a client sends must not run as the owner. */
   inheritFrom(target: Target): Inherit | undefined {
     if (target.missing.length > 0 || target.name === '') return undefined;
     const there = lstatOf(target.base.at(target.name));
     if (!there?.isFile()) return undefined;
-    return { mode: Number(there.mode), uid: Number(there.uid), gid: Number(there.gid) };
+    return { mode: Number(there.mode) & ~0o6000, uid: Number(there.uid), gid: Number(there.gid) };
   }
 
   /** Publishes a staged body at a key. The staged file is gone afterwards, whatever happens. */
@@ -325,10 +325,10 @@ export class Publisher {
     this.announce(made.map((one) => one.join('/')).reverse());
   }
 
-  /** Directories that gos3rve made and that no client put as a marker, upwards as long as that is so. */
+  /** Directories that gos3rve made, that no client put as a marker and that are no bucket's own, upwards as long as that is so. */
   private prunable(dirs: readonly string[]): (readonly string[])[] {
     const made: (readonly string[])[] = [];
-    for (let depth = dirs.length; depth > 1; depth--) {
+    for (let depth = dirs.length; depth > 1 && !this.core.isBucketFolder(dirs.slice(0, depth)); depth--) {
       const row = this.core.catalog.findDir(dirs.slice(0, depth));
       if (!row?.made || row.marker) break;
       made.push(dirs.slice(0, depth));

@@ -1,5 +1,5 @@
 /** `--bucket alias=path`: which are taken, and that none leads out of the root or to our own files. */
-import { mkdir, mkdtemp, realpath, rm, symlink, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, realpath, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -72,6 +72,45 @@ describe('aliases', () => {
     } finally {
       await store.close();
     }
+  });
+
+  it('keeps the folder of an alias when it falls empty, whoever empties it', async () => {
+    let store = await openStore(root);
+    await store.put('photos', 'made/deep/x', body('x'));
+    await store.put('photos', 'made/deep/below/y', body('y'));
+    await store.put('photos', 'other/z', body('z'));
+    await store.close();
+    const aliases = { made: 'photos/made/deep', all: '.' };
+    store = await openStore(root, { aliases });
+    const upload = await store.createUpload('made', 'late', {});
+    const part = await store.putPart('made', 'late', upload.uploadId, 1, body('late'));
+    await store.delete('made', 'below/y');
+    await store.delete('all', 'photos/made/deep/x');
+    await store.move({ bucket: 'photos', key: 'other/z' }, { bucket: 'made', key: 'z' });
+    await store.movePrefix({ bucket: 'made', key: 'z' }, { bucket: 'photos', key: 'again' });
+    await store.collector.directories({ dryRun: false, signal: new AbortController().signal });
+    await expect(store.deleteBucket('made')).rejects.toMatchObject({ code: 'AccessDenied' });
+    await store.close();
+    expect(await readdir(path.join(root, 'photos'))).toEqual(['Holiday 2024', 'again', 'made']);
+    expect(await readdir(path.join(root, 'photos/made'))).toEqual(['deep']);
+    store = await openStore(root, { aliases });
+    expect(await list(store, {}, 'made')).toEqual([]);
+    await store.completeUpload('made', 'late', upload.uploadId, [{ ...part, checksums: {} }]);
+    await store.delete('made', 'late');
+    await store.close();
+    // an alias no more
+    store = await openStore(root);
+    await store.collector.directories({ dryRun: false, signal: new AbortController().signal });
+    await store.close();
+    expect(await readdir(path.join(root, 'photos'))).toEqual(['Holiday 2024', 'again']);
+  });
+
+  it('does not delete a bucket whose folder an alias shows', async () => {
+    await mkdir(path.join(root, 'empty'));
+    const store = await openStore(root, { aliases: { other: 'empty' } });
+    await expect(store.deleteBucket('empty')).rejects.toMatchObject({ code: 'AccessDenied' });
+    expect((await store.getBucket('other')).name).toBe('other');
+    await store.close();
   });
 
   it('tells which folder an alias hides', async () => {

@@ -4,7 +4,21 @@ import { describe, expect, it } from 'vitest';
 import { S3Error } from '../../../src/base/errors.js';
 import type { KeyFacts } from '../../../src/base/model.js';
 import type { MakeStore } from './kit.js';
-import { BUCKET, body, brokenBody, exists, get, list, md5, picture, put, refuses, text, world } from './kit.js';
+import {
+  BUCKET,
+  body,
+  brokenBody,
+  exists,
+  get,
+  list,
+  md5,
+  picture,
+  put,
+  putParts,
+  refuses,
+  text,
+  world,
+} from './kit.js';
 
 /** One of everything that a client can say of a key. */
 export const ALL_FACTS: KeyFacts = {
@@ -100,6 +114,28 @@ export function objectContract(make: MakeStore): void {
       expect(facts.tags ?? []).toEqual([]);
       // Without one from the client it may be guessed.
       expect(facts.contentType).not.toBe(ALL_FACTS.contentType);
+    });
+
+    it('drops the set-id bits of a file that it overwrites: bytes of a client must not run as its owner', async () => {
+      const { uploadId } = await w.store.createUpload(BUCKET, 'complete', {});
+      const parts = await putParts(w.store, 'complete', uploadId, [[1, 'a client']]);
+      await put(w.store, 'source', 'a client');
+      for (const key of ['put', 'copy', 'complete']) {
+        await w.foreign(key, 'a program');
+        await chmod(w.at(key), 0o6755);
+      }
+      await put(w.store, 'put', 'a client');
+      await w.store.copy({ bucket: BUCKET, key: 'source' }, { bucket: BUCKET, key: 'copy' }, { facts: () => ({}) });
+      await w.store.completeUpload(
+        BUCKET,
+        'complete',
+        uploadId,
+        parts.map(({ partNumber, etag }) => ({ partNumber, etag, checksums: {} })),
+      );
+      for (const key of ['put', 'copy', 'complete']) {
+        expect(await text(w.store, key)).toBe('a client');
+        expect((await stat(w.at(key))).mode & 0o7777).toBe(0o755);
+      }
     });
 
     it('overwrites whole, keeping the mode of the file', async () => {
