@@ -70,6 +70,12 @@ export class Claim {
     return path;
   }
 
+  /** The same after the disk was away: another machine may have used the index meanwhile, and have removed our mark. */
+  takeAgain(): string {
+    if (this.mark !== undefined && !existsSync(this.mark)) this.mark = undefined;
+    return this.take();
+  }
+
   /** After the index was closed: notes what it looks like, so that the next start can trust it. */
   release(): void {
     const path = join(this.directory, `v${FORMAT}.mdb`);

@@ -155,6 +155,11 @@ export class Journal {
     this.current = undefined;
   }
 
+  /** Lets go of the segment, for its disk is away: what waits for a flush fails, and the next line begins another. */
+  detach(): void {
+    if (this.current) abandon(this.current);
+  }
+
   /** A new segment, with its header, whose name is on the disk. @throws the system's error; then there is none. */
   private begin(): Segment {
     const stamp = new Date().toISOString().replace(/[-:]/g, '').replace('.', '');

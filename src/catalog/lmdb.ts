@@ -65,10 +65,16 @@ interface Opened {
   /** `device:inode` */
   file: string;
   lock: string;
+  /** Snapshots that are in use: it must not be closed under them. */
+  snapshots: number;
+  /** To be closed with the last of them. */
+  retired: boolean;
 }
 
 export class Index {
-  private opened: Opened;
+  private current: Opened;
+  /** Its disk is away: see {@link detach}. */
+  private detached = false;
   private writing = false;
   /** Whether this very file was seen to be whole. */
   private whole = false;
@@ -77,17 +83,28 @@ export class Index {
 
   private constructor(
     private path: string,
-    private readonly claimed: () => string,
+    private readonly claimed: (again: boolean) => string,
+    private readonly guard: () => void,
   ) {
-    this.opened = openFile(path);
+    this.current = openFile(path);
+  }
+
+  private get opened(): Opened {
+    if (this.detached) throw new NotReady('the disk of the index is away');
+    return this.current;
   }
 
   /**
    * @param path of the LMDB file; its lock file lies beside it.
-   * @param claim called when the file is no longer there or another: makes its folder and marks it as open.
+   * @param claim called when the file is no longer there or another: makes its folder and marks it as open. `again`: its disk was away.
+   * @param guard called before anything is written: throws if the index must be left alone.
    */
-  static open(path: string, claim: () => string = () => path): Index {
-    return new Index(path, claim);
+  static open(
+    path: string,
+    claim: (again: boolean) => string = () => path,
+    guard: () => void = () => undefined,
+  ): Index {
+    return new Index(path, claim, guard);
   }
 
   /** Lets reads of this turn see what other processes have committed. */
@@ -99,6 +116,7 @@ export class Index {
 
   /** Whether it holds all that the journal says; else it is being made. */
   get ready(): boolean {
+    if (this.detached) return false;
     this.whole ||= this.number('ready') === this.birthmark();
     return this.whole;
   }
@@ -114,7 +132,7 @@ export class Index {
   }
 
   private birthmark(): number {
-    return Number(BigInt(this.opened.file.split(':')[1] ?? 0) & 0xffffffffffn) + 1;
+    return Number(BigInt(inodeOf(this.opened.file)) & 0xffffffffffn) + 1;
   }
 
   /**
@@ -123,6 +141,7 @@ export class Index {
    */
   write<T>(work: () => T): T {
     if (this.writing) return work();
+    this.guard();
     try {
       return this.opened.env.transactionSync(() => {
         if (fileAt(this.path) !== this.opened.file) throw new Moved();
@@ -155,8 +174,31 @@ export class Index {
     this.reopen();
   }
 
+  /** Lets go of the file, for its disk is away: all but {@link ready} throws NotReady from now on. */
+  detach(): void {
+    if (this.detached) return;
+    this.detached = true;
+    this.whole = false;
+    retire(this.current);
+  }
+
+  /**
+   * The disk is back. What was not written when it went is lost, and the index is never synced: it is set aside, unless another process has
+   * done so, to be made anew.
+   */
+  attach(): void {
+    if (!this.detached) return;
+    this.path = this.claimed(true);
+    if (inodeOf(fileAt(this.path)) === inodeOf(this.current.file)) setAside(this.path);
+    this.current = openFile(this.path);
+    this.detached = false;
+    this.dirsRemoved++;
+  }
+
   private reopen(): void {
-    const { env, lock } = this.opened;
+    this.guard();
+    const old = this.opened;
+    const { env, lock } = old;
     try {
       // under the old lock: another process may be at the same, and have made a new one
       env.transactionSync(() => {
@@ -165,11 +207,11 @@ export class Index {
     } catch {
       // the old file is of no use, and its lock neither
     }
-    this.path = this.claimed();
-    this.opened = openFile(this.path);
+    this.path = this.claimed(false);
+    this.current = openFile(this.path);
     this.whole = false;
     this.dirsRemoved++;
-    void env.close().catch(() => undefined);
+    retire(old);
   }
 
   get(table: TableName, key: Buffer): Buffer | undefined {
@@ -218,8 +260,10 @@ export class Index {
   /** The index as it is now, for as long as it is wanted, whatever is written meanwhile. Close it: what it shows cannot be used again. */
   snapshot(): Snapshot {
     this.refresh();
-    const { env, tables } = this.opened;
+    const { opened } = this;
+    const { env, tables } = opened;
     const transaction = env.useReadTransaction();
+    opened.snapshots++;
     const table = (name: TableName): Table => {
       const found = tables.get(name);
       if (!found) throw new Error(`no table ${name}`);
@@ -235,7 +279,11 @@ export class Index {
         const bytes = get('layouts', layoutKey(id));
         return bytes && (JSON.parse(bytes.toString()) as Layout);
       },
-      close: () => transaction.done(),
+      close: () => {
+        transaction.done();
+        opened.snapshots--;
+        if (opened.retired) retire(opened);
+      },
     };
   }
 
@@ -272,10 +320,11 @@ export class Index {
 
   /** Frees reader slots of dead processes. */
   checkReaders(): void {
-    this.opened.env.readerCheck();
+    if (!this.detached) this.current.env.readerCheck();
   }
 
   async close(): Promise<void> {
+    if (this.detached) return;
     await this.opened.env.close();
   }
 
@@ -295,16 +344,27 @@ function openFile(path: string): Opened {
     const tables = new Map(
       TABLES.map((name) => [name, env.openDB<Buffer, Buffer>({ name, encoding: 'binary', keyEncoding: 'binary' })]),
     );
-    return { env, tables, file: fileAt(path), lock: fileAt(`${path}-lock`) };
+    return { env, tables, file: fileAt(path), lock: fileAt(`${path}-lock`), snapshots: 0, retired: false };
   } catch (error) {
     throw named(error);
   }
+}
+
+/** Closes a file that is used no more, as soon as nobody reads in it. */
+function retire(opened: Opened): void {
+  opened.retired = true;
+  if (opened.snapshots === 0) void opened.env.close().catch(() => undefined);
 }
 
 /** Names the file that lies at a path; '' for none. */
 function fileAt(path: string): string {
   const stat = statSync(path, { bigint: true, throwIfNoEntry: false });
   return stat ? `${stat.dev}:${stat.ino}` : '';
+}
+
+/** Of what {@link fileAt} says; a disk that comes back may be another device. */
+function inodeOf(file: string): string {
+  return file.slice(file.indexOf(':') + 1);
 }
 
 /** Moves an index and its lock file out of the way; of copies set aside one is enough to look at. */

@@ -4,7 +4,7 @@ import { homedir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { UsageError, errno } from '../base/errors.js';
 import { STATE_DIR } from '../fs/keypath.js';
-import { servedRoots, type ServedRoot } from '../fs/roots.js';
+import { checkMounted, servedRoots, type ServedRoot } from '../fs/roots.js';
 
 export interface Root {
   /** Real path. */
@@ -33,6 +33,7 @@ export function findRoot(question: RootQuestion): Root {
   const stateDir = question.stateDir ?? (env['GOS3RVE_STATE_DIR'] || undefined);
   const settle = (path: string, asWritten: string): Root => {
     const real = checkDirectory(path, asWritten);
+    checkMounted(real, env);
     return { path: real, stateDir: stateDirOf(real, stateDir && resolve(cwd, stateDir), served) };
   };
   if (told !== undefined) return settle(resolve(cwd, told), told);

@@ -10,7 +10,7 @@ import { loadSettings, readConfigFile, stateDirSetting, type Flags, type Setting
 import { S3Error, UsageError, errno } from '../base/errors.js';
 import { openLog, type Log } from '../base/log.js';
 import { STATE_DIR } from '../fs/keypath.js';
-import { rememberRoot } from '../fs/roots.js';
+import { checkMounted, rememberRoot } from '../fs/roots.js';
 import { checkState, checkStatePlace } from '../fs/state-dir.js';
 import { makeStateDir, ownershipOf, type Ownership } from '../fs/statefile.js';
 import type { GatewayServer } from '../http/server.js';
@@ -27,6 +27,9 @@ import { version } from './version.js';
 
 /** Told to clients, and signed for by the ready-made lines, unless --region names another. */
 const DEFAULT_REGION = 'us-east-1';
+
+/** A short journal is read before the server says that it is ready; a long one while it serves. */
+const REBUILD_PATIENCE_MS = 100;
 
 /** What a started server consists of, in the order in which it is taken down. */
 interface Running {
@@ -47,7 +50,7 @@ interface Running {
 export async function serve(directory: string, flags: Flags): Promise<void> {
   if (directory === '') throw new UsageError('no directory was named; pass the one to serve, or . for this one');
   const root = resolve(directory);
-  checkDirectory(root, directory);
+  checkMounted(checkDirectory(root, directory));
   const stateDir = resolve(stateDirSetting(flags, process.env) ?? join(root, STATE_DIR));
   const config = await readConfigFile(join(stateDir, 'config.yaml'));
   const settings = loadSettings(flags, process.env, config);
@@ -73,6 +76,7 @@ export async function serve(directory: string, flags: Flags): Promise<void> {
       log.error('another server has taken this directory over; stopping');
       process.kill(process.pid, 'SIGTERM');
     },
+    isAway: () => running.store !== undefined && running.store.presence.look() !== 'here',
   });
   const running: Running = { claim, log, screen };
   handleSignals(running);
@@ -125,13 +129,14 @@ async function start(
   const region = settings.region ?? DEFAULT_REGION;
   const rootOwner = credentials.list[0].owner;
   const keyring = new Keyring(credentials.list);
-  const store = await openStore(
-    root,
-    await storeOptions({ path: root, stateDir }, settings, (level, message, data) =>
+  const store = await openStore(root, {
+    ...(await storeOptions({ path: root, stateDir }, settings, (level, message, data) =>
       log[level](message, data === undefined ? undefined : { ...data }),
-    ),
-  );
+    )),
+    patience: { open: REBUILD_PATIENCE_MS },
+  });
   running.store = store;
+  store.presence.listen({ away: () => claim.suspend(), back: () => claim.resume() });
   for (const name of settings.createBucket) await ensureBucket(store, name, rootOwner);
   const events = new Events({ store, targets: settings.targets, region, owner: rootOwner.id, log });
   running.events = events;

@@ -61,24 +61,26 @@ export interface ClaimOptions {
   onWait?: (record: ServerRecord) => void;
   /** Called when another process has taken the record away: this one must stop. */
   onLost?: () => void;
+  /** Whether the disk of the record is away: then the record says nothing. */
+  isAway?: () => boolean;
 }
 
 /** The claim of this process. */
 export class ServerFile {
   readonly #path: string;
-  readonly #fd: number;
+  /** undefined while the disk is away. */
+  #fd: number | undefined;
   readonly #record: ServerRecord;
+  readonly #options: ClaimOptions;
   readonly #timer: NodeJS.Timeout;
 
-  private constructor(path: string, record: ServerRecord, onLost: (() => void) | undefined) {
+  private constructor(path: string, record: ServerRecord, options: ClaimOptions) {
     this.#path = path;
     this.#record = record;
+    this.#options = options;
     this.#fd = openSync(path, 'r+');
     this.#timer = setInterval(() => {
-      if (!this.beat()) {
-        clearInterval(this.#timer);
-        onLost?.();
-      }
+      if (!this.beat()) this.#lose();
     }, HEARTBEAT_MS).unref();
   }
 
@@ -99,7 +101,7 @@ export class ServerFile {
         if (takeOver(stateDir, path, candidate, other)) break;
       }
       sweepTickets(stateDir, record.id);
-      return new ServerFile(path, record, options.onLost);
+      return new ServerFile(path, record, options);
     } finally {
       remove(candidate);
     }
@@ -113,10 +115,11 @@ export class ServerFile {
 
   /** Writes the heartbeat; false when server.json is no longer ours. Writing goes to our own inode, so it can harm nobody. */
   beat(): boolean {
+    if (this.#fd === undefined) return true;
     this.#record.heartbeat = Date.now();
     try {
       writeSync(this.#fd, encode(this.#record), 0);
-      return this.#isOurs();
+      return this.#isOurs() || this.#options.isAway?.() === true;
     } catch {
       // A full or vanished disk: the next beat tries again.
       return true;
@@ -126,10 +129,40 @@ export class ServerFile {
   release(): void {
     clearInterval(this.#timer);
     if (this.#isOurs()) remove(this.#path);
-    closeSync(this.#fd);
+    this.suspend();
+  }
+
+  /** The disk is away: the record's file is let go of. */
+  suspend(): void {
+    if (this.#fd === undefined) return;
+    try {
+      closeSync(this.#fd);
+    } catch {
+      // EIO of a disk that was pulled out
+    }
+    this.#fd = undefined;
+  }
+
+  /** The disk is back: the record is taken up again, unless another server has used it meanwhile; then this one must stop. */
+  resume(): void {
+    if (this.#fd !== undefined) return;
+    try {
+      // it was never flushed
+      if (!readRecord(this.#path)) writeRecord(this.#path, this.#record, this.#options.owner);
+      if (readRecord(this.#path)?.id === this.#record.id) this.#fd = openSync(this.#path, 'r+');
+    } catch {
+      // taken for lost
+    }
+    if (this.#fd === undefined || !this.beat()) this.#lose();
+  }
+
+  #lose(): void {
+    clearInterval(this.#timer);
+    this.#options.onLost?.();
   }
 
   #isOurs(): boolean {
+    if (this.#fd === undefined) return false;
     try {
       return statSync(this.#path).ino === fstatSync(this.#fd).ino;
     } catch {

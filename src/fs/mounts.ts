@@ -14,13 +14,21 @@ import { mountsBelow } from './mount-table.js';
 export class Mounts {
   /** Mount points below the root, deepest first. */
   private tops: string[] = [];
-  private readonly devices: Set<bigint>;
+  private devices: Set<bigint>;
 
   constructor(
     private readonly root: string,
-    private readonly rootDevice: bigint,
+    private rootDevice: bigint,
   ) {
     this.devices = new Set([rootDevice]);
+    this.refresh();
+  }
+
+  /** The root was mounted again, maybe as another device. */
+  rebase(rootDevice: bigint): void {
+    this.rootDevice = rootDevice;
+    this.devices = new Set([rootDevice]);
+    this.tops = [];
     this.refresh();
   }
 

@@ -8,7 +8,9 @@ import { createHash } from 'node:crypto';
 import { readFileSync, readdirSync, statSync, unlinkSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { isAbsolute, join } from 'node:path';
+import { UsageError } from '../base/errors.js';
 import { makeStateDir, ownershipOf, writeFileAtomic } from './statefile.js';
+import { looksVanished, mountPoint } from './vanished.js';
 
 export interface ServedRoot {
   /** Real path. */
@@ -17,6 +19,8 @@ export interface ServedRoot {
   stateDir?: string;
   /** When it was last served, ISO date. */
   served: string;
+  /** Mount point that it lay on; absent where there is no mount table. */
+  mount?: string;
 }
 
 /** Roots that are gone are kept for a year: a disk may come back. */
@@ -33,8 +37,10 @@ function folder(env: Environment): string {
 
 /** Notes that `root` is served now. Nothing happens where it cannot be noted. */
 export function rememberRoot(root: string, stateDir: string | undefined, env: Environment = process.env): void {
+  const mount = mountPoint(root);
   const known: ServedRoot = {
     root,
+    ...(mount !== undefined && { mount }),
     ...(stateDir === undefined ? {} : { stateDir }),
     served: new Date().toISOString(),
   };
@@ -43,12 +49,29 @@ export function rememberRoot(root: string, stateDir: string | undefined, env: En
     // With sudo, HOME may be another user's: what we leave there is theirs.
     const owner = ownershipOf(env['HOME'] || homedir());
     makeStateDir(dir, owner);
-    const name = createHash('sha256').update(root).digest('hex').slice(0, 24);
-    writeFileAtomic(join(dir, `${name}.json`), `${JSON.stringify(known, null, 2)}\n`, owner);
+    writeFileAtomic(entryPath(root, env), `${JSON.stringify(known, null, 2)}\n`, owner);
     forgetOld(dir);
   } catch {
     // no home, or one that cannot be written
   }
+}
+
+function entryPath(root: string, env: Environment): string {
+  return join(folder(env), `${createHash('sha256').update(root).digest('hex').slice(0, 24)}.json`);
+}
+
+/**
+ * Refuses the empty mount point of a root that was served before (DESIGN rule 6).
+ * @param root real path. @throws UsageError naming the way out.
+ */
+export function checkMounted(root: string, env: Environment = process.env): void {
+  const path = entryPath(root, env);
+  const known = readEntry(path);
+  if (known?.root !== root || !looksVanished(root, known.mount, known.stateDir === undefined)) return;
+  throw new UsageError(
+    `${root} is empty, but was not when it was served on ${known.served.slice(0, 10)}: is its disk mounted? To begin anew there, remove ${path}`,
+    1,
+  );
 }
 
 /** Roots that are directories now, the last served first. */
@@ -77,9 +100,14 @@ function readAll(dir: string): { path: string; entry: ServedRoot }[] {
 
 function readEntry(path: string): ServedRoot | undefined {
   try {
-    const { root, stateDir, served } = JSON.parse(readFileSync(path, 'utf8')) as Partial<ServedRoot>;
+    const { root, stateDir, served, mount } = JSON.parse(readFileSync(path, 'utf8')) as Partial<ServedRoot>;
     if (typeof root !== 'string' || !isAbsolute(root) || typeof served !== 'string') return undefined;
-    return { root, served, ...(typeof stateDir === 'string' && isAbsolute(stateDir) ? { stateDir } : {}) };
+    return {
+      root,
+      served,
+      ...(typeof stateDir === 'string' && isAbsolute(stateDir) && { stateDir }),
+      ...(typeof mount === 'string' && { mount }),
+    };
   } catch {
     return undefined;
   }

@@ -9,6 +9,7 @@ import { linkSync, readFileSync, readdirSync, realpathSync, statSync, unlinkSync
 import { basename, dirname, join } from 'node:path';
 import { UsageError, errno } from '../base/errors.js';
 import { STATE_DIR } from './keypath.js';
+import { looksVanished, mountPoint } from './vanished.js';
 import { giveTo, makeStateDir, syncDirSync, syncFileSync, writeFileAtomic, type Ownership } from './statefile.js';
 
 /** `<root>/.gos3rve/root.json`. */
@@ -26,6 +27,8 @@ interface StateName {
   root: string;
   /** Whether the root bears the name too. */
   named: boolean;
+  /** Mount point that the root lay on; absent where there is no mount table. */
+  mount?: string;
 }
 
 const FILE = 'root.json';
@@ -78,8 +81,15 @@ export function bindState(root: string, stateDir: string, write: boolean, owner:
   }
   // two first openings at once: one of them has named the root
   if (name && name.id !== id && name.stateDir !== state) throw otherState(root, name.stateDir, state);
-  const now: StateName = { id: name?.id ?? id, root, named: name !== undefined };
-  if (known?.id === now.id && known.root === root && known.named === now.named) return;
+  const mount = mountPoint(root);
+  const now: StateName = {
+    id: name?.id ?? id,
+    root,
+    named: name !== undefined,
+    ...(mount !== undefined && { mount }),
+  };
+  const same = known?.id === now.id && known.root === root && known.named === now.named && known.mount === mount;
+  if (same) return;
   writeFileAtomic(elsewhere, `${JSON.stringify(now, null, 2)}\n`, owner);
 }
 
@@ -95,11 +105,22 @@ export function checkState(root: string, stateDir: string): void {
   const known = read<StateName>(join(state, FILE));
   if (name ? name.id !== known?.id && (known !== undefined || name.stateDir !== state) : holdsSegments(real))
     throw otherState(root, name?.stateDir ?? join(real, STATE_DIR), state);
+  if (known && !name && known.root === real && isAway(real, known))
+    throw new UsageError(
+      `${root} is not the directory that ${state} holds the state of: is its disk mounted? If it is right all the same, remove ${join(state, FILE)}`,
+      1,
+    );
   if (known && known.id !== name?.id && known.root !== real)
     throw new UsageError(
       `${state} holds the state of ${known.root}, not of ${root}; pass another --state-dir, or remove ${join(state, FILE)} if that directory was moved here`,
       1,
     );
+}
+
+/** Whether a root that bears no name now is the mount point of one, or another disk. */
+function isAway(root: string, known: StateName): boolean {
+  const moved = known.mount !== undefined && known.mount !== mountPoint(root);
+  return looksVanished(root, known.mount, known.named) || (known.named && moved);
 }
 
 function otherState(root: string, own: string | undefined, other: string): UsageError {

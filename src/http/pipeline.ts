@@ -158,7 +158,14 @@ async function loadBucket(store: Store, operation: Operation, target: Target): P
 /** Answers a preflight; to any other request from a browser it adds what the bucket's rules allow. */
 async function applyCors(gateway: Gateway, exchange: Exchange, target: Target): Promise<OpResult | undefined> {
   const { headers, method } = exchange;
-  const bucket = target.bucket === '' ? undefined : await gateway.store.getBucket(target.bucket).catch(() => undefined);
+  const bucket =
+    target.bucket === ''
+      ? undefined
+      : await gateway.store.getBucket(target.bucket).catch((error: unknown) => {
+          // the disk is away: told to browsers too
+          if (method === 'OPTIONS' && error instanceof S3Error && error.status === 503) throw error;
+          return undefined;
+        });
   const rules = bucket?.settings.cors;
   if (method === 'OPTIONS') {
     exchange.operation = 'CORSPreflight';

@@ -24,7 +24,8 @@ export interface BackgroundOptions {
 }
 
 export interface Background {
-  watcher: Watcher;
+  /** Another one when the root's disk was away. */
+  readonly watcher: Watcher;
   /** Only with `hash: 'eager'`. */
   hasher?: Hasher;
   /** Before the store is closed. */
@@ -48,18 +49,32 @@ export function startBackground(store: LocalStore, options: BackgroundOptions): 
           onRestless: (dirs, name) => watcher.lookLater(dirs, name),
         })
       : undefined;
-  const watcher: Watcher = new Watcher({
-    root,
-    live,
-    mode: options.watch,
-    scanIntervalMs: options.scanInterval,
-    busy,
-    log,
-    ...(options.changes && { changes: options.changes }),
-    ...(hasher && {
-      onUnhashed: (dirs, name, size) => hasher.add(dirs, name, size),
-      onUnhashedSomewhere: () => hasher.sweepSoon(),
-    }),
+  const newWatcher = (): Watcher =>
+    new Watcher({
+      root,
+      live,
+      mode: options.watch,
+      scanIntervalMs: options.scanInterval,
+      busy,
+      log,
+      ...(options.changes && { changes: options.changes }),
+      ...(hasher && {
+        onUnhashed: (dirs, name, size) => hasher.add(dirs, name, size),
+        onUnhashedSomewhere: () => hasher.sweepSoon(),
+      }),
+    });
+  let watcher = newWatcher();
+  let stopped = false;
+  let ended: Promise<unknown> = Promise.resolve();
+  // watches die with their disk
+  store.presence.listen({
+    back: () => {
+      if (stopped) return;
+      const old = watcher;
+      ended = Promise.all([ended, old.stop()]);
+      watcher = newWatcher();
+      watcher.start();
+    },
   });
   const stopJobs = options.readOnly ? undefined : startJobs(store, options.log);
   watcher.start();
@@ -67,10 +82,13 @@ export function startBackground(store: LocalStore, options: BackgroundOptions): 
   // without a scan nothing else would ask for it
   if (options.watch === 'off') hasher?.sweepSoon();
   return {
-    watcher,
+    get watcher() {
+      return watcher;
+    },
     ...(hasher && { hasher }),
     async stop() {
-      await Promise.all([watcher.stop(), hasher?.stop(), stopJobs?.()]);
+      stopped = true;
+      await Promise.all([ended, watcher.stop(), hasher?.stop(), stopJobs?.()]);
     },
   };
 }

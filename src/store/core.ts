@@ -26,6 +26,7 @@ import { fingerprint } from '../fs/fingerprint.js';
 import { STATE_DIR, keyToPath } from '../fs/keypath.js';
 import { Mounts } from '../fs/mounts.js';
 import { ExactNames, foldsNames } from '../fs/names.js';
+import type { Presence } from '../fs/presence.js';
 import { isAbsent, lstatOf } from '../fs/stat.js';
 import { giveTo, makeStateDir, ownershipOf, type Ownership } from '../fs/statefile.js';
 import { processToken } from '../base/process.js';
@@ -109,7 +110,6 @@ export class Core {
   readonly token = processToken();
   /** Only where the file system folds names. */
   private readonly exact: ExactNames | undefined;
-  private readonly rootStat: BigIntStats;
   /** Names the settings that decide which names a directory shows. */
   readonly view: bigint;
   /** What is not served unless a client put it. */
@@ -123,9 +123,9 @@ export class Core {
     readonly stateDir: string,
     readonly catalog: Catalog,
     readonly options: StoreOptions,
+    readonly presence: Presence,
   ) {
-    this.rootStat = statSync(root, { bigint: true });
-    this.mounts = new Mounts(root, this.rootStat.dev);
+    this.mounts = new Mounts(root, statSync(root, { bigint: true }).dev);
     this.owner = ownershipOf(root);
     this.dataDir = join(root, STATE_DIR);
     this.clock = new FileClock(options.readOnly ? undefined : this.dataDir);
@@ -141,17 +141,20 @@ export class Core {
     this.view = viewOf([this.symlinks, ...(options.exclude ?? [])]);
     this.aliases = parseAliases(root, options.aliases ?? {});
     this.tracker = new Tracker(this);
+    presence.listen({
+      away: () => {
+        this.log('error', 'the directory that is served has vanished; nothing is answered until its disk is back', {
+          root,
+        });
+        this.letGo();
+      },
+      back: () => this.mounts.rebase(statSync(root, { bigint: true }).dev),
+    });
   }
 
   /** @throws ServiceUnavailable if the root is no longer the directory that was opened: an empty mount point must not look like a mass deletion. */
   checkRoot(): void {
-    const now = statSync(this.root, { bigint: true, throwIfNoEntry: false });
-    if (now?.ino !== this.rootStat.ino || now.dev !== this.rootStat.dev) {
-      throw new S3Error(
-        'ServiceUnavailable',
-        'The directory that is served has vanished or was replaced; is its disk mounted?',
-      );
-    }
+    this.presence.check();
   }
 
   /** @throws AccessDenied on a read-only store. */
@@ -533,6 +536,11 @@ export class Core {
   }
 
   close(): void {
+    this.letGo();
+  }
+
+  /** Closes what is open below the root; it is opened again when it is needed. */
+  private letGo(): void {
     this.dirs.close();
     this.clock.close();
   }

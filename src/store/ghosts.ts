@@ -25,6 +25,8 @@ export function noteGone(core: Core, missing: readonly Missing[], now = Date.now
     // a directory that is away itself may come back with the stamp that it had
     for (const [i, { dirs }] of gone.entries())
       if (dirs !== gone[i - 1]?.dirs && !isDirectory(core, dirs)) catalog.distrustDir(dirs);
+    // rolled back if it was the disk that went
+    core.checkRoot();
     return gone.length;
   });
 }

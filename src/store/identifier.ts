@@ -131,6 +131,8 @@ export class Identifier {
   /** Hashes a file and records it, if it stayed as it was. */
   async hashPlace(found: Found, again: Again, md5?: Md5): Promise<HashOutcome> {
     if (this.core.hash === 'off') return isSettled(found) ? 'known' : 'off';
+    // the journal may know it
+    if (!this.core.catalog.index.ready) return 'changed';
     const now = isSettled(found) ? found : this.recall([{ found, again }])[0];
     if (!now) return 'gone';
     if (knowledge(now) === 'known' && !isUnproven(now)) return 'known';

@@ -3,6 +3,7 @@ import { S3Error, toS3Error } from '../base/errors.js';
 import type { Body, DigestPlan, KeyFacts } from '../base/model.js';
 import { NotReady } from '../catalog/lmdb.js';
 import { DamagedIndex } from '../catalog/rows.js';
+import type { Presence } from '../fs/presence.js';
 import { checkKey } from '../wire/keys.js';
 import { Buckets, type Notes } from './buckets.js';
 import { Completer } from './complete.js';
@@ -32,6 +33,8 @@ const PATIENCE = { read: 5000, write: 20_000 };
 
 /** Reader slots of dead processes are freed this often, ms. */
 const READER_CHECK_MS = 60_000;
+/** Whether the root is there is looked at this often, ms. */
+const PRESENCE_MS = 1_000;
 
 export interface LocalStore extends C.Store {
   /** Everything that changes objects, whoever does it. */
@@ -44,6 +47,8 @@ export interface LocalStore extends C.Store {
   readonly inspect: Inspector;
   readonly verifier: Verifier;
   readonly collector: Collector;
+  /** Whether its disk is there, and who wants to know when it goes or comes back. */
+  readonly presence: Presence;
   /** Oddities at the top of the tree, for whoever starts a server. */
   notes(): Promise<Notes>;
 }
@@ -66,7 +71,7 @@ export class LocalStoreImpl implements LocalStore {
   private readonly uploads: Uploads;
   private readonly completer: Completer;
   private readonly upkeep: Upkeep;
-  private readonly timer: NodeJS.Timeout;
+  private readonly timers: NodeJS.Timeout[];
   private readonly patience: { read: number; write: number };
   private closing: Promise<void> | undefined;
 
@@ -103,8 +108,23 @@ export class LocalStoreImpl implements LocalStore {
       cleanStaging(core);
       restoreUploads(core, this.uploads, fresh);
     });
-    this.timer = setInterval(() => core.catalog.index.checkReaders(), READER_CHECK_MS);
-    this.timer.unref();
+    this.timers = [
+      setInterval(() => core.catalog.index.checkReaders(), READER_CHECK_MS),
+      // open files keep a disk busy that was taken away, and nobody may ask
+      setInterval(() => core.presence.look(), PRESENCE_MS),
+    ];
+    for (const timer of this.timers) timer.unref();
+    core.presence.listen({
+      back: () => {
+        core.log('info', 'the directory that is served is back', { root: core.root });
+        // in a turn of its own: nobody is let in before
+        setImmediate(() => void this.upkeep.ready(0));
+      },
+    });
+  }
+
+  get presence(): Presence {
+    return this.core.presence;
   }
 
   /** Once, before anything else. Resolves when the index is ready, or after `patience` ms. */
@@ -217,7 +237,7 @@ export class LocalStoreImpl implements LocalStore {
   }
 
   private async shut(): Promise<void> {
-    clearInterval(this.timer);
+    for (const timer of this.timers) clearInterval(timer);
     await this.upkeep.close();
     await this.identifier.close();
     await this.release();
@@ -231,6 +251,8 @@ export class LocalStoreImpl implements LocalStore {
       this.core.catalog.index.refresh();
       return await work();
     } catch (error) {
+      // whatever was not found, or could not be written, was looked for on a disk that has gone meanwhile
+      this.core.checkRoot();
       if (error instanceof DamagedIndex) this.upkeep.damaged(error);
       if (error instanceof DamagedIndex || error instanceof NotReady) throw this.upkeep.refusal();
       throw toS3Error(error);

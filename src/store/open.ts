@@ -9,6 +9,7 @@ import { Journal } from '../catalog/journal.js';
 import { Index, setAside } from '../catalog/lmdb.js';
 import { Claim } from '../catalog/claim.js';
 import { STATE_DIR } from '../fs/keypath.js';
+import { Presence } from '../fs/presence.js';
 import { bindState, checkState, checkStatePlace } from '../fs/state-dir.js';
 import { makeStateDir, ownershipOf } from '../fs/statefile.js';
 import { parseAliases } from './aliases.js';
@@ -52,7 +53,8 @@ export async function openStore(root: string, options: StoreOptions = {}): Promi
   );
   const log = options.log ?? (() => undefined);
   const claim = new Claim(join(stateDir, 'index'), owner, (message, data) => log('warn', message, data));
-  const index = openIndex(claim);
+  const presence = new Presence(path, stateDir);
+  const index = openIndex(claim, presence);
   const journal = new Journal(join(stateDir, 'journal'), owner, () => ({
     op: 'segment',
     version: 1,
@@ -63,12 +65,25 @@ export async function openStore(root: string, options: StoreOptions = {}): Promi
     token: processToken(),
   }));
   const catalog = new Catalog(index, journal);
-  const core = new Core(path, stateDir, catalog, options);
+  const core = new Core(path, stateDir, catalog, options, presence);
+  presence.listen({
+    away: () => {
+      if (!presence.stateLost) return;
+      journal.detach();
+      index.detach();
+    },
+    back: () => {
+      if (!presence.stateLost) return;
+      journal.detach();
+      index.detach();
+      index.attach();
+    },
+  });
   const store = new LocalStoreImpl(core, async () => {
     await journal.close();
     catalog.noteSealed();
     await index.close();
-    claim.release();
+    if (presence.look() === 'here') claim.release();
   });
   try {
     await store.prepare(options.patience?.open ?? Infinity);
@@ -80,15 +95,21 @@ export async function openStore(root: string, options: StoreOptions = {}): Promi
 }
 
 /** A file that cannot even be opened is no index. @throws UsageError if another cannot be made either. */
-function openIndex(claim: Claim): Index {
+function openIndex(claim: Claim, presence: Presence): Index {
   const path = claim.take();
+  const open = (): Index =>
+    Index.open(
+      path,
+      (again) => (again ? claim.takeAgain() : claim.take()),
+      () => presence.check(),
+    );
   try {
-    return Index.open(path, () => claim.take());
+    return open();
   } catch {
     setAside(path);
   }
   try {
-    return Index.open(path, () => claim.take());
+    return open();
   } catch (error) {
     throw new UsageError(
       `cannot make the index ${path} (${errno(error) ?? String(error)}); make room, or pass --state-dir with a directory on a local disk`,

@@ -87,7 +87,7 @@ export class Upkeep {
   async close(): Promise<void> {
     this.closed = true;
     await this.work;
-    if (this.core.catalog.index.ready) return;
+    if (this.core.catalog.index.ready || !this.core.presence.here) return;
     try {
       this.core.catalog.index.write(() => this.giveUpLead());
     } catch {
@@ -118,7 +118,9 @@ export class Upkeep {
           return;
         }
       } catch (error) {
-        if (error instanceof DamagedIndex) this.core.catalog.index.discard();
+        // the disk is away: it goes on when it is back
+        if (!this.core.presence.here) await sleep(RETRY_MS);
+        else if (error instanceof DamagedIndex) this.core.catalog.index.discard();
         else if (!(error instanceof NotReady)) {
           if (this.failure === undefined)
             this.core.log('error', 'the index cannot be made anew; trying again', { error: String(error) });

@@ -65,6 +65,7 @@ export class Verifier {
   /** Objects whose bytes are recorded, in the order of the index. @param after where the last page ended. */
   page(scope: VerifyScope | undefined, after: Buffer | undefined, max: number): RecordedPage {
     const { index } = this.core.catalog;
+    this.core.checkRoot();
     index.refresh();
     const table = after?.[0] ?? TREE;
     const start = after ? Buffer.concat([after.subarray(1), Buffer.alloc(after.length > 1 ? 1 : 0)]) : Buffer.alloc(0);
@@ -83,6 +84,7 @@ export class Verifier {
 
   /** Reads an object and compares. @throws what `pace` throws. */
   async check(place: Place, pace: Pace): Promise<Verdict> {
+    this.core.checkRoot();
     const found = this.find(place);
     if (!found) return { state: 'gone' };
     if (knowledge(found) !== 'known' || !found.row) return { state: 'changed' };
@@ -90,6 +92,7 @@ export class Verifier {
     // read once more before a disk is accused: the first reading may have met a change of another program
     const verdict = first.state === 'damaged' ? await this.read(found, found.row, pace) : first;
     const now = this.find(place);
+    this.core.checkRoot();
     if (!now) return { state: 'gone' };
     const same = now.fp.equals(found.fp) && now.stat.ctimeNs === found.stat.ctimeNs && now.row?.seq === found.row.seq;
     if (!same) return { state: 'changed' };

@@ -224,6 +224,7 @@ describe('the watcher', () => {
     await sleep(900);
     renameSync(`${root}-away`, root);
     expect(warned).toHaveLength(1);
+    await until(() => store.presence.look() === 'here' && store.presence.here && !store.live.rebuilding);
     writeFileSync(join(root, 'b', 'back'), 'x');
     await untilHashed('b/back');
     expect(changes.filter((change) => change.startsWith('removed'))).toEqual([]);

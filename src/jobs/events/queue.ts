@@ -171,6 +171,11 @@ export class DiskQueue {
   async close(): Promise<void> {
     await this.flush();
     this.save();
+    this.letGo();
+  }
+
+  /** Closes its file, which is opened again when it is needed: its disk is away. */
+  letGo(): void {
     if (this.tail !== undefined) closeSync(this.tail);
     this.tail = undefined;
   }
@@ -179,8 +184,7 @@ export class DiskQueue {
     const last = this.files.at(-1);
     const full = last && (last.bytes + bytes > this.limits.bytes / FILES || last.events >= this.limits.events / FILES);
     if (last && !full) return last;
-    if (this.tail !== undefined) closeSync(this.tail);
-    this.tail = undefined;
+    this.letGo();
     const next = { number: Math.max(last?.number ?? 0, this.done.file) + 1, bytes: 0, events: 0 };
     this.files.push(next);
     return next;

@@ -6,6 +6,7 @@
  */
 import { mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
+import { S3Error } from '../../base/errors.js';
 import type { Log } from '../../base/log.js';
 import { cursorPath } from '../../catalog/held.js';
 import { makeStateDir, ownershipOf, writeFileAtomic, type Ownership } from '../../fs/statefile.js';
@@ -60,14 +61,26 @@ export class EventService implements Notifier, ChangeSink {
   private written = 0;
   private leased = 0;
   private closed = false;
+  private started = false;
 
   constructor(private readonly options: EventOptions) {
     this.directory = join(options.store.stateDir, 'events');
     this.owner = ownershipOf(options.store.root);
+    options.store.presence.listen({
+      away: () => {
+        for (const { queue } of this.channels.values()) queue.letGo();
+      },
+    });
   }
 
-  /** Takes up what was left, before requests are served. */
+  /** Takes up what was left, before requests are served; or once the index is made, which knows up to where the journal goes. */
   async start(): Promise<void> {
+    if (this.closed) return;
+    if (this.options.store.live.rebuilding) {
+      this.timer = setTimeout(() => void this.start().catch((error: unknown) => this.failed(error)), POLL_MS);
+      return;
+    }
+    this.started = true;
     for (const target of this.options.targets) this.open(target);
     await this.refreshSettings();
     for (const { delivery } of this.channels.values()) delivery.pump();
@@ -75,21 +88,23 @@ export class EventService implements Notifier, ChangeSink {
   }
 
   has(target: string): boolean {
-    return this.channels.has(target);
+    return this.options.targets.some(({ name }) => name === target);
   }
 
   async test(target: string, message: object): Promise<void> {
-    const channel = this.channels.get(target);
-    if (channel) await this.sender.send(channel.target, message);
+    const found = this.options.targets.find(({ name }) => name === target);
+    if (found) await this.sender.send(found, message);
   }
 
   async settle(): Promise<number> {
+    if (!this.started || this.options.store.live.rebuilding)
+      throw new S3Error('SlowDown', 'The index is being made anew from the journal. Please try again.');
     if (this.active) await this.step(Infinity);
     return this.options.store.changes.position();
   }
 
   changed(): void {
-    void this.refreshSettings().catch((error: unknown) => this.failed(error));
+    if (this.started) void this.refreshSettings().catch((error: unknown) => this.failed(error));
   }
 
   wanted(): boolean {
@@ -111,6 +126,8 @@ export class EventService implements Notifier, ChangeSink {
     await this.turn;
     for (const { delivery } of this.channels.values()) await delivery.stop();
     await this.sender.close();
+    // what was delivered last is delivered again
+    if (!this.options.store.presence.here) return;
     this.saveCursor(true);
     for (const { queue } of this.channels.values()) await queue.close();
   }
@@ -168,7 +185,7 @@ export class EventService implements Notifier, ChangeSink {
 
   private async work(max: number): Promise<void> {
     const { reader } = this;
-    if (!this.active || !reader) return;
+    if (!this.active || !reader || !this.options.store.presence.here || this.options.store.live.rebuilding) return;
     this.lease();
     for (let left = max; left > 0;) {
       const changes = reader.next(Math.min(left, BATCH));

@@ -81,6 +81,7 @@ function drop(core: Core, place: Extract<Place, { kind: 'tree' }>, before: numbe
     const row = catalog.row(place);
     if (row?.goneAt === undefined || row.goneAt >= before || !isMissing(core, place.dirs, place.name)) return false;
     catalog.removeRow(place);
+    core.checkRoot();
     return true;
   });
 }
@@ -110,6 +111,7 @@ function dropEmptyRow(core: Core, { id, marker }: DirRow, before: number): void 
       index.remove('meta', missed);
     }
     catalog.dropDir(dirs);
+    core.checkRoot();
   });
 }
 

@@ -17,6 +17,7 @@ export async function* rowsOf(
 ): AsyncGenerator<{ key: Buffer; value: Buffer }> {
   const { index } = core.catalog;
   for (let start = Buffer.alloc(1); ;) {
+    core.checkRoot();
     index.refresh();
     const page = index.page(table, start, Buffer.alloc(16, 0xff), PAGE);
     const last = page.at(-1);
