@@ -100,7 +100,8 @@ export type JournalLine =
       facts: KeyFacts;
       via?: Via;
     }
-  | { op: 'appended'; id: string; seq: number; fp: string; ctime: string }
+  /** `facts` as they were by then, which may be others than those of the append line. */
+  | { op: 'appended'; id: string; seq: number; fp: string; ctime: string; facts?: KeyFacts }
   /** `kept`: as of a commit. */
   | ({ op: 'delete'; seq: number; rmdirs?: string[]; kept?: true; via?: Via } & Subject)
   /** `fp` and `ctime` where nobody has hashed the file: by them it is known when it was renamed. */

@@ -150,7 +150,13 @@ function apply(catalog: Catalog, { line, prepare }: Event): void {
         catalog.removeRow(place);
         catalog.putRow(
           place,
-          catalog.fileRow({ ...prepare.bytes, fp: line.fp }, prepare.facts, line.seq, BigInt(line.ctime), true),
+          catalog.fileRow(
+            { ...prepare.bytes, fp: line.fp },
+            line.facts ?? prepare.facts,
+            line.seq,
+            BigInt(line.ctime),
+            true,
+          ),
         );
       }
       return;

@@ -8,6 +8,7 @@ import { makeStateDir, syncDirSync, writeFileAtomic } from '../fs/statefile.js';
 import type { Bucket, BucketPage, BucketSettings, ListBucketsQuery } from './contract.js';
 import { pairKey } from '../catalog/rows.js';
 import { isAbsent, noSuchBucket, stateName, type Core } from './core.js';
+import { noteBucketDeleted } from './hold.js';
 import type { Publisher } from './publish.js';
 import type { EndedUploads, Uploads } from './uploads.js';
 
@@ -125,6 +126,7 @@ export class Buckets {
           throw notEmpty(name, firstEntry(path) ?? 'something');
         throw error;
       }
+      noteBucketDeleted(core, name);
       core.catalog.dropDir([name]);
       this.publisher.recordDelete({ path: name }, [name]);
       this.remove(name);

@@ -11,8 +11,9 @@ import { appendFile, applyInherit, createStaging, discard, setMtime } from '../f
 import { clientMtime } from './mtime.js';
 import { combineChecksums, compositeChecksum } from '../wire/checksums.js';
 import { viaOf } from './attribution.js';
-import type { CompleteOptions, ObjectInfo, PartRef, Upload } from './contract.js';
-import type { Core } from './core.js';
+import type { CompleteOptions, ObjectInfo, ObjectRef, PartRef, Upload } from './contract.js';
+import { isAbsent, type Core } from './core.js';
+import { holdBucket, type Hold } from './hold.js';
 import type { Objects } from './objects.js';
 import type { Ready } from './publish.js';
 import { invalidPart, type Uploads } from './uploads.js';
@@ -35,8 +36,9 @@ export class Completer {
     options: CompleteOptions,
   ): Promise<ObjectInfo> {
     this.core.checkWritable();
+    const hold = holdBucket(this.core, bucket);
     const before = this.running.get(uploadId) ?? Promise.resolve();
-    const work = before.catch(() => undefined).then(() => this.run(bucket, key, uploadId, refs, options));
+    const work = before.catch(() => undefined).then(() => this.run({ bucket, key }, uploadId, refs, options, hold));
     this.running.set(uploadId, work);
     try {
       return await work;
@@ -46,11 +48,11 @@ export class Completer {
   }
 
   private async run(
-    bucket: string,
-    key: string,
+    { bucket, key }: ObjectRef,
     uploadId: string,
     refs: PartRef[],
     options: CompleteOptions,
+    hold: Hold,
   ): Promise<ObjectInfo> {
     const { uploads } = this;
     const asked = refs.map(({ partNumber, etag }) => `${partNumber}:${etag}`).join(',');
@@ -64,10 +66,15 @@ export class Completer {
     if (refs.length === 0) throw new S3Error('MalformedXML', 'You must specify at least one part');
     const parts = this.check(uploadId, refs);
     try {
-      return await this.publish(upload, asked, refs, parts, options);
+      return await this.publish(upload, asked, refs, parts, options, hold);
     } catch (error) {
       // parts that vanish under us: the upload was aborted
-      if (error instanceof S3Error && error.code === 'InvalidPart') uploads.get(bucket, key, uploadId);
+      const vanished = isAbsent(error) || (error instanceof S3Error && error.code === 'InvalidPart');
+      if (vanished) uploads.get(bucket, key, uploadId);
+      // another process completed it while we joined the parts
+      const now = this.core.catalog.completed(uploadId);
+      const same = now?.bucket === bucket && now.key === key && now.parts === digest(asked);
+      if (same && error instanceof S3Error && error.code === 'NoSuchUpload') return answerOf(now);
       throw error;
     }
   }
@@ -78,6 +85,7 @@ export class Completer {
     refs: PartRef[],
     parts: PartRecord[],
     options: CompleteOptions,
+    hold: Hold,
   ): Promise<ObjectInfo> {
     const { bucket, key, uploadId } = upload;
     const size = parts.reduce((sum, part) => sum + part.size, 0);
@@ -93,8 +101,7 @@ export class Completer {
     const ready = await this.join(upload, parts, options);
     const bytes = { etag: etagOf(parts), layout: layoutOf(parts), ...(checksum && { checksum }) };
     const info = await this.objects.publisher.publish(
-      bucket,
-      key,
+      { bucket, key },
       ready,
       {
         bytes,
@@ -102,6 +109,8 @@ export class Completer {
         upload: { id: uploadId, bucket, key, parts: digest(asked), time: Date.now() },
         via: viaOf(options.via, 'ObjectCreated:CompleteMultipartUpload'),
       },
+      // an abort that was answered meanwhile counts
+      { hold, check: () => void this.uploads.get(bucket, key, uploadId) },
       options.condition,
     );
     await this.end(bucket, key, uploadId);

@@ -10,6 +10,7 @@ import { lookup as mimeType } from 'mime-types';
 import type { KeyFacts } from '../base/model.js';
 import { derivedEtag, looksRestored } from '../fs/fingerprint.js';
 import { openRegular, type OpenFile } from '../fs/reader.js';
+import { identityOf } from '../catalog/identities.js';
 import { withoutAccess } from '../catalog/rows.js';
 import type { ObjectInfo, ObjectRef } from './contract.js';
 import { S3Error } from '../base/errors.js';
@@ -27,25 +28,33 @@ export type Knowledge = 'known' | 'provisional' | 'unknown';
 export function knowledge(found: Found): Knowledge {
   const { row, fp, stat } = found;
   if (!row || row.etag === '') return 'unknown';
-  if (row.appendFrom !== undefined) return stat.ino === row.fp.readBigUInt64BE(4) ? 'known' : 'unknown';
+  if (row.appendFrom !== undefined) {
+    const same = identityOf(row.fp).equals(identityOf(fp)) && stat.size >= BigInt(row.appendFrom);
+    return same ? 'known' : 'unknown';
+  }
   if (row.fp.equals(fp)) return row.ctimeNs === stat.ctimeNs ? 'known' : 'provisional';
   return looksRestored(row.fp, fp) ? 'provisional' : 'unknown';
+}
+
+/** Whether we are making the file longer: the object is what was there before, until the append is done. */
+export function isAppending(found: Found): boolean {
+  return found.row?.appendFrom !== undefined && knowledge(found) === 'known';
 }
 
 /** The object as it is known without reading it. */
 export function describe(bucket: string, key: string, found: Found): ObjectInfo {
   const { row, stat, fp } = found;
   const known = knowledge(found);
-  const derived = derivedEtag(fp, stat.ctimeNs);
+  const appending = isAppending(found);
+  const derived = appending && row ? derivedEtag(row.fp, row.ctimeNs) : derivedEtag(fp, stat.ctimeNs);
   // told before the file was hashed, and still being asked for: it stays for a while
   const told = row?.told?.[1] === derived && row.told[0] > Date.now();
-  const appending = known === 'known' && row?.appendFrom !== undefined;
   const info: ObjectInfo = {
     bucket,
     key,
-    size: appending ? (row.appendFrom ?? 0) : Number(stat.size),
+    size: appending ? (row?.appendFrom ?? 0) : Number(stat.size),
     etag: known === 'known' && row && !told ? row.etag : derived,
-    lastModified: Number((appending ? row.fp.readBigInt64BE(28) : stat.mtimeNs) / 1_000_000n),
+    lastModified: Number((appending && row ? row.fp.readBigInt64BE(28) : stat.mtimeNs) / 1_000_000n),
     versionId: 'null',
     facts: factsOf(key, row?.facts, row?.published === true),
   };

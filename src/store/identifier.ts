@@ -248,6 +248,8 @@ export class Identifier {
     const now = again();
     if (!now || !now.fp.equals(found.fp) || now.stat.ctimeNs !== ctimeNs) return false;
     const old = now.row;
+    // whoever appends puts the row that follows
+    if (old?.appendFrom !== undefined) return false;
     const same = old?.etag === etag;
     if (knowledge(now) === 'known' && (same || !isUnproven(now))) {
       if (old?.unproven) {
@@ -286,7 +288,7 @@ export function isSettled({ row, ...found }: Found): boolean {
 
 /** A small file whose byte facts came by a rename: cheap to check. */
 export function isUnproven({ row, stat }: Found): boolean {
-  return row?.unproven === true && Number(stat.size) <= SMALL_FILE;
+  return row?.unproven === true && row.appendFrom === undefined && Number(stat.size) <= SMALL_FILE;
 }
 
 /** Whether a derived ETag was told that the row does not remember for long enough. */

@@ -278,7 +278,7 @@ export class Tracker {
    * @returns the row if it has changed.
    */
   settleFile(place: TreePlace, row: FileRow, atOnce = false): FileRow | undefined {
-    if (!row.from) return undefined;
+    if (!row.from || row.appendFrom !== undefined) return undefined;
     const { catalog } = this.core;
     const key = Buffer.from(row.from.key, 'base64');
     const dirs = catalog.identities.pathOf(key.readUIntBE(0, 6));

@@ -6,7 +6,7 @@ import { looksRestored } from '../fs/fingerprint.js';
 import { isPossibleName } from '../fs/keypath.js';
 import { errno } from '../base/errors.js';
 import { isAbsent, lstatOf, type Core, type Found } from './core.js';
-import { knowledge } from './describe.js';
+import { isAppending, knowledge } from './describe.js';
 import type { DirReader } from './dir-reader.js';
 import { noteGone } from './ghosts.js';
 import { isSettled, isUnproven, type Identifier } from './identifier.js';
@@ -177,6 +177,8 @@ export class LiveIndex implements Live {
     const hidden = core.excludedPlace(dirs, name) || !this.isServed(dirs);
     if (hidden && row?.published !== true) return { name, state: 'not-served' };
     if (!row || row.fp.equals(NO_FINGERPRINT) || row.goneAt !== undefined) return { name, found, state: 'new' };
+    // our own work, which another program has not changed
+    if (isAppending(found)) return { name, found, state: 'same' };
     if (row.fp.equals(fp)) return { name, found, state: row.unseen ?? 'same' };
     return { name, found, state: looksRestored(row.fp, fp) && row.etag !== '' ? 'same' : 'changed' };
   }
@@ -190,6 +192,8 @@ export class LiveIndex implements Live {
       for (const { found, state } of due) {
         const { place, fp, stat } = found;
         const { unseen: _seen, goneAt: _gone, ...row } = catalog.row(place) ?? newRow();
+        // whoever appends puts the row that follows
+        if (row.appendFrom !== undefined) continue;
         if (row.fp.equals(fp) || state === 'same') {
           catalog.putRow(place, { ...row, ...(isNewlyDoubtful(found) && { doubtful: true }) });
         } else {

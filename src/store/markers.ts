@@ -8,7 +8,8 @@ import { viaOf } from './attribution.js';
 import type { Attribution, MoveOptions, ObjectInfo, ObjectRef } from './contract.js';
 import { noSuchKey, type Target, type Core } from './core.js';
 import { EMPTY_ETAG, factsAt } from './describe.js';
-import type { Publisher } from './publish.js';
+import { holdBucket } from './hold.js';
+import type { Guard, Publisher } from './publish.js';
 
 type Marker = NonNullable<DirRow['marker']>;
 
@@ -36,12 +37,21 @@ export class Markers {
     return marker && markerInfo(bucket, key, marker);
   }
 
-  async put(bucket: string, key: string, said: Said, via: Via, condition?: WriteCondition): Promise<ObjectInfo> {
+  async put(
+    bucket: string,
+    key: string,
+    said: Said,
+    via: Via,
+    guard: Guard,
+    condition?: WriteCondition,
+  ): Promise<ObjectInfo> {
     const marker = { time: Date.now(), ...said };
     const known = await this.publisher.current(bucket, key, condition);
     const dirtied = new Set<string>();
     this.core.catalog.index.write(() => {
-      this.publisher.checkAgain(bucket, key, condition, known);
+      guard.hold();
+      const there = this.publisher.checkAgain(bucket, key, condition, known);
+      guard.check?.(there);
       this.mark(bucket, key, marker, via, dirtied);
     });
     await this.flushed(dirtied);
@@ -55,9 +65,11 @@ export class Markers {
   async move(from: ObjectRef, to: ObjectRef, options: MoveOptions): Promise<ObjectInfo> {
     const { condition, sourceCondition } = options;
     const { core, publisher } = this;
+    const hold = holdBucket(core, to.bucket);
     const known = await publisher.current(to.bucket, to.key, condition);
     const dirtied = new Set<string>();
     const info = core.catalog.index.write(() => {
+      hold();
       const source = core.findMarker(from.bucket, from.key);
       if (!source) throw noSuchKey(from.key);
       const was = markerInfo(from.bucket, from.key, source);

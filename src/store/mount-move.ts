@@ -13,6 +13,7 @@ import { viaOf } from './attribution.js';
 import type { Attribution, MoveOptions, ObjectInfo, ObjectRef } from './contract.js';
 import type { Core } from './core.js';
 import { describe, factsAt, knowledge, sameFacts } from './describe.js';
+import { holdBucket } from './hold.js';
 import type { Current, Objects } from './objects.js';
 import { Retry, retried } from './publish.js';
 
@@ -45,6 +46,7 @@ export class MountMover {
     { condition, via }: MoveOptions,
   ): Promise<{ info: ObjectInfo; source: Current }> {
     const { core, objects } = this;
+    const hold = holdBucket(core, to.bucket);
     const source = await objects.openCurrent(from.bucket, from.key);
     const { found, file } = source;
     try {
@@ -62,7 +64,7 @@ export class MountMover {
         const bytes = await this.verified(source, { fd: copy.fd, stat, path }, from.key);
         const facts = factsAt(core, from, to, describe(from.bucket, from.key, found).facts);
         const staged = { bytes, facts, via: viaOf(via, 'ObjectCreated:Copy') };
-        const info = await objects.publisher.publish(to.bucket, to.key, { path, stat }, staged, condition);
+        const info = await objects.publisher.publish(to, { path, stat }, staged, { hold }, condition);
         return { info, source };
       } catch (error) {
         discard(path);

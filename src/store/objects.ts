@@ -21,7 +21,8 @@ import { discard, stageBody, type StageOptions } from '../fs/stage.js';
 import { viaOf } from './attribution.js';
 import type { Attribution, ObjectInfo, ObjectPart, ObjectRef, OpenObject, PutOptions } from './contract.js';
 import { isAbsent, lstatOf, noSuchKey, type Core, type Found, type Target } from './core.js';
-import { describe, knowledge, openFound, sameFacts } from './describe.js';
+import { describe, isAppending, knowledge, openFound, sameFacts } from './describe.js';
+import { holdBucket, type Hold } from './hold.js';
 import type { Identifier } from './identifier.js';
 import { Markers } from './markers.js';
 import { clientMtime } from './mtime.js';
@@ -91,7 +92,7 @@ export class Objects {
         try {
           this.core.catalog.index.refresh();
           const now = this.core.find(bucket, key);
-          same = now !== undefined && isSame(now.stat, file.stat);
+          same = now !== undefined && isSame(now, file.stat);
           same &&= now !== undefined && (knowledge(now) === 'known' || knowledge(found) !== 'known');
           if (same && now) return { found: now, file };
         } finally {
@@ -107,12 +108,12 @@ export class Objects {
   /** What the contract gives of an open file; closing it closes the file. */
   opened({ bucket, key }: ObjectRef, { found, file }: Current): OpenObject {
     const layout = found.row?.layout;
+    const info = describe(bucket, key, found);
     let closed = false;
     return {
-      info: describe(bucket, key, found),
+      info,
       parts: async () => partsOf(layout === undefined ? undefined : this.core.catalog.index.layout(layout)),
-      read: (start, end, sink) =>
-        readRange(file, start, end, sink, () => this.stillHolds(bucket, key, found.row, file)),
+      read: (start, end, sink) => readRange(file, start, end, sink, () => this.stillHolds(info, found.row, file)),
       close: async () => {
         if (closed) return;
         closed = true;
@@ -125,21 +126,28 @@ export class Objects {
    * Whether a file that seems to have changed while it was read holds the same bytes all the same: it was replaced or moved by us, moved away and
    * back, or only appended to. Under the lock, for a rename under way shows its new ctime before its new path.
    */
-  private stillHolds(bucket: string, key: string, told: FileRow | undefined, file: OpenFile): boolean {
+  private stillHolds({ bucket, key, size }: ObjectInfo, told: FileRow | undefined, file: OpenFile): boolean {
     return this.core.catalog.index.write(() => {
       if (!isTorn(file)) return true;
       const now = this.core.find(bucket, key);
-      if (now?.stat.ino !== file.stat.ino || now.stat.size < file.stat.size || knowledge(now) !== 'known') return false;
-      if (told?.etag === now.row?.etag && now.stat.size === file.stat.size) return true;
-      return now.row?.appendFrom !== undefined || now.row?.appended === true;
+      if (now?.stat.ino !== file.stat.ino || now.stat.size < BigInt(size) || knowledge(now) !== 'known') return false;
+      if (told?.etag === now.row?.etag && now.stat.size === BigInt(size)) return true;
+      return isAppending(now) || now.row?.appended === true;
     });
   }
 
-  async put(bucket: string, key: string, body: Body, options: PutOptions = {}): Promise<ObjectInfo> {
+  /** @param hold of the bucket, if the write began before. */
+  async put(
+    bucket: string,
+    key: string,
+    body: Body,
+    options: PutOptions = {},
+    hold: Hold = holdBucket(this.core, bucket),
+  ): Promise<ObjectInfo> {
     const { core } = this;
     core.checkWritable();
     if (key.endsWith('/') && this.markers.possible(bucket, key)) {
-      const marker = await this.putMarker(bucket, key, body, options);
+      const marker = await this.putMarker(bucket, key, body, options, hold);
       if ('key' in marker) return marker;
       body = marker;
     }
@@ -154,11 +162,17 @@ export class Objects {
       facts: options.facts ?? {},
       via: viaOf(options.via, 'ObjectCreated:Put'),
     };
-    return this.publisher.publish(bucket, key, staged, facts, options.condition);
+    return this.publisher.publish({ bucket, key }, staged, facts, { hold }, options.condition);
   }
 
   /** A key that ends in `/`: an empty body makes a directory and a marker; any other is an overflow object. */
-  private async putMarker(bucket: string, key: string, body: Body, options: PutOptions): Promise<ObjectInfo | Body> {
+  private async putMarker(
+    bucket: string,
+    key: string,
+    body: Body,
+    options: PutOptions,
+    hold: Hold,
+  ): Promise<ObjectInfo | Body> {
     const iterator = body.chunks[Symbol.asyncIterator]();
     let first = await iterator.next();
     while (!first.done && first.value.byteLength === 0) first = await iterator.next();
@@ -174,6 +188,7 @@ export class Objects {
         key,
         { facts: options.facts ?? {}, ...(checksum && { checksum }) },
         viaOf(options.via, 'ObjectCreated:Put'),
+        { hold },
         options.condition,
       );
     }
@@ -318,9 +333,11 @@ function openIfThere(found: Found): OpenFile | undefined {
   }
 }
 
-/** Whether an open file is the one that stat saw, unchanged. */
-function isSame(a: BigIntStats, b: BigIntStats): boolean {
-  return a.ino === b.ino && a.dev === b.dev && a.mtimeNs === b.mtimeNs && a.size === b.size;
+/** Whether an open file is the one that was found, unchanged but for what is being appended to it. */
+function isSame(found: Found, b: BigIntStats): boolean {
+  const { stat: a } = found;
+  if (a.ino !== b.ino || a.dev !== b.dev) return false;
+  return isAppending(found) || (a.mtimeNs === b.mtimeNs && a.size === b.size);
 }
 
 export function newRow(): FileRow {

@@ -4,16 +4,7 @@
  *   staged and flushed -> prepare line, flushed -> under the lock: condition and place checked again, rename, commit line, row
  *   -> fsync of the folders -> answer
  */
-import {
-  constants,
-  linkSync,
-  lstatSync,
-  opendirSync,
-  renameSync,
-  rmdirSync,
-  unlinkSync,
-  type BigIntStats,
-} from 'node:fs';
+import { constants, lstatSync, opendirSync, rmdirSync, unlinkSync, type BigIntStats } from 'node:fs';
 import { copyFile, open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { randomBytes } from 'node:crypto';
@@ -26,10 +17,12 @@ import type { Dir } from '../fs/dirs.js';
 import { fingerprint, formatFingerprint } from '../fs/fingerprint.js';
 import { discard, type Inherit } from '../fs/stage.js';
 import { checkWrite, type Validators } from '../wire/conditions.js';
-import type { ObjectInfo } from './contract.js';
+import type { ObjectInfo, ObjectRef } from './contract.js';
+import { Outdated, place } from './place.js';
 import { adoptStanding, settleOverflow } from './settle.js';
 import { isAbsent, lstatOf, type Core, type Found, type Target } from './core.js';
-import { EMPTY_ETAG, describe, knowledge } from './describe.js';
+import { EMPTY_ETAG, describe, knowledge, sameFacts } from './describe.js';
+import type { Hold } from './hold.js';
 import type { Identifier } from './identifier.js';
 
 /** A body that lies on the target's mount, whole, with its final mode. */
@@ -41,10 +34,21 @@ export interface Ready {
 /** What will be known of the object. `fp` is filled in here. */
 export interface Facts {
   bytes: Omit<ByteFacts, 'fp'>;
-  facts: KeyFacts;
+  /** What is said of the key. A function is asked again under the lock, so that nothing that was said meanwhile is lost; given is what is at the key. */
+  facts: KeyFacts | ((there: Found | undefined) => KeyFacts);
   /** The multipart upload that is completed. */
   upload?: CompletedUpload;
   via: Via;
+}
+
+/** What a write is held to, beside the client's condition; asked under the lock. */
+export interface Guard {
+  /** That the bucket is the one that the write began in. */
+  hold: Hold;
+  /** @param there what is at the key now. @throws what ends the write; Outdated if it is to be thought over. */
+  check?(there: Found | undefined): void;
+  /** Nothing may be at the path, not even what another program puts there at this moment. @throws Outdated then. */
+  exclusive?: boolean;
 }
 
 /** How often a race with other writers or outside programs is run again. */
@@ -68,6 +72,11 @@ export async function retried<T>(attempt: () => Promise<T>): Promise<T> {
   }
 }
 
+/** For those who make it anew then: `retried(() => work().catch(thinkOver))`. */
+export function thinkOver(error: unknown): never {
+  throw error instanceof Outdated ? new Retry() : error;
+}
+
 /** A file on its way to a key, and what was decided of it before the lock was taken. */
 export interface Arrival {
   bucket: string;
@@ -77,8 +86,9 @@ export interface Arrival {
   condition: WriteCondition | undefined;
   /** The object that the condition speaks of. */
   known: Found | undefined;
-  /** Nothing may be at the path: the object itself comes from elsewhere. */
-  exclusive?: boolean;
+  guard: Guard;
+  /** Under the lock, last of all checks. */
+  check?(there: Found | undefined): void;
 }
 
 /** Where the file is now. `kept`: what was known of other bytes at its place is kept (Catalog.keepBytes). */
@@ -107,35 +117,37 @@ export class Publisher {
     return { mode: Number(there.mode) & ~0o6000, uid: Number(there.uid), gid: Number(there.gid) };
   }
 
-  /** Publishes a staged body at a key. The staged file is gone afterwards, whatever happens. */
+  /** Publishes a staged body at a key. The staged file is gone afterwards, whatever happens. @throws Outdated only if the guard's check does. */
   async publish(
-    bucket: string,
-    key: string,
+    { bucket, key }: ObjectRef,
     ready: Ready,
     facts: Facts,
+    guard: Guard,
     condition?: WriteCondition,
   ): Promise<ObjectInfo> {
     let staged = ready;
+    let left = false;
     try {
       return await retried(async () => {
         try {
-          return await this.attempt(bucket, key, staged, facts, condition);
+          return await this.attempt({ bucket, key }, staged, facts, guard, condition);
         } catch (error) {
+          left = error instanceof Outdated;
           if (errno(error) !== 'EXDEV') throw error;
           staged = await this.restage(bucket, key, staged);
           throw new Retry();
         }
       });
     } finally {
-      discard(staged.path);
+      if (!left) discard(staged.path);
     }
   }
 
   private async attempt(
-    bucket: string,
-    key: string,
+    { bucket, key }: ObjectRef,
     staged: Ready,
     facts: Facts,
+    guard: Guard,
     condition?: WriteCondition,
   ): Promise<ObjectInfo> {
     const { core } = this;
@@ -143,18 +155,23 @@ export class Publisher {
     const target = core.target(bucket, key);
     const mount = core.mounts.idOf(staged.stat.dev, target.base.path);
     const destination = destinationOf(core, target);
+    const { facts: given } = facts;
+    const said = typeof given === 'function' ? given(core.find(bucket, key)) : given;
     const line: Prepare = {
       op: 'prepare',
       id: `${core.token}-${randomBytes(6).toString('hex')}`,
       ...subjectOf(target.place),
       bytes: { fp: formatFingerprint(fingerprint(staged.stat, mount)), ...facts.bytes },
-      facts: facts.facts,
+      facts: said,
       published: true,
       via: facts.via,
       ...(facts.upload && { upload: facts.upload }),
       ...destination,
     };
-    const arrival = { bucket, key, target, destination, condition, known };
+    const check = (there: Found | undefined): void => {
+      if (typeof given === 'function' && !sameFacts(given(there), said)) throw new Retry();
+    };
+    const arrival = { bucket, key, target, destination, condition, known, guard, check };
     const found = await this.committed(line, target, (dirtied) => this.arrive(arrival, staged.path, dirtied));
     return describe(bucket, key, found);
   }
@@ -165,8 +182,11 @@ export class Publisher {
    */
   arrive(arrival: Arrival, from: string, dirtied: Set<string>): Arrived {
     const { core } = this;
-    const { bucket, key, target, destination, condition, known } = arrival;
+    const { bucket, key, target, destination, condition, known, guard } = arrival;
+    guard.hold();
     const there = this.checkAgain(bucket, key, condition, known);
+    guard.check?.(there);
+    arrival.check?.(there);
     const now = core.target(bucket, key);
     if (!samePlace(now.place, target.place) || now.missing.length > target.missing.length) throw new Retry();
     const { file, replaces } = destination;
@@ -176,7 +196,8 @@ export class Publisher {
     const dir = core.inMissing(now, (dir, made) => {
       for (const path of made) dirtied.add(path);
       kept = core.tracker.keepBytes(now.place, there);
-      place(from, dir.at(name), arrival.exclusive === true || condition?.ifNoneMatch?.includes('*') === true);
+      const exclusive = condition?.ifNoneMatch?.includes('*') === true;
+      place(from, dir.at(name), exclusive || guard.exclusive === true, exclusive);
       return dir;
     });
     if (target.place.kind === 'tree') this.dropOverflow(bucket, key, dirtied);
@@ -396,41 +417,6 @@ export class Publisher {
     } finally {
       await file.close();
     }
-  }
-}
-
-/**
- * rename(2), or link(2) when nothing may be there: atomic against programs outside too. A crash between link and unlink leaves two names of one
- * file; recovery takes the old one away. A link is renamed: link(2) follows it on some systems.
- */
-function place(from: string, to: string, exclusive: boolean): void {
-  const source = lstatSync(from, { bigint: true });
-  if (exclusive && !source.isSymbolicLink()) {
-    if (tryLink(from, to)) return dropOld(from, to);
-  }
-  renameSync(from, to);
-}
-
-/** @returns false on a file system without hard links. @throws PreconditionFailed if something is there. */
-function tryLink(from: string, to: string): boolean {
-  try {
-    linkSync(from, to);
-    return true;
-  } catch (error) {
-    if (errno(error) === 'EEXIST')
-      throw new S3Error('PreconditionFailed', undefined, { data: { Condition: 'If-None-Match' } });
-    if (errno(error) !== 'EPERM' && errno(error) !== 'ENOTSUP' && errno(error) !== 'EMLINK') throw error;
-    return false;
-  }
-}
-
-/** The old name of a link goes; if it cannot, the new one does. */
-function dropOld(from: string, to: string): void {
-  try {
-    unlinkSync(from);
-  } catch (error) {
-    unlinkSync(to);
-    throw error;
   }
 }
 

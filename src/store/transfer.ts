@@ -15,11 +15,14 @@ import { checkRead } from '../wire/conditions.js';
 import { viaOf } from './attribution.js';
 import type { CopyOptions, MoveOptions, ObjectInfo, ObjectRef, OpenObject } from './contract.js';
 import { lstatOf, type Core, type Found, type Target } from './core.js';
-import { describe, knowledge, factsAt } from './describe.js';
+import { describe, isAppending, knowledge, factsAt } from './describe.js';
+import { holdBucket, type Hold } from './hold.js';
 import { MountMover } from './mount-move.js';
 import { storedChecksum, type Current, type Objects } from './objects.js';
 import { clientMtime } from './mtime.js';
-import { destinationOf, Retry, retried } from './publish.js';
+import { Outdated } from './place.js';
+import { destinationOf, Retry, retried, thinkOver, type Facts, type Guard } from './publish.js';
+import { pulled } from './pulled.js';
 
 type Prepare = Extract<JournalLine, { op: 'prepare' }>;
 
@@ -35,55 +38,66 @@ export class Transfer {
 
   async copy(from: ObjectRef, to: ObjectRef, options: CopyOptions = {}): Promise<ObjectInfo> {
     this.core.checkWritable();
-    return retried(() => this.attemptCopy(from, to, options));
+    const hold = holdBucket(this.core, to.bucket);
+    return retried(() => this.attemptCopy(from, to, options, hold).catch(thinkOver));
   }
 
-  private async attemptCopy(from: ObjectRef, to: ObjectRef, options: CopyOptions): Promise<ObjectInfo> {
+  private async attemptCopy(from: ObjectRef, to: ObjectRef, options: CopyOptions, hold: Hold): Promise<ObjectInfo> {
     const { core } = this;
     const { objects } = this;
     const isMarker = objects.markers.find(from.bucket, from.key) !== undefined;
     const current = isMarker ? undefined : await objects.openCurrent(from.bucket, from.key);
     const source = current ? objects.opened(from, current) : await objects.open(from.bucket, from.key);
     try {
-      const facts = options.facts ? options.facts(source.info) : withoutAccess(source.info.facts);
-      if (to.key.endsWith('/') && source.info.size === 0 && objects.markers.possible(to.bucket, to.key)) {
-        return await this.copyByReading(source, to, facts, options);
-      }
+      const said = (info: ObjectInfo): KeyFacts => (options.facts ? options.facts(info) : withoutAccess(info.facts));
+      const facts = said(source.info);
+      const onMarker = to.key.endsWith('/') && source.info.size === 0 && objects.markers.possible(to.bucket, to.key);
+      if (onMarker) return await this.copyByReading(source, to, facts, options, hold);
       const target = core.target(to.bucket, to.key);
       core.checkFree(target.base.at('.'), source.info.size);
-      if (!current || current.found.row?.appendFrom !== undefined)
-        return await this.copyByReading(source, to, facts, options);
-      return await this.copyFile(current, source.info, to, target, facts, options);
+      if (!current || isAppending(current.found)) return await this.copyByReading(source, to, facts, options, hold);
+      const self = from.bucket === to.bucket && from.key === to.key;
+      const guard: Guard = { hold, ...(self && { check: sameBytes(current.found) }) };
+      // onto itself: what was said of the key meanwhile stays said
+      const now = self
+        ? (there: Found | undefined): KeyFacts => (there ? said(describe(from.bucket, from.key, there)) : facts)
+        : facts;
+      return await this.copyFile(
+        current,
+        source.info,
+        to,
+        target,
+        { facts: now, mtime: clientMtime(facts) },
+        guard,
+        options,
+      );
     } finally {
       await source.close();
     }
   }
 
+  /** For markers, and objects that are being appended to: their file holds more than the object. */
   private async copyByReading(
     source: OpenObject,
     to: ObjectRef,
     facts: KeyFacts,
     options: CopyOptions,
+    hold: Hold,
   ): Promise<ObjectInfo> {
-    const chunks: Buffer[] = [];
-    await source.read(0, source.info.size, (chunk) => {
-      chunks.push(Buffer.from(chunk));
-    });
-    async function* all(): AsyncGenerator<Uint8Array> {
-      yield* chunks;
-    }
     const algorithm = options.checksum ?? source.info.checksum?.algorithm;
     const digests: DigestPlan = algorithm ? { algorithms: [algorithm], store: algorithm } : { algorithms: [] };
+    const reading = pulled((sink) => source.read(0, source.info.size, sink));
     return this.objects.put(
       to.bucket,
       to.key,
-      { chunks: all() },
+      { chunks: reading, size: source.info.size },
       {
         facts,
         digests,
         via: { event: 'ObjectCreated:Copy', ...options.via },
         ...(options.condition && { condition: options.condition }),
       },
+      hold,
     );
   }
 
@@ -93,7 +107,8 @@ export class Transfer {
     info: ObjectInfo,
     to: ObjectRef,
     target: Target,
-    facts: KeyFacts,
+    { facts, mtime }: { facts: Facts['facts']; mtime: number | undefined },
+    guard: Guard,
     options: CopyOptions,
   ): Promise<ObjectInfo> {
     const { core } = this;
@@ -103,15 +118,15 @@ export class Transfer {
       if (inherit) applyInherit(file.fd, inherit);
       // changed while it was copied
       if (isTorn(source)) throw new Retry();
-      await setMtime(file, clientMtime(facts));
+      await setMtime(file, mtime);
       if (core.durable) await file.sync();
       const stat = fstatSync(file.fd, { bigint: true });
       const bytes = await this.copiedFacts(info, found, { fd: file.fd, stat, path }, options.checksum);
       return await this.objects.publisher.publish(
-        to.bucket,
-        to.key,
+        to,
         { path, stat },
         { bytes, facts, via: viaOf(options.via, 'ObjectCreated:Copy') },
+        guard,
         options.condition,
       );
     } catch (error) {
@@ -187,6 +202,7 @@ export class Transfer {
         return true;
       });
     } catch (error) {
+      if (error instanceof Outdated) return false;
       if (error instanceof S3Error && ['PreconditionFailed', 'NoSuchKey', 'OperationAborted'].includes(error.code))
         return false;
       throw error;
@@ -203,6 +219,7 @@ export class Transfer {
     const { core } = this;
     const { publisher } = this.objects;
     const { condition } = options;
+    const hold = holdBucket(core, to.bucket);
     const source = await this.objects.found(from.bucket, from.key);
     if (options.sourceCondition) checkRead(options.sourceCondition, describe(from.bucket, from.key, source), 'copy');
     const known = await publisher.current(to.bucket, to.key, condition);
@@ -225,7 +242,8 @@ export class Transfer {
     try {
       const found = await publisher.committed(line, target, (dirtied) => {
         const now = this.checkSource(from, source);
-        const arrival = { ...to, target, destination, condition, known, exclusive: settling };
+        const guard = { hold, exclusive: settling };
+        const arrival = { ...to, target, destination, condition, known, guard };
         const there = publisher.arrive(arrival, now.dir.at(now.name), dirtied);
         dropTwin(now, there);
         dirtied.add(now.dir.path);
@@ -264,6 +282,13 @@ export class Transfer {
       await this.objects.flushed(new Set(rmdirs.map((path) => core.pathOf(path.split('/').slice(0, -1)))));
     }
   }
+}
+
+/** The copy is to stand where its source is: only if that is still what was copied. @throws Outdated. */
+function sameBytes(source: Found): (there: Found | undefined) => void {
+  return (there) => {
+    if (!there?.fp.equals(source.fp) || there.stat.ctimeNs !== source.stat.ctimeNs) throw new Outdated();
+  };
 }
 
 /** rename(2) leaves both names of a file where they are: the old one goes, unless the file was moved onto itself. */

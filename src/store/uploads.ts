@@ -77,10 +77,11 @@ export class Uploads {
   /** @throws NoSuchUpload. */
   get(bucket: string, key: string, uploadId: string): Upload {
     this.core.bucketDir(bucket);
-    const bytes = UPLOAD_ID.test(uploadId)
-      ? this.core.catalog.index.get('uploads', pairKey(bucket, key, uploadId))
-      : undefined;
-    if (!bytes) throw new S3Error('NoSuchUpload', undefined, { data: { UploadId: uploadId } });
+    const { catalog } = this.core;
+    const bytes = UPLOAD_ID.test(uploadId) ? catalog.index.get('uploads', pairKey(bucket, key, uploadId)) : undefined;
+    // completed, and about to be removed
+    if (!bytes || catalog.completed(uploadId))
+      throw new S3Error('NoSuchUpload', undefined, { data: { UploadId: uploadId } });
     return JSON.parse(bytes.toString()) as Upload;
   }
 

@@ -16,6 +16,7 @@ import type { MakeStore, SpawnChild } from './store/kit.js';
 import { linkContract } from './store/links.js';
 import { listContract } from './store/list.js';
 import { markerContract } from './store/markers.js';
+import { meanwhileContract } from './store/meanwhile.js';
 import { multipartContract } from './store/multipart.js';
 import { objectContract } from './store/objects.js';
 import { prefixContract } from './store/prefix.js';
@@ -33,6 +34,7 @@ export function storeContract(name: string, make: MakeStore, child?: SpawnChild)
     conditionContract(make);
     copyContract(make);
     appendContract(make);
+    meanwhileContract(make);
     keyContract(make);
     foreignContract(make);
     excludeContract(make);

@@ -148,7 +148,7 @@ export function appendContract(make: MakeStore): void {
         await appear();
         yield Buffer.from('re');
       }
-      await refuses(w.store.append(BUCKET, 'a/b', 8, { chunks: chunks() }), 'OperationAborted');
+      await refuses(w.store.append(BUCKET, 'a/b', 8, { chunks: chunks() }), 'InvalidWriteOffset');
       expect(await text(w.store, 'a/b')).toBe('real');
       await rm(w.at('a/b'));
       expect(await text(w.store, 'a/b')).toBe('overflow');

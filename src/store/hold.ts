@@ -1,0 +1,37 @@
+/**
+ * A write that takes its time - a slow body, a long copy - belongs to the bucket that it began in: if that was deleted meanwhile, the next bucket of
+ * its name may be somebody else's.
+ */
+import { lstatSync } from 'node:fs';
+import { identityOf } from '../catalog/identities.js';
+import { fingerprint } from '../fs/fingerprint.js';
+import { noSuchBucket, type Core } from './core.js';
+
+/** Asked under the lock. @throws NoSuchBucket if the bucket is no longer the one that the write began in. */
+export type Hold = () => void;
+
+/** @throws NoSuchBucket. */
+export function holdBucket(core: Core, bucket: string): Hold {
+  const then = whichBucket(core, bucket);
+  return () => {
+    const now = whichBucket(core, bucket);
+    // an index that was made anew counts from 0 again
+    if (now.identity !== then.identity || now.deletions > then.deletions) throw noSuchBucket(bucket);
+  };
+}
+
+/** Counts deletions of a bucket name: inode and birth time of a folder that is made at once may be those of the one that went. Under the lock. */
+export function noteBucketDeleted(core: Core, bucket: string): void {
+  core.catalog.index.next(counter(bucket));
+}
+
+function whichBucket(core: Core, bucket: string): { identity: string; deletions: number } {
+  const dir = core.bucketDir(bucket);
+  const stat = lstatSync(dir.at('.'), { bigint: true });
+  const identity = identityOf(fingerprint(stat, core.mounts.idOf(stat.dev, dir.path))).toString('hex');
+  return { identity, deletions: core.catalog.index.number(counter(bucket)) };
+}
+
+function counter(bucket: string): string {
+  return `deleted:${bucket}`;
+}
