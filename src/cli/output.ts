@@ -95,7 +95,7 @@ export function humanSize(bytes: number): string {
   return `${unit === 'B' ? value : value < 9.95 ? value.toFixed(1) : Math.round(value)} ${unit}`;
 }
 
-/** `3 objects`, `one object`. */
+/** `3 objects`, `one object`, `0 objects`. */
 export function count(n: number, noun: string): string {
   return n === 1 ? `one ${noun}` : `${n.toLocaleString('en')} ${noun}s`;
 }

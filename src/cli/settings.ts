@@ -93,7 +93,7 @@ export async function storeOptions(
     stateDir: root.stateDir,
     readOnly: settings.readOnly,
     aliases: Object.fromEntries(settings.bucket),
-    exclude: [...(settings.defaultExcludes ? DEFAULT_EXCLUDES : []), ...settings.exclude],
+    exclude: excludePatterns(settings),
     symlinks: settings.symlinks,
     ...(settings.umask === undefined ? {} : { umask: settings.umask }),
     minFree: await minFreeBytes(root.path, settings.minFree),
@@ -102,6 +102,10 @@ export async function storeOptions(
     hash: settings.hash,
     log,
   };
+}
+
+export function excludePatterns({ defaultExcludes, exclude }: Settings): string[] {
+  return [...(defaultExcludes ? DEFAULT_EXCLUDES : []), ...exclude];
 }
 
 async function minFreeBytes(root: string, share: Settings['minFree']): Promise<number> {

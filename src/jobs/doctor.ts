@@ -1,6 +1,6 @@
 /**
- * The doctor: looks at a root, its state and its machine for what could go wrong, and tells the cure of each (issue *live tree*). Changes nothing but a
- * probe file of its own.
+ * The doctor: looks at a root, its state and its machine for what could go wrong, and tells the cure of each (issue *live tree*). Changes nothing, and
+ * leaves nothing behind: a probe file of its own goes at once.
  */
 import { join } from 'node:path';
 import { STATE_DIR } from '../fs/keypath.js';
@@ -16,19 +16,20 @@ export type { Finding, Level } from './doctor/finding.js';
 export interface DoctorQuestion extends TreeQuestion {
   stateDir: string;
   readOnly: boolean;
-  store: LocalStore;
+  /** Absent where nothing is kept of the root yet, or where that cannot be opened. */
+  store?: LocalStore | undefined;
 }
 
 /** Runs all checks. A check that cannot be run is a finding too. @throws what `signal` was aborted with. */
 export async function examine(question: DoctorQuestion, report: (finding: Finding) => void): Promise<TreeSummary> {
-  const { root, stateDir, readOnly, store } = question;
+  const { root, stateDir, store } = question;
   attempt('node', report, () => examineNode(report));
   attempt('mounts', report, () => examineMounts(root, stateDir, report));
   attempt('free-space', report, () => examineRoom(root, report));
-  const data = readOnly ? stateDir : join(root, STATE_DIR, 'staging');
-  attempt('flush', report, () => examineWriting(data, report));
+  const written = writtenTo(question);
+  if (written !== undefined) attempt('flush', report, () => examineWriting(written, report));
   attempt('state', report, () => examineState(root, stateDir, report));
-  attempt('overflow', report, () => examineOverflow(store, report));
+  if (store) attempt('overflow', report, () => examineOverflow(store, report));
   const summary = await examineTree(question, report);
   attempt('inotify', report, () => examineWatches(summary.directories, report));
   report({
@@ -37,6 +38,12 @@ export async function examine(question: DoctorQuestion, report: (finding: Findin
     message: `${summary.files.toLocaleString('en')} files in ${summary.directories.toLocaleString('en')} directories`,
   });
   return summary;
+}
+
+/** Where bodies are staged, or the state if nothing else is written; the root itself as long as there is neither. */
+function writtenTo({ root, stateDir, readOnly, store }: DoctorQuestion): string | undefined {
+  if (!store) return readOnly ? undefined : root;
+  return readOnly ? stateDir : join(root, STATE_DIR, 'staging');
 }
 
 function attempt(check: string, report: Report, look: () => void): void {

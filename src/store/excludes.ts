@@ -59,6 +59,12 @@ export class Excludes {
   }
 }
 
+/** For who walks the tree from its root: whether what is at a path is hidden. As {@link Excludes.entry}. */
+export function excludedBy(patterns: readonly string[]): (path: readonly string[], isDir: boolean) => boolean {
+  const excludes = new Excludes(patterns);
+  return (path, isDir) => excludes.entry(path, 1, isDir);
+}
+
 /** One test for all: a set for plain names, a matcher for the rest. */
 function nameTest(patterns: readonly string[]): Test {
   if (patterns.length === 0) return () => false;

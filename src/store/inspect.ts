@@ -12,14 +12,6 @@ export interface OverflowPage {
 export class Inspector {
   constructor(private readonly core: Core) {}
 
-  /**
-   * Whether --exclude hides a file or directory, unless a client put it; of the directories above, the caller knows.
-   * @param path segments below the root.
-   */
-  excluded(path: readonly string[], isDir: boolean): boolean {
-    return this.core.excludes.entry(path, 1, isDir);
-  }
-
   /** Objects whose key was no possible path when they were put, in byte order of folder and key. */
   overflow(after: Buffer | undefined, max: number): OverflowPage {
     const { index } = this.core.catalog;

@@ -5,7 +5,10 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { examine, type Finding } from '../../src/jobs/doctor.js';
 import { examineWriting } from '../../src/jobs/doctor/disk.js';
 import { examineWatches } from '../../src/jobs/doctor/system.js';
+import { excludedBy } from '../../src/store/excludes.js';
 import { openStore, type LocalStore } from '../../src/store/open.js';
+
+const EXCLUDE = ['Thumbs.db', 'cache/', '/photos/raw/*.xmp'];
 
 let root: string;
 let store: LocalStore | undefined;
@@ -21,9 +24,8 @@ afterEach(async () => {
 });
 
 async function findings(prepare?: (store: LocalStore) => Promise<void>): Promise<Map<string, Finding>> {
-  store = await openStore(root, { exclude: ['Thumbs.db', 'cache/', '/photos/raw/*.xmp'] });
+  store = await openStore(root, { exclude: EXCLUDE });
   await prepare?.(store);
-  const { inspect } = store;
   const found = new Map<string, Finding>();
   const question = {
     root,
@@ -31,7 +33,7 @@ async function findings(prepare?: (store: LocalStore) => Promise<void>): Promise
     readOnly: false,
     symlinks: 'files' as const,
     store,
-    excluded: (path: readonly string[], isDir: boolean) => inspect.excluded(path, isDir),
+    excluded: excludedBy(EXCLUDE),
     signal: new AbortController().signal,
     progress: () => undefined,
   };

@@ -16,21 +16,21 @@ export const doctor = command({
   async run(call) {
     const { out, options, signal } = call;
     const root = await call.root({ named: call.args[0] });
-    const [{ examine }, { settingsOf }, { paint }, { lookForServer }] = await Promise.all([
-      import('../../jobs/doctor.js'),
-      import('../settings.js'),
-      import('../doctor-report.js'),
-      import('../doctor-report.js'),
-    ]);
+    const [{ examine }, { excludedBy }, { settingsOf, excludePatterns }, { Report, lookForServer, openState }] =
+      await Promise.all([
+        import('../../jobs/doctor.js'),
+        import('../../store/excludes.js'),
+        import('../settings.js'),
+        import('../doctor-report.js'),
+      ]);
     const settings = await settingsOf(root, process.env);
-    const store = await call.store(root);
-    let problems = 0;
     const printed: Promise<void>[] = [];
-    const report = (finding: Parameters<typeof paint>[0]): void => {
-      if (finding.level === 'problem') problems++;
-      printed.push(options.json ? out.json(finding) : out.line(paint(finding, out.terminal)));
-    };
+    const findings = new Report(out.terminal, (text, finding) =>
+      printed.push(options.json ? out.json(finding) : out.line(text)),
+    );
+    const report = findings.tell.bind(findings);
     lookForServer(root.stateDir, report);
+    const store = await openState(root, () => call.store(root), report);
     await examine(
       {
         root: root.path,
@@ -38,13 +38,14 @@ export const doctor = command({
         readOnly: settings.readOnly,
         symlinks: settings.symlinks,
         store,
-        excluded: (path, isDir) => store.inspect.excluded(path, isDir),
+        excluded: excludedBy(excludePatterns(settings)),
         signal,
         progress: (entries) => out.progress(`${entries.toLocaleString('en')} names looked at`),
       },
       report,
     );
     await Promise.all(printed);
-    return problems > 0 ? FOUND : 0;
+    if (!options.json) await out.line(findings.summary());
+    return findings.problems > 0 ? FOUND : 0;
   },
 });

@@ -2,6 +2,7 @@
 import { closeSync, fdatasyncSync, fstatSync, openSync, rmSync, statfsSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { randomBytes } from 'node:crypto';
+import { errno } from '../../base/errors.js';
 import type { Report } from './finding.js';
 
 const LOW_SHARE = 0.05;
@@ -35,11 +36,20 @@ export function examineRoom(path: string, report: Report): void {
 
 /**
  * Writes a small file again and again: the stamps tell clock and granularity, the time of fdatasync(2) whether a flush reaches a disk.
- * @param directory one of ours.
+ * @param directory one of ours, or the root.
  */
 export function examineWriting(directory: string, report: Report): void {
-  const path = join(directory, `doctor-${randomBytes(6).toString('hex')}`);
-  const fd = openSync(path, 'wx', 0o600);
+  const path = join(directory, `.gos3rve-doctor-${randomBytes(6).toString('hex')}`);
+  const fd = openProbe(path);
+  if (fd === undefined) {
+    report({
+      check: 'writable',
+      level: 'warning',
+      message: `${directory} cannot be written by this user`,
+      cure: 'serve it with --read-only --state-dir DIR, or give this user the right to write',
+    });
+    return;
+  }
   try {
     const times: number[] = [];
     const stamps: bigint[] = [];
@@ -55,6 +65,16 @@ export function examineWriting(directory: string, report: Report): void {
   } finally {
     closeSync(fd);
     rmSync(path, { force: true });
+  }
+}
+
+/** A new file; undefined where this user may make none. */
+function openProbe(path: string): number | undefined {
+  try {
+    return openSync(path, 'wx', 0o600);
+  } catch (error) {
+    if (['EACCES', 'EPERM', 'EROFS'].includes(errno(error) ?? '')) return undefined;
+    throw error;
   }
 }
 

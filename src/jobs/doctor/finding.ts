@@ -7,7 +7,7 @@ export interface Finding {
   /** Name of the check, for programs: `names-folded`. */
   check: string;
   level: Level;
-  /** One line without a full stop. */
+  /** One line without a full stop; goes on after the number if there is a `count`. */
   message: string;
   /** What to do about it. */
   cure?: string;
@@ -32,8 +32,13 @@ export class Tally {
     if (this.examples.length < SHOWN) this.examples.push(example);
   }
 
-  /** Reports if there was anything. */
-  tell(report: Report, finding: Omit<Finding, 'count' | 'examples'>): void {
-    if (this.count > 0) report({ ...finding, count: this.count, examples: this.examples });
+  /**
+   * Reports if there was anything.
+   * @param about its message follows the number of things; `one` is the message where there is one only.
+   */
+  tell(report: Report, { one, ...about }: Omit<Finding, 'count' | 'examples'> & { one?: string }): void {
+    if (this.count === 0) return;
+    const message = this.count === 1 ? (one ?? about.message) : about.message;
+    report({ ...about, message, count: this.count, examples: this.examples });
   }
 }

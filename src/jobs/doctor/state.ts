@@ -20,6 +20,7 @@ function examineDamage(directory: string, report: Report): void {
   damaged.tell(report, {
     check: 'journal-damage',
     level: 'problem',
+    one: 'journal segment held damaged lines, which were set aside: what they said is lost',
     message: 'journal segments held damaged lines, which were set aside: what they said is lost',
     cure: `look at ${directory}; mend the lines in the segment with an editor (without their "crc"), or remove what was set aside; and test the disk`,
   });
@@ -31,6 +32,7 @@ function examineQuarantine(directory: string, report: Report): void {
   held.tell(report, {
     check: 'quarantine',
     level: 'note',
+    one: 'file without a record is kept aside',
     message: 'files without a record are kept aside',
     cure: `look at ${directory} and remove what nobody misses`,
   });
@@ -46,6 +48,7 @@ function examineSecrets(stateDir: string, report: Report): void {
   open.tell(report, {
     check: 'secrets-readable',
     level: 'problem',
+    one: 'file with secret keys can be read by others on this machine',
     message: 'files with secret keys can be read by others on this machine',
     cure: `chmod 600 in ${stateDir}`,
   });
@@ -66,6 +69,7 @@ function examineOwners(root: string, stateDir: string, report: Report): void {
   foreign.tell(report, {
     check: 'state-owner',
     level: 'warning',
+    one: 'file of gos3rve does not belong to the owner of the root',
     message: 'files of gos3rve do not belong to the owner of the root',
     cure: `chown -R --reference=${root} ${stateDir}`,
   });
@@ -87,12 +91,14 @@ export function examineOverflow(store: LocalStore, report: Report): void {
   impossible.tell(report, {
     check: 'overflow-impossible',
     level: 'note',
+    one: 'object has a key that is no possible path; other programs find it under .gos3rve/overflow',
     message: 'objects have keys that are no possible path; other programs find them under .gos3rve/overflow',
     cure: 'nothing to do; S3 clients see them as any other',
   });
   inTheWay.tell(report, {
     check: 'overflow-conflict',
     level: 'note',
+    one: 'object had something in the way of its path; other programs find it under .gos3rve/overflow',
     message: 'objects had something in the way of their path; other programs find them under .gos3rve/overflow',
     cure: 'once the path is free, gos3rve gc moves them to it',
   });

@@ -50,7 +50,8 @@ export function examineMounts(root: string, state: string, report: Report): void
   network.tell(report, {
     check: 'network-mount',
     level: 'warning',
-    message: 'lies on a network: what other machines change there is not announced, only found by looking',
+    one: 'mount lies on a network: what other machines change there is not announced, only found by looking',
+    message: 'mounts lie on a network: what other machines change there is not announced, only found by looking',
     cure: 'it is served right all the same; --scan-interval says how often to look; --watch poll stops the useless watches',
   });
   const below = mountOf(state);

@@ -144,35 +144,41 @@ class Walk {
     this.leaving.tell(report, {
       check: 'links-leaving',
       level: 'warning',
+      one: 'link leads out of its bucket and is not served',
       message: 'links lead out of their bucket and are not served',
       cure: 'move what they lead to into the bucket, or bind-mount it there',
     });
     this.unfollowed.tell(report, {
       check: 'links-unfollowed',
       level: 'note',
+      one: 'link to a directory is not followed',
       message: 'links to directories are not followed',
       cure: 'serve with --symlinks all to follow them inside their bucket',
     });
     this.dangling.tell(report, {
       check: 'links-dangling',
       level: 'note',
+      one: 'link leads nowhere, in a circle, or where this user may not look',
       message: 'links lead nowhere, in circles, or where this user may not look',
       cure: 'remove them, or make what they lead to',
     });
     this.special.tell(report, {
       check: 'special-files',
       level: 'note',
+      one: 'socket, pipe or device is not served',
       message: 'sockets, pipes and devices are not served',
     });
     this.loose.tell(report, {
       check: 'loose-files',
       level: 'note',
+      one: 'file at the top lies in no bucket and is not served',
       message: 'files at the top lie in no bucket and are not served',
       cure: 'move them into a folder, or serve the root itself: --bucket NAME=.',
     });
     this.innerState.tell(report, {
       check: 'inner-state',
       level: 'note',
+      one: 'folder named .gos3rve below the top is never served',
       message: 'folders named .gos3rve below the top are never served',
       cure: 'they are staging folders of other mounts, or roots that were served by themselves',
     });
@@ -182,30 +188,36 @@ class Walk {
     this.folded.tell(report, {
       check: 'names-folded',
       level: 'warning',
-      message: 'names differ only by case or by the form of their accents: on macOS, Windows or SMB they are one file',
-      cure: 'rename one of each pair before clients on such systems synchronise them',
+      one: 'pair of names differs only by case or by the form of accents: on macOS, Windows or SMB it is one file',
+      message:
+        'pairs of names differ only by case or by the form of accents: on macOS, Windows or SMB each is one file',
+      cure: 'rename one of each before clients on such systems synchronise them',
     });
     this.notUtf8.tell(report, {
       check: 'names-not-utf8',
       level: 'warning',
+      one: 'name is not UTF-8; no S3 key can name it, so it is not served',
       message: 'names are not UTF-8; no S3 key can name them, so they are not served',
       cure: 'rename them, for instance: convmv -f latin1 -t utf8 -r --notest DIRECTORY',
     });
     this.notXml.tell(report, {
       check: 'names-not-xml',
       level: 'warning',
+      one: 'name holds control characters; clients that do not ask for encoding-type=url cannot list it',
       message: 'names hold control characters; clients that do not ask for encoding-type=url cannot list them',
       cure: 'rename them',
     });
     this.tooLong.tell(report, {
       check: 'keys-too-long',
       level: 'warning',
+      one: `path is longer than an S3 key may be (${MAX_KEY_BYTES} bytes) and is not served`,
       message: `paths are longer than an S3 key may be (${MAX_KEY_BYTES} bytes) and are not served`,
       cure: 'move them further up; or serve a folder on the way as a bucket: --bucket NAME=PATH',
     });
     this.badBuckets.tell(report, {
       check: 'bucket-names',
       level: 'warning',
+      one: 'folder at the top has a name that is no valid bucket name; some clients refuse it',
       message: 'folders at the top have names that are no valid bucket names; some clients refuse them',
       cure: 'give them another one: --bucket NAME=PATH',
     });
@@ -215,12 +227,14 @@ class Walk {
     this.unreadableFiles.tell(report, {
       check: 'files-unreadable',
       level: 'warning',
+      one: 'file is listed but cannot be read by this user',
       message: 'files are listed but cannot be read by this user',
       cure: 'give this user the right to read them, or run the server as another one',
     });
     this.unreadableDirs.tell(report, {
       check: 'directories-unreadable',
       level: 'warning',
+      one: 'directory cannot be read by this user: what is in it is not served',
       message: 'directories cannot be read by this user: what is in them is not served',
       cure: 'give this user the right to read them, or run the server as another one',
     });
