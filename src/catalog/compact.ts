@@ -31,7 +31,7 @@ import { encodeLine } from './journal.js';
 import { KNOWN_OPS, type JournalLine, type PartRecord, type StoredRow, type Subject } from './lines.js';
 import { NotReady, type Snapshot } from './lmdb.js';
 import { decodeRow, rowName, unpairKey, type DirRow, type FileRow } from './rows.js';
-import { SegmentReader, baseOf, compactName, listSegments, placed } from './segments.js';
+import { SegmentReader, baseOf, compactName, isDead, listSegments, placed } from './segments.js';
 
 export interface CompactOptions {
   /** Only tell what would be done. */
@@ -365,10 +365,4 @@ function whyKept(
   // read again only after this: the half line of a killed process ends it
   if (index.number(`seg:${segment}`) < reader.end && !compacted) return 'an operation in it has not ended';
   return undefined;
-}
-
-/** Whether the process that began a segment is certain to write no more. @param age ms since its last line: decides for processes of other boots and containers. */
-function isDead({ boot, token }: Extract<JournalLine, { op: 'segment' }>, age: number): boolean {
-  // without a token nobody knows, until the machine was started anew
-  return token === undefined ? boot !== bootId() : !tokenAlive(token, age);
 }

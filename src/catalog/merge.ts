@@ -126,10 +126,11 @@ export class Merge {
   ends(): { dangling: Dangling; settled: Map<string, number> } {
     const dangling: Dangling = { prepares: [], appends: [], moves: [], dirs: [], aborted: new Set(), kept: [] };
     const settled = new Map<string, number>();
+    const waits = (id: string): boolean => [...this.heads.values()].some((head) => head.waitsFor(id));
     for (const [segment, head] of this.heads) {
       const path = join(this.directory, segment);
       const stat = statSync(path, { throwIfNoEntry: false });
-      if (stat) settled.set(segment, head.close(dangling, { segment, end: stat.size, until: stat.mtimeMs }));
+      if (stat) settled.set(segment, head.close(dangling, waits, { segment, end: stat.size, until: stat.mtimeMs }));
     }
     return { dangling, settled };
   }
@@ -151,9 +152,8 @@ class Head {
   private committed: Held | undefined;
   private dirs: { paths: string[]; start: number } | undefined;
   private readonly waiting = new Map<string, Held>();
-  private readonly aborted = new Set<string>();
-  /** Where the first line lies that settles another segment's operation: it is to be seen as long as that one is. */
-  private foreign = Infinity;
+  /** Operations of other segments that a line here settles, and where it lies: it is to be seen as long as they are. */
+  private readonly aborted = new Map<string, number>();
 
   constructor(
     private readonly segment: string,
@@ -182,6 +182,8 @@ class Head {
       this.waiting.set(line.id, { line, start });
     else if (line.op === 'dirs') this.dirs = { paths: line.paths, start };
     else if (line.op === 'abort') this.drop(line.id, start);
+    // its process lived on: the last commit is no orphan
+    else if (line.op === 'sealed') this.committed = undefined;
     else if ('seq' in line && Number.isSafeInteger(line.seq)) {
       this.dirs = undefined;
       const ends = line.op === 'commit' || line.op === 'appended' || line.op === 'moved';
@@ -195,15 +197,21 @@ class Head {
 
   private drop(id: string, start: number): void {
     if (this.waiting.delete(id)) return;
-    this.aborted.add(id);
-    this.foreign = Math.min(this.foreign, start);
+    if (!this.aborted.has(id)) this.aborted.set(id, start);
   }
 
-  /** @returns the offset before which all lines are applied and belong to operations that have ended. */
-  close(dangling: Dangling, origin: Origin): number {
+  waitsFor(id: string): boolean {
+    return this.waiting.has(id) || this.committed?.line.id === id;
+  }
+
+  /**
+   * @param waits whether an operation is open in any segment.
+   * @returns the offset before which all lines are applied and belong to operations that have ended.
+   */
+  close(dangling: Dangling, waits: (id: string) => boolean, origin: Origin): number {
     // the last commit may be an orphan: written by a process that was killed before its transaction ended
     const { committed, dirs } = this;
-    for (const id of this.aborted) dangling.aborted.add(id);
+    for (const id of this.aborted.keys()) dangling.aborted.add(id);
     for (const { line } of [...(committed ? [committed] : []), ...this.waiting.values()]) {
       if (line.op === 'prepare') dangling.prepares.push({ line, origin });
       else if (line.op === 'moving') dangling.moves.push({ line, origin });
@@ -211,7 +219,8 @@ class Head {
     }
     if (dirs) dangling.dirs.push({ paths: dirs.paths, origin });
     const open = [...this.waiting.values(), ...(committed ? [committed] : []), ...(dirs ? [dirs] : [])];
-    return open.reduce((least, { start }) => Math.min(least, start), Math.min(this.reader.end, this.foreign));
+    const needed = [...this.aborted].filter(([id]) => waits(id)).map(([, start]) => ({ start }));
+    return [...open, ...needed].reduce((least, { start }) => Math.min(least, start), this.reader.end);
   }
 }
 

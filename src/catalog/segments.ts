@@ -4,10 +4,11 @@
  *
  * A damaged line costs that line only. Half a line at the end is no damage: its writer was killed, or is still writing.
  */
-import { closeSync, openSync, readSync, readdirSync } from 'node:fs';
+import { closeSync, openSync, readSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { crc32 } from '@node-rs/crc32';
 import { errno } from '../base/errors.js';
+import { bootId, tokenAlive } from '../base/process.js';
 import type { JournalLine } from './lines.js';
 
 export const SEGMENT_SUFFIX = '.jsonl';
@@ -124,6 +125,18 @@ function openIfThere(path: string): number | undefined {
     if (errno(error) === 'ENOENT') return undefined;
     throw error;
   }
+}
+
+/** Whether the process that began a segment is certain to write no more. @param age ms since its last line: decides for processes of other boots and containers. */
+export function isDead({ boot, token }: Extract<JournalLine, { op: 'segment' }>, age: number): boolean {
+  // without a token nobody knows, until the machine was started anew
+  return token === undefined ? boot !== bootId() : !tokenAlive(token, age);
+}
+
+/** The same of a segment by its path. */
+export function isLeft(path: string): boolean {
+  const first = new SegmentReader(path, 0).next()?.line;
+  return first?.op === 'segment' && isDead(first, Date.now() - statSync(path).mtimeMs);
 }
 
 /** Lines of a segment from an offset on, at once: for short tails, under the lock. */

@@ -4,6 +4,7 @@ import { dirname, join } from 'node:path';
 import { errno } from '../base/errors.js';
 import { tokenAlive } from '../base/process.js';
 import { placeOf, split, subjectOf, type Place } from '../catalog/catalog.js';
+import { isLeft } from '../catalog/segments.js';
 import { dirsOf, type Moving } from '../catalog/moved.js';
 import type { JournalLine } from '../catalog/lines.js';
 import type { Dangling, Origin } from '../catalog/replay.js';
@@ -18,21 +19,26 @@ type Prepare = Extract<JournalLine, { op: 'prepare' }>;
 type Append = Extract<JournalLine, { op: 'append' }>;
 
 export function recover(core: Core, publisher: Publisher, dangling: Dangling): void {
-  const { index } = core.catalog;
+  const { catalog } = core;
+  const { index } = catalog;
   /** Segments of dead processes, or undefined where something is left to do. They grow no more: they need not be looked at again. */
   const ends = new Map<string, number | undefined>();
-  const settle = ({ segment, end }: Origin, id: string, work: () => void): void => {
+  const note = ({ segment, end }: Origin, whole: boolean): void => {
+    ends.set(segment, whole && (!ends.has(segment) || ends.get(segment) !== undefined) ? end : undefined);
+  };
+  const settle = (origin: Origin, id: string, work: () => void): void => {
     const done = dangling.aborted.has(id) || tryOne(core, () => index.write(work));
-    const whole = done && !tokenAlive(tokenOf(id), 0) && (!ends.has(segment) || ends.get(segment) !== undefined);
-    ends.set(segment, whole ? end : undefined);
+    note(origin, done && !tokenAlive(tokenOf(id), 0));
   };
   for (const { line, origin } of dangling.prepares)
     settle(origin, line.id, () => settlePrepare(core, publisher, line, origin));
   for (const { line, origin } of dangling.moves)
     settle(origin, line.id, () => settleMoving(core, publisher, line, origin));
   for (const { line, origin } of dangling.appends) settle(origin, line.id, () => settleAppend(core, line));
-  for (const { paths, origin } of dangling.dirs)
-    tryOne(core, () => index.write(() => removeEmpty(core, publisher, paths, origin)));
+  for (const { paths, origin } of dangling.dirs) {
+    const done = tryOne(core, () => index.write(() => removeEmpty(core, publisher, paths, origin)));
+    note(origin, done && isLeft(join(catalog.journal.directory, origin.segment)));
+  }
   for (const place of dangling.kept) tryOne(core, () => index.write(() => tellAgain(core, place)));
   index.write(() => {
     for (const [segment, end] of ends) if (end !== undefined) index.setNumber(`seg:${segment}`, end);

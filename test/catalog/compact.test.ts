@@ -168,6 +168,14 @@ describe('compaction', () => {
     expect(await look()).toEqual(before);
   });
 
+  it('takes what a living process has sealed, also by an index that was made anew since', async () => {
+    await put(store, 'last');
+    await reopened(true);
+    const report = await compact(catalog());
+    expect(report.kept).toEqual([]);
+    expect(listSegments(journal)).toHaveLength(1);
+  });
+
   it('is done by one process at a time', async () => {
     const [one, two] = [catalog(), catalog()];
     const reports = await Promise.all([compact(one), compact(two)]);

@@ -68,7 +68,6 @@ describe('after a replay', () => {
     ['a prepare line that waits', [HEAD, hash(1)], [prepare('x'), hash(2), prepare('y'), commit('y', 3), hash(4)]],
     ['the last commit, perhaps an orphan', [HEAD, hash(1)], [prepare('x'), commit('x', 2)]],
     ['directories about to be made', [HEAD, hash(1)], [{ op: 'dirs', paths: ['box/d'] }]],
-    ["the end of another segment's operation", [HEAD, hash(1)], [{ op: 'abort', id: 'elsewhere' }, hash(2)]],
   ])('%s is read again, with all behind it', async (_, ended, open) => {
     write([...ended, ...open]);
     const first = await run();
@@ -76,6 +75,28 @@ describe('after a replay', () => {
     const second = await run();
     expect(second).toEqual(first);
     expect(first.prepares.length + first.dirs.length + first.aborted.size).toBe(1);
+  });
+
+  it('the last commit of a segment that its process sealed is not', async () => {
+    const lines: JournalLine[] = [HEAD, prepare('x'), commit('x', 1), { op: 'sealed' }];
+    write(lines);
+    expect((await run()).prepares).toEqual([]);
+    expect(seen()).toBe(bytes(lines));
+  });
+
+  it("the end of another segment's operation is read again as long as that one is", async () => {
+    const other = path.join(base, 'journal', SEGMENT.replace('2026', '2025'));
+    const ended = [HEAD, hash(1)];
+    const lines: JournalLine[] = [...ended, { op: 'abort', id: 'elsewhere' }, hash(2)];
+    fs.writeFileSync(other, [HEAD, prepare('elsewhere')].map(encodeLine).join(''));
+    write(lines);
+    for (let times = 0; times < 2; times++) {
+      expect((await run()).aborted).toEqual(new Set(['elsewhere']));
+      expect(seen()).toBe(bytes(ended));
+    }
+    fs.rmSync(other);
+    await run();
+    expect(seen()).toBe(bytes(lines));
   });
 
   it('a line that is still being written is read when it is whole', async () => {
