@@ -12,7 +12,6 @@ import { randomBytes } from 'node:crypto';
 import {
   closeSync,
   existsSync,
-  fsyncSync,
   openSync,
   readFileSync,
   readSync,
@@ -20,14 +19,21 @@ import {
   rmSync,
   statSync,
   unlinkSync,
-  writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { crc32 } from '@node-rs/crc32';
 import { UsageError } from '../base/errors.js';
 import { bootId, processToken, tokenAlive } from '../base/process.js';
-import { giveTo, makeStateDir, syncDirSync, syncFileSync, type Ownership } from '../fs/statefile.js';
+import {
+  giveTo,
+  leaveNote,
+  makeStateDir,
+  readNote,
+  syncDirSync,
+  syncFileSync,
+  type Ownership,
+} from '../fs/statefile.js';
 import { setAside } from './lmdb.js';
 
 /** Written into the index's file name: another format means another index, made anew from the journal. */
@@ -66,7 +72,7 @@ export class Claim {
       setAside(path);
     }
     rmSync(join(directory, CLOSED), { force: true });
-    if (this.mark === undefined || !existsSync(this.mark)) this.leaveMark();
+    if (this.mark === undefined || readNote(this.mark) === undefined) this.leaveMark();
     return path;
   }
 
@@ -83,19 +89,15 @@ export class Claim {
     syncFileSync(path);
     if (this.mark !== undefined) rmSync(this.mark, { force: true });
     if (marks(this.directory).length > 0) return;
-    writeFileSync(join(this.directory, CLOSED), stateOf(path), { mode: 0o600 });
+    const closed = join(this.directory, CLOSED);
+    rmSync(closed, { force: true });
+    leaveNote(closed, stateOf(path));
   }
 
   private leaveMark(): void {
     const token = `${processToken()}-${randomBytes(4).toString('hex')}`;
     const mark = join(this.directory, `${MARK}${token}`);
-    const fd = openSync(mark, 'wx', 0o600);
-    try {
-      writeFileSync(fd, `${bootId()} v${FORMAT}`);
-      fsyncSync(fd);
-    } finally {
-      closeSync(fd);
-    }
+    leaveNote(mark, `${bootId()} v${FORMAT}`);
     giveTo(mark, this.owner);
     syncDirSync(this.directory);
     this.mark = mark;
@@ -108,7 +110,7 @@ function doubtOf(directory: string, path: string): string | undefined {
   let open = 0;
   let crashed = 0;
   for (const name of marks(directory)) {
-    const [boot, format = 'v1'] = textOf(join(directory, name)).trim().split(' ');
+    const [boot, format = 'v1'] = (readNote(join(directory, name)) ?? '').trim().split(' ');
     if (boot === bootId() && tokenAlive(name.slice(MARK.length, name.lastIndexOf('-')), 0)) {
       // two indexes would be two locks
       if (format !== `v${FORMAT}`)
@@ -135,18 +137,8 @@ function marks(directory: string): string[] {
   return readdirSync(directory).filter((name) => name.startsWith(MARK));
 }
 
-/** '' for a mark that went meanwhile. */
-function textOf(path: string): string {
-  try {
-    return readFileSync(path, 'utf8');
-  } catch {
-    return '';
-  }
-}
-
 function noted(directory: string): string | undefined {
-  const path = join(directory, CLOSED);
-  return existsSync(path) ? readFileSync(path, 'utf8') : undefined;
+  return readNote(join(directory, CLOSED));
 }
 
 /** Size and mtime; and of a small file a sum of its bytes, which also tells of a disk that forgets. */

@@ -4,11 +4,12 @@
  * Standard output carries the banner (and, on a terminal, the log lines for people); JSON log lines go to standard error.
  */
 import { accessSync, constants, realpathSync } from 'node:fs';
+import { statfs } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import type { Credential } from '../auth/types.js';
 import { loadSettings, readConfigFile, stateDirSetting, type Flags, type Settings } from '../base/config.js';
 import { S3Error, UsageError, errno } from '../base/errors.js';
-import { openLog, type Log } from '../base/log.js';
+import { humanSize, openLog, type Log } from '../base/log.js';
 import { STATE_DIR } from '../fs/keypath.js';
 import { checkMounted, rememberRoot } from '../fs/roots.js';
 import { checkState, checkStatePlace } from '../fs/state-dir.js';
@@ -21,7 +22,7 @@ import { banner } from './banner.js';
 import { loadCredentials, openToOthers, type Credentials } from './credentials.js';
 import { checkDirectory, tilde } from './root.js';
 import { ServerFile } from './server-file.js';
-import { noteServing, storeOptions } from './settings.js';
+import { minFreeBytes, noteServing, storeOptions } from './settings.js';
 import { StatusLine } from './status-line.js';
 import { version } from './version.js';
 
@@ -169,6 +170,14 @@ async function start(
   for (const warning of credentials.warnings) log.warn(warning);
   if (settings.durability === 'fast')
     log.warn('durability is fast: a power cut can lose the last writes that were answered');
+  if (!claim.recorded)
+    log.warn(
+      'no room left on the disk: reads go on, but commands do not learn where this server is until there is some',
+      {
+        path: stateDir,
+      },
+    );
+  await tellFree(root, settings, log);
   const { screen } = running;
   const shows = screen.isTTY && settings.logFormat !== 'json' && !settings.quiet;
   running.background = startBackground(store, {
@@ -182,6 +191,18 @@ async function start(
     ...(shows && { status: (text: string) => screen.show(text) }),
   });
   await tellNotes(store, log);
+}
+
+async function tellFree(root: string, settings: Settings, log: Log): Promise<void> {
+  if (settings.readOnly) return;
+  const { bavail, bsize } = await statfs(root);
+  const least = await minFreeBytes(root, settings.minFree);
+  if (bavail > 0 && bavail * bsize >= least) return;
+  log.warn('too little room on the disk: uploads are refused (507) until there is more', {
+    path: root,
+    free: humanSize(bavail * bsize),
+    'min-free': humanSize(least),
+  });
 }
 
 /** After the server is ready, for it reads the top of the tree. */

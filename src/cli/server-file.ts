@@ -8,12 +8,13 @@
  *   whose holder died is taken over in the same way.
  * - A process of the same boot and pid namespace is dead when it is gone (or its pid is another process now: start times differ).
  *   Of any other - another container, another host on a network root - only the heartbeat tells: 15 s without one, by the
- *   clock of the file system, since clocks of hosts differ.
+ *   clock of the file system, since clocks of hosts differ. So it is for a record that found no room on a full disk and is empty.
  */
 import { randomBytes } from 'node:crypto';
 import {
   closeSync,
   fstatSync,
+  ftruncateSync,
   linkSync,
   openSync,
   readFileSync,
@@ -29,7 +30,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { UsageError, errno } from '../base/errors.js';
 import { bootId, namespace, processState, startOf, type ProcessIdentity } from '../base/process.js';
 export { bootId } from '../base/process.js';
-import { giveTo, type Ownership } from '../fs/statefile.js';
+import { giveTo, isFull, type Ownership } from '../fs/statefile.js';
 
 export interface ServerRecord {
   /** Random; names this claim. */
@@ -92,8 +93,8 @@ export class ServerFile {
     const path = join(stateDir, 'server.json');
     const record = ownRecord();
     const candidate = join(stateDir, `server.${record.id}.tmp`);
-    writeRecord(candidate, record, options.owner);
     try {
+      writeRecord(candidate, record, options.owner);
       while (!publish(candidate, path)) {
         const other = readRecord(path);
         if (!other) continue;
@@ -102,9 +103,21 @@ export class ServerFile {
       }
       sweepTickets(stateDir, record.id);
       return new ServerFile(path, record, options);
+    } catch (error) {
+      if (error instanceof UsageError) throw error;
+      throw new UsageError(
+        `cannot claim ${stateDir} for this server (${errno(error) ?? String(error)}); ` +
+          'make room or make it writable, or pass --state-dir with another directory',
+        1,
+      );
     } finally {
       remove(candidate);
     }
+  }
+
+  /** False on a disk too full for the record: then only the heartbeat tells that this server lives, and commands do not learn where. */
+  get recorded(): boolean {
+    return this.#fd === undefined || fstatSync(this.#fd).size > 0;
   }
 
   /** Records where clients find the server. */
@@ -118,10 +131,10 @@ export class ServerFile {
     if (this.#fd === undefined) return true;
     this.#record.heartbeat = Date.now();
     try {
-      writeSync(this.#fd, encode(this.#record), 0);
+      overwrite(this.#fd, this.#record);
       return this.#isOurs() || this.#options.isAway?.() === true;
     } catch {
-      // A full or vanished disk: the next beat tries again.
+      // A vanished disk: the next beat tries again.
       return true;
     }
   }
@@ -269,7 +282,9 @@ function stamp(path: string): number | undefined {
 function touch(candidate: string): number {
   const fd = openSync(candidate, 'r+');
   try {
-    writeSync(fd, encode({ ...decode(readFileSync(fd, 'utf8'), 0), heartbeat: Date.now() }), 0);
+    const text = readFileSync(fd, 'utf8');
+    if (text === '') ftruncateSync(fd);
+    else overwrite(fd, { ...decode(text, 0), heartbeat: Date.now() });
     return fstatSync(fd).mtimeMs;
   } finally {
     closeSync(fd);
@@ -319,8 +334,11 @@ function publish(candidate: string, path: string): boolean {
   // No hard links here (SMB, exFAT): O_EXCL is as atomic, but the file is empty for a moment.
   try {
     const fd = openSync(path, 'wx', 0o600);
-    writeSync(fd, readFileSync(candidate));
-    closeSync(fd);
+    try {
+      overwrite(fd, readRecord(candidate) ?? ownRecord());
+    } finally {
+      closeSync(fd);
+    }
     return true;
   } catch (error) {
     if (errno(error) === 'EEXIST') return false;
@@ -330,9 +348,24 @@ function publish(candidate: string, path: string): boolean {
 
 function writeRecord(path: string, record: ServerRecord, owner: Ownership | undefined): void {
   const fd = openSync(path, 'wx', 0o600);
-  writeSync(fd, encode(record));
-  closeSync(fd);
+  try {
+    overwrite(fd, record);
+  } finally {
+    closeSync(fd);
+  }
   giveTo(path, owner);
+}
+
+/** On a full disk a record that was never written stays empty, which says no less than that somebody is there; its mtime says when. */
+function overwrite(fd: number, record: ServerRecord): void {
+  try {
+    const text = encode(record);
+    if (writeSync(fd, text, 0) < text.length) ftruncateSync(fd);
+  } catch (error) {
+    if (!isFull(error)) throw error;
+    // sets the mtime even if the size stays (POSIX)
+    ftruncateSync(fd, fstatSync(fd).size);
+  }
 }
 
 function remove(path: string): void {

@@ -108,7 +108,8 @@ export function excludePatterns({ defaultExcludes, exclude }: Settings): string[
   return [...(defaultExcludes ? DEFAULT_EXCLUDES : []), ...exclude];
 }
 
-async function minFreeBytes(root: string, share: Settings['minFree']): Promise<number> {
+/** --min-free in bytes. */
+export async function minFreeBytes(root: string, share: Settings['minFree']): Promise<number> {
   if ('bytes' in share) return share.bytes;
   const { blocks, bsize } = await statfs(root);
   return Math.floor((blocks * bsize * share.percent) / 100);

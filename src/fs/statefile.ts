@@ -10,8 +10,11 @@ import {
   lstatSync,
   mkdirSync,
   openSync,
+  readFileSync,
+  readlinkSync,
   renameSync,
   statSync,
+  symlinkSync,
   unlinkSync,
   writeFileSync,
 } from 'node:fs';
@@ -81,6 +84,41 @@ export function writeFileAtomic(path: string, text: string, owner?: Ownership, m
     throw error;
   }
   syncDirSync(dirname(path));
+}
+
+/** Whether a write failed for want of room: of blocks, or of the user's share of them. */
+export function isFull(error: unknown): boolean {
+  const code = errno(error);
+  return code === 'ENOSPC' || code === 'EDQUOT';
+}
+
+/**
+ * Makes a new small file. On a full disk its text becomes the target of a link instead, which (up to some 59 bytes) most file systems keep in
+ * the inode: so a root can be opened, read and tidied up that has not one block left. {@link readNote} reads both.
+ * @throws EEXIST.
+ */
+export function leaveNote(path: string, text: string): void {
+  const fd = openSync(path, 'wx', 0o600);
+  try {
+    writeFileSync(fd, text);
+    fsyncSync(fd);
+  } catch (error) {
+    unlinkSync(path);
+    if (!isFull(error)) throw error;
+    symlinkSync(text, path);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/** @returns undefined if there is none. */
+export function readNote(path: string): string | undefined {
+  try {
+    return lstatSync(path).isSymbolicLink() ? readlinkSync(path) : readFileSync(path, 'utf8');
+  } catch (error) {
+    if (errno(error) === 'ENOENT') return undefined;
+    throw error;
+  }
 }
 
 /** Errors of fsync(2) that only say that a file system (SMB, FUSE) has none for directories; there it is the server's affair. */
