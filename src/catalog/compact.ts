@@ -25,7 +25,7 @@ import { bootId, processToken, tokenAlive } from '../base/process.js';
 import { formatFingerprint } from '../fs/fingerprint.js';
 import { giveTo, syncDirSync, type Ownership } from '../fs/statefile.js';
 import type { Catalog } from './catalog.js';
-import { setAside } from './damaged.js';
+import { Aside } from './damaged.js';
 import { heldUpTo } from './held.js';
 import { encodeLine } from './journal.js';
 import { KNOWN_OPS, type JournalLine, type PartRecord, type StoredRow, type Subject } from './lines.js';
@@ -348,7 +348,8 @@ function whyKept(
   let sealed = compacted;
   let why: string | undefined;
   let isEmpty = true;
-  const reader = new SegmentReader(path, 0, (damage) => void setAside(journal.directory, segment, damage, owner));
+  const aside = new Aside(journal.directory, owner);
+  const reader = new SegmentReader(path, 0, (damage) => void aside.put(segment, damage));
   for (const { line } of placed(reader)) {
     isEmpty = false;
     if (line.op === 'sealed') sealed = true;

@@ -9,7 +9,7 @@ import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { S3Error, errno, toS3Error } from '../base/errors.js';
 import { tokenAlive } from '../base/process.js';
-import { setAside } from '../catalog/damaged.js';
+import { Aside } from '../catalog/damaged.js';
 import { NotReady } from '../catalog/lmdb.js';
 import { Replay, type Dangling } from '../catalog/replay.js';
 import { DamagedIndex } from '../catalog/rows.js';
@@ -26,6 +26,9 @@ const DIRS_AT_ONCE = 500;
 /** Between attempts that failed: no room, an unreadable journal. */
 const RETRY_MS = 1000;
 const BUILDER = Buffer.from('builder');
+
+/** How manieth damaged lines of a segment are told: 1, 2, 3, 10, 100 … */
+const TOLD = /^(?:[23]|10*)$/;
 
 export class Upkeep {
   private work: Promise<void> | undefined;
@@ -58,7 +61,17 @@ export class Upkeep {
       this.begin();
       await this.within(Math.min(until - performance.now(), 100));
       if (this.failure !== undefined && errno(this.failure) !== 'ENOSPC') throw this.failure;
-      if (performance.now() >= until) return;
+      if (performance.now() < until || !this.work) continue;
+      this.core.log(
+        'info',
+        'the index is brought up to date from the journal; reads are answered from the tree, writes wait',
+      );
+      const began = performance.now();
+      void this.work.then(() => {
+        if (!this.closed)
+          this.core.log('info', 'the index is up to date', { ms: Math.round(performance.now() - began + patience) });
+      });
+      return;
     }
   }
 
@@ -145,7 +158,8 @@ export class Upkeep {
       await sleep(POLL_MS);
       return index.ready;
     }
-    const replay = new Replay(this.core.catalog, (segment, damage) => this.report(segment, damage));
+    const aside = new Aside(journal.directory, this.core.owner);
+    const replay = new Replay(this.core.catalog, (segment, damage) => this.report(aside, segment, damage));
     while (!replay.step(SLICE_MS)) {
       if (this.closed) return false;
       if (fresh && !index.write(() => this.takeLead())) return false;
@@ -195,13 +209,17 @@ export class Upkeep {
     return true;
   }
 
-  /** Sets a damaged line aside and tells of it, once. */
-  private report(segment: string, damage: Damage): void {
+  /** Sets a damaged line aside and tells of it, once; where a segment is full of them, of a few. */
+  private report(aside: Aside, segment: string, damage: Damage): void {
     const { core } = this;
     const at = { segment, offset: damage.start, bytes: damage.bytes.length };
     try {
-      if (!setAside(core.catalog.journal.directory, segment, damage, core.owner)) return;
-      core.log('warn', 'a damaged journal line was set aside in journal/damaged; all others count', at);
+      const count = aside.put(segment, damage);
+      if (count === undefined || !TOLD.test(String(count))) return;
+      core.log('warn', 'a damaged journal line was set aside in journal/damaged; all others count', {
+        ...at,
+        ...(count > 1 && { ofThisSegment: count }),
+      });
     } catch (error) {
       core.log('warn', 'a damaged journal line was passed over', { ...at, error: String(error) });
     }

@@ -117,6 +117,24 @@ describe('a real journal', () => {
     expect(kept).toContain(bytes.toString('latin1', at - 1, bytes.indexOf(10, at)));
   });
 
+  it('with all of a long segment damaged is told in a few lines, and set aside in one pass', async () => {
+    const root = path.join(base, 'many');
+    await furnish(root);
+    const spoilt = `${path.dirname(segmentOf(root))}/29990101T000000000Z-00000000.jsonl`;
+    const line = '{"op":"hash","seq":1,"path":"photos/x","crc":"00000000"}\n';
+    fs.writeFileSync(spoilt, line.repeat(30_000));
+    fs.rmSync(path.join(root, '.gos3rve/index'), { recursive: true });
+    const warnings: unknown[] = [];
+    const store = await openStore(root, {
+      log: (level, _message, data) => void (level === 'warn' && warnings.push(data)),
+    });
+    await store.close();
+    expect(warnings).toHaveLength(7);
+    expect(warnings.at(-1)).toMatchObject({ segment: path.basename(spoilt), ofThisSegment: 10_000 });
+    const aside = path.join(damagedDirectory(path.dirname(spoilt)), `${path.basename(spoilt)}.txt`);
+    expect(fs.readFileSync(aside, 'latin1').split(line)).toHaveLength(30_001);
+  });
+
   /** What a store says that has only this journal (and the files). */
   async function look(journal: Buffer): Promise<{ state: unknown; warnings: unknown[] }> {
     const root = path.join(base, 'look');

@@ -152,8 +152,8 @@ export function sendBytes(
   });
 }
 
-export function send(port: number, request: RawRequest): Promise<RawResponse> {
-  return sendBytes(port, compose(port, request));
+export function send(port: number, request: RawRequest, options: { ms?: number } = {}): Promise<RawResponse> {
+  return sendBytes(port, compose(port, request), options);
 }
 
 function parse(raw: string): RawResponse {
