@@ -62,10 +62,11 @@ export class Appender {
     const hold = holdBucket(core, bucket);
     this.checkOffset({ bucket, key, offset }, core.find(bucket, key));
     const target = core.target(bucket, key);
-    core.checkFree(target.base.at('.'), body.size ?? 0);
     const { digests: plan = { algorithms: [] }, facts = {}, condition } = options;
     const staging = { ...objects.staging(target), mtime: clientMtime(facts) };
-    const staged = await stageBody(body, plan, staging, undefined, core.durable);
+    const staged = await core.room.during(staging.directory, body, (body) =>
+      stageBody(body, plan, staging, undefined, core.durable),
+    );
     const via = viaOf(options.via, 'ObjectCreated:Put');
     const piece: Piece = { bucket, key, offset, staged, plan, hold, condition, facts, via };
     let waited = 0;

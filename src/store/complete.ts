@@ -161,7 +161,7 @@ export class Completer {
   ): Promise<Ready> {
     const { core, uploads } = this;
     const target = core.target(bucket, key);
-    core.checkFree(
+    core.room.check(
       target.base.path,
       parts.reduce((sum, part) => sum + part.size, 0),
     );

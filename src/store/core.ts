@@ -9,7 +9,6 @@ import {
   realpathSync,
   rmdirSync,
   statSync,
-  statfsSync,
   type BigIntStats,
 } from 'node:fs';
 import { createHash } from 'node:crypto';
@@ -31,6 +30,7 @@ import { isAbsent, lstatOf } from '../fs/stat.js';
 import { giveTo, makeStateDir, ownershipOf, type Ownership } from '../fs/statefile.js';
 import { processToken } from '../base/process.js';
 import { Tracker } from './identity.js';
+import { Room } from './room.js';
 
 export interface StoreOptions {
   /** Where state lies; default `<root>/.gos3rve`. Staging and overflow always lie on the root's mount, for they hold bodies. */
@@ -116,6 +116,7 @@ export class Core {
   readonly excludes: Excludes;
   private readonly aliases: Map<string, string[]>;
   readonly tracker: Tracker;
+  readonly room: Room;
 
   constructor(
     /** Real path. */
@@ -141,6 +142,7 @@ export class Core {
     this.view = viewOf([this.symlinks, ...(options.exclude ?? [])]);
     this.aliases = parseAliases(root, options.aliases ?? {});
     this.tracker = new Tracker(this);
+    this.room = new Room(options.minFree);
     presence.listen({
       away: () => {
         this.log('error', 'the directory that is served has vanished; nothing is answered until its disk is back', {
@@ -160,15 +162,6 @@ export class Core {
   /** @throws AccessDenied on a read-only store. */
   checkWritable(): void {
     if (this.options.readOnly) throw new S3Error('AccessDenied', 'This server is read-only.');
-  }
-
-  /** @throws InsufficientStorage if `size` more bytes would leave less than --min-free. */
-  checkFree(directory: string, size: number): void {
-    if (this.options.minFree === undefined || this.options.minFree <= 0) return;
-    const { bavail, bsize } = statfsSync(directory);
-    if (bavail * bsize - size < this.options.minFree) {
-      throw new S3Error('InsufficientStorage', 'The upload would leave less free space than --min-free asks for.');
-    }
   }
 
   aliasNames(): string[] {

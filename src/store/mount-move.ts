@@ -53,7 +53,7 @@ export class MountMover {
       if (found.row?.appendFrom !== undefined)
         throw new S3Error('OperationAborted', 'The source is being appended to.');
       const target = core.target(to.bucket, to.key);
-      core.checkFree(target.base.at('.'), Number(file.stat.size));
+      core.room.check(target.base.at('.'), Number(file.stat.size));
       const { path, file: copy } = await stageCopy(openAgain(file.fd, file.path), objects.staging(target));
       try {
         const { mode, uid, gid, atimeNs, mtimeNs } = file.stat;

@@ -152,10 +152,12 @@ export class Objects {
       body = marker;
     }
     const target = core.target(bucket, key);
-    core.checkFree(target.base.at('.'), body.size ?? 0);
     const plan = options.digests ?? { algorithms: [] };
     const staging = { ...this.staging(target), mtime: clientMtime(options.facts ?? {}) };
-    const staged = await stageBody(body, plan, staging, this.publisher.inheritFrom(target), core.durable);
+    const inherit = this.publisher.inheritFrom(target);
+    const staged = await core.room.during(staging.directory, body, (body) =>
+      stageBody(body, plan, staging, inherit, core.durable),
+    );
     const { algorithm, checksum } = storedChecksum(plan, staged.digests);
     const facts: Facts = {
       bytes: { etag: staged.digests.MD5.toString('hex'), ...(algorithm && checksum && { checksum }) },

@@ -54,7 +54,7 @@ export class Transfer {
       const onMarker = to.key.endsWith('/') && source.info.size === 0 && objects.markers.possible(to.bucket, to.key);
       if (onMarker) return await this.copyByReading(source, to, facts, options, hold);
       const target = core.target(to.bucket, to.key);
-      core.checkFree(target.base.at('.'), source.info.size);
+      core.room.check(target.base.at('.'), source.info.size);
       if (!current || isAppending(current.found)) return await this.copyByReading(source, to, facts, options, hold);
       const self = from.bucket === to.bucket && from.key === to.key;
       const guard: Guard = { hold, ...(self && { check: sameBytes(current.found) }) };

@@ -100,13 +100,8 @@ export class Uploads {
     }
     this.get(bucket, key, uploadId);
     const directory = this.directory(bucket, uploadId);
-    core.checkFree(directory, body.size ?? 0);
-    const staged = await stageBody(
-      body,
-      digests,
-      { directory, owner: core.token, mode: 0o600 },
-      undefined,
-      core.durable,
+    const staged = await core.room.during(directory, body, (body) =>
+      stageBody(body, digests, { directory, owner: core.token, mode: 0o600 }, undefined, core.durable),
     );
     try {
       const file = `${String(partNumber).padStart(5, '0')}-${randomBytes(6).toString('hex')}`;

@@ -1,0 +1,97 @@
+/** `--min-free` counts what is announced and still under way. */
+import { mkdtemp, rm, statfs, writeFile } from 'node:fs/promises';
+import os from 'node:os';
+import path from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { Body } from '../../src/base/model.js';
+import { Room } from '../../src/store/room.js';
+import { openStore } from '../../src/store/open.js';
+import { body } from '../suites/store/kit.js';
+
+const TIB = 2 ** 40;
+
+describe('room for uploads', () => {
+  let folder: string;
+  beforeEach(async () => (folder = await mkdtemp(path.join(os.tmpdir(), 'gos3rve-room-'))));
+  afterEach(() => rm(folder, { recursive: true }));
+
+  /** A body of `size` announced bytes that waits for `go` before its only chunk. */
+  const waiting = (size: number, go: Promise<void>, chunk = 1): Body => ({
+    size,
+    chunks: (async function* () {
+      await go;
+      yield new Uint8Array(chunk);
+    })(),
+  });
+  const drain = async ({ chunks }: Body): Promise<number> => {
+    let size = 0;
+    for await (const chunk of chunks) size += chunk.byteLength;
+    return size;
+  };
+  const full = { code: 'InsufficientStorage' };
+
+  it('refuses the second of two bodies that fit one by one, until the first has ended', async () => {
+    const { bavail, bsize } = await statfs(folder);
+    const half = Math.floor((bavail * bsize) / 2);
+    const room = new Room(Math.floor(half / 2));
+    let release: () => void = () => undefined;
+    const first = room.during(folder, waiting(half, new Promise((resolve) => (release = resolve))), drain);
+    await expect(room.during(folder, body('x', half), drain)).rejects.toMatchObject(full);
+    expect(() => room.check(folder, half)).toThrow(expect.objectContaining(full) as Error);
+    expect(await room.during(folder, body('small'), drain)).toBe(5);
+    release();
+    await first;
+    await room.during(folder, body('x', half), drain);
+  });
+
+  it('gives back the room of a body that broke off', async () => {
+    const { bavail, bsize } = await statfs(folder);
+    const half = Math.floor((bavail * bsize) / 2);
+    const room = new Room(Math.floor(half / 2));
+    const broken = () => Promise.reject(new Error('gone'));
+    for (let n = 0; n < 3; n++) await expect(room.during(folder, body('x', half), broken)).rejects.toThrow('gone');
+  });
+
+  it.each([undefined, 64 << 20])('looks again while a body of %s bytes comes in: others write too', async (size) => {
+    let free = 1 << 30;
+    const room = new Room(512 << 20, () => free);
+    let sent = 0;
+    const chunks = async function* () {
+      for (; sent < 64; sent++) yield await Promise.resolve(new Uint8Array(1 << 20));
+    };
+    const other = (): void => void (free = (512 << 20) - 1);
+    const reading = async ({ chunks }: Body): Promise<void> => {
+      for await (const _ of chunks) if (sent === 10) other();
+    };
+    const told = size === undefined ? {} : { size };
+    await expect(room.during(folder, { chunks: chunks(), ...told }, reading)).rejects.toMatchObject(full);
+    expect(sent).toBeLessThan(20);
+    free++;
+    room.check(folder, 0);
+  });
+
+  it('refuses nothing without --min-free', async () => {
+    expect(await new Room(0).during(folder, body('x', TIB * 1024), drain)).toBe(1);
+  });
+
+  it('holds for puts, parts and appends to a store', async () => {
+    const { bavail, bsize } = await statfs(folder);
+    const minFree = Math.floor((bavail * bsize) / 4);
+    const store = await openStore(folder, { minFree });
+    await store.createBucket('box', {});
+    await writeFile(path.join(folder, 'box', 'log'), 'x');
+    const { uploadId } = await store.createUpload('box', 'm', {});
+    let release: () => void = () => undefined;
+    const first = store.put('box', 'k', waiting(2 * minFree, new Promise((resolve) => (release = resolve))));
+    const failed = expect(first).rejects.toMatchObject({ code: 'IncompleteBody' });
+    const large = (): Body => body('x', 2 * minFree);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    await expect(store.put('box', 'other', large())).rejects.toMatchObject(full);
+    await expect(store.putPart('box', 'm', uploadId, 1, large())).rejects.toMatchObject(full);
+    await expect(store.append('box', 'log', 1, large())).rejects.toMatchObject(full);
+    release();
+    await failed;
+    await expect(store.put('box', 'other', large())).rejects.toMatchObject({ code: 'IncompleteBody' });
+    await store.close();
+  });
+});
