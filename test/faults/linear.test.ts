@@ -135,5 +135,5 @@ it('agrees with trying every order', () => {
     }),
     { numRuns: 4000 },
   );
-  expect(Math.min(met.linearizable, met.violation)).toBeGreaterThan(200);
+  expect(Math.min(met.linearizable, met.violation)).toBeGreaterThan(50);
 });
