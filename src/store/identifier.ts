@@ -140,6 +140,12 @@ export class Identifier {
     return reading && this.record([reading]) === 1 ? 'done' : 'changed';
   }
 
+  /** Reads a file whose byte facts came by a rename, whatever its size, and records what it holds; `changed`: it is being written. */
+  async prove(found: Found, again: Again): Promise<HashOutcome> {
+    const reading = await this.read(found, again);
+    return reading && this.record([reading]) === 1 ? 'done' : 'changed';
+  }
+
   /**
    * Remembers which files an ETag was told of before they were hashed: it stays theirs as long as somebody goes on asking (DuckDB and others
    * compare it themselves).
@@ -251,7 +257,7 @@ export class Identifier {
     // whoever appends puts the row that follows
     if (old?.appendFrom !== undefined) return false;
     const same = old?.etag === etag;
-    if (knowledge(now) === 'known' && (same || !isUnproven(now))) {
+    if (knowledge(now) === 'known' && (same || old?.unproven !== true)) {
       if (old?.unproven) {
         const { unproven: _unproven, ...proven } = old;
         catalog.putRow(now.place, proven);

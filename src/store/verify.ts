@@ -56,7 +56,11 @@ const TREE = 0;
 const OVERFLOW = 1;
 
 export class Verifier {
-  constructor(private readonly core: Core) {}
+  /** @param prove records what a file holds whose record came by a rename. */
+  constructor(
+    private readonly core: Core,
+    private readonly prove: (found: Found, again: () => Found | undefined) => Promise<unknown>,
+  ) {}
 
   scope(bucket: string, prefix: string): VerifyScope {
     return { folder: this.core.bucketDirs(bucket).join('/'), prefix };
@@ -96,7 +100,12 @@ export class Verifier {
     if (!now) return { state: 'gone' };
     const same = now.fp.equals(found.fp) && now.stat.ctimeNs === found.stat.ctimeNs && now.row?.seq === found.row.seq;
     if (!same) return { state: 'changed' };
-    if (verdict.state === 'whole') this.note(now);
+    if (verdict.state === 'damaged' && found.row.unproven) {
+      // written just before it was renamed, for all we know: no proof against the disk
+      await this.prove(now, () => this.find(place));
+      return { state: 'changed' };
+    }
+    this.note(now, verdict.state === 'whole');
     return verdict;
   }
 
@@ -139,10 +148,22 @@ export class Verifier {
     return { place, name, size: fingerprintSize(row.fp), verified: noted ? noted.readUIntBE(0, 6) : 0 };
   }
 
-  private note({ fp }: Found): void {
+  /** What is not whole is due in the next run, too, until it was restored. */
+  private note({ fp, place }: Found, whole: boolean): void {
+    const { catalog } = this.core;
     const time = Buffer.alloc(6);
     time.writeUIntBE(Date.now(), 0, 6);
-    this.core.catalog.index.write(() => this.core.catalog.index.put('verified', identityOf(fp), time));
+    catalog.index.write(() => {
+      if (!whole) {
+        catalog.index.remove('verified', identityOf(fp));
+        return;
+      }
+      catalog.index.put('verified', identityOf(fp), time);
+      const row = catalog.row(place);
+      if (!row?.unproven || !row.fp.equals(fp)) return;
+      const { unproven: _unproven, ...proven } = row;
+      catalog.putRow(place, proven);
+    });
   }
 
   private treePlace(key: Buffer): Place | undefined {

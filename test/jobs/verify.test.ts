@@ -5,6 +5,7 @@ import {
   readdirSync,
   readFileSync,
   realpathSync,
+  renameSync,
   rmSync,
   statSync,
   utimesSync,
@@ -126,6 +127,36 @@ describe('verify', () => {
     await put('l', 'x');
     writeFileSync(join(root, 'b/l'), 'longer');
     expect(await run()).toMatchObject({ objects: 2, changed: 2, damaged: 0 });
+  });
+
+  it.each([4, 3 << 20])(
+    'takes a file of %i bytes that was rewritten with restored times, then renamed, for changed, and tells its new ETag',
+    async (size) => {
+      const [old, fresh] = ['a'.repeat(size), 'b'.repeat(size)];
+      const write = (text: string): void => {
+        writeFileSync(join(root, 'b/k'), text);
+        utimesSync(join(root, 'b/k'), 1_000_000, 1_000_000);
+      };
+      write(old);
+      expect(await store.live.hashFile(['b'], 'k')).toBe('done');
+      write(fresh);
+      renameSync(join(root, 'b/k'), join(root, 'b/l'));
+      await store.list('b', { prefix: '', delimiter: '', after: '', max: 10 });
+      expect(await run()).toMatchObject({ objects: 1, changed: 1, damaged: 0 });
+      expect((await store.head('b', 'l')).etag).toBe(md5(fresh));
+      expect(await run()).toMatchObject({ objects: 1, changed: 0, damaged: 0 });
+    },
+  );
+
+  it('takes a renamed file that it found whole for proven', async () => {
+    await put('k', 'bytes');
+    renameSync(join(root, 'b/k'), join(root, 'b/l'));
+    await store.list('b', { prefix: '', delimiter: '', after: '', max: 10 });
+    expect(await run()).toMatchObject({ objects: 1, changed: 0, damaged: 0 });
+    const { hashes } = store.live;
+    await store.head('b', 'l');
+    await store.live.hashFile(['b'], 'l');
+    expect(store.live.hashes).toBe(hashes);
   });
 
   it('reads only a prefix', async () => {
