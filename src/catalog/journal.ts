@@ -10,14 +10,16 @@ import {
   constants,
   fdatasync,
   fdatasyncSync,
+  fstatSync,
   ftruncateSync,
+  mkdirSync,
   openSync,
   unlinkSync,
   writeSync,
 } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { crc32 } from '@node-rs/crc32';
-import { S3Error } from '../base/errors.js';
+import { S3Error, errno } from '../base/errors.js';
 import { giveTo, syncDirSync, type Ownership } from '../fs/statefile.js';
 import type { JournalLine } from './lines.js';
 import { SEGMENT_SUFFIX } from './segments.js';
@@ -54,6 +56,7 @@ export class Journal {
     readonly directory: string,
     private readonly owner: Ownership | undefined,
     private readonly header: () => JournalLine,
+    private readonly log: (message: string, data: Record<string, unknown>) => void = () => undefined,
   ) {}
 
   /** Name of the current segment; '' until the first line. */
@@ -67,6 +70,7 @@ export class Journal {
    */
   append(line: JournalLine): number {
     if (this.current && this.current.offset > ROTATE_BYTES) this.rotate();
+    if (this.current?.lost === false && fstatSync(this.current.fd).nlink === 0) this.tellRemoved(this.current);
     const segment = this.current?.lost === false ? this.current : this.begin();
     const at = segment.offset;
     try {
@@ -160,12 +164,35 @@ export class Journal {
     if (this.current) abandon(this.current);
   }
 
+  /** Lines would go to a file without a name, and be gone with this process. */
+  private tellRemoved(segment: Segment): void {
+    abandon(segment);
+    this.log(
+      'the journal was removed under this process; it goes on in a new one; run gos3rve gc, which writes into it what the index knows',
+      {
+        path: join(this.directory, segment.name),
+      },
+    );
+  }
+
+  /** Others may have removed the folder. Not what it lies in: a disk that is away must not be mistaken for that. */
+  private makeDirectory(): void {
+    try {
+      mkdirSync(this.directory, { mode: 0o700 });
+      giveTo(this.directory, this.owner);
+      syncDirSync(dirname(this.directory));
+    } catch (error) {
+      if (errno(error) !== 'EEXIST') throw error;
+    }
+  }
+
   /** A new segment, with its header, whose name is on the disk. @throws the system's error; then there is none. */
   private begin(): Segment {
     const stamp = new Date().toISOString().replace(/[-:]/g, '').replace('.', '');
     const name = `${stamp}-${randomBytes(4).toString('hex')}${SEGMENT_SUFFIX}`;
     const path = join(this.directory, name);
     const { O_CREAT, O_EXCL, O_APPEND, O_WRONLY } = constants;
+    this.makeDirectory();
     const fd = openSync(path, O_CREAT | O_EXCL | O_APPEND | O_WRONLY, 0o600);
     try {
       giveTo(path, this.owner);

@@ -4,8 +4,8 @@
  *
  * A damaged line costs that line only. Half a line at the end is no damage: its writer was killed, or is still writing.
  */
-import { closeSync, openSync, readSync, readdirSync, statSync } from 'node:fs';
-import { join } from 'node:path';
+import { closeSync, existsSync, openSync, readSync, readdirSync, statSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { crc32 } from '@node-rs/crc32';
 import { errno } from '../base/errors.js';
 import { bootId, tokenAlive } from '../base/process.js';
@@ -13,11 +13,16 @@ import type { JournalLine } from './lines.js';
 
 export const SEGMENT_SUFFIX = '.jsonl';
 
-/** Names of all segments, oldest first. */
+/** Names of all segments, oldest first; none if others have removed the folder. */
 export function listSegments(directory: string): string[] {
-  return readdirSync(directory)
-    .filter((name) => name.endsWith(SEGMENT_SUFFIX))
-    .sort();
+  let names: string[];
+  try {
+    names = readdirSync(directory);
+  } catch (error) {
+    if (errno(error) === 'ENOENT' && existsSync(dirname(directory))) return [];
+    throw error;
+  }
+  return names.filter((name) => name.endsWith(SEGMENT_SUFFIX)).sort();
 }
 
 /** A line and where it lies in its segment, in bytes; `end` is behind its line break. */

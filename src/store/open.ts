@@ -6,6 +6,7 @@ import { UsageError, errno } from '../base/errors.js';
 import { bootId, processToken } from '../base/process.js';
 import { Catalog } from '../catalog/catalog.js';
 import { Journal } from '../catalog/journal.js';
+import type { JournalLine } from '../catalog/lines.js';
 import { Index, setAside } from '../catalog/lmdb.js';
 import { Claim } from '../catalog/claim.js';
 import { STATE_DIR } from '../fs/keypath.js';
@@ -55,7 +56,7 @@ export async function openStore(root: string, options: StoreOptions = {}): Promi
   const claim = new Claim(join(stateDir, 'index'), owner, (message, data) => log('warn', message, data));
   const presence = new Presence(path, stateDir);
   const index = openIndex(claim, presence);
-  const journal = new Journal(join(stateDir, 'journal'), owner, () => ({
+  const header = (): JournalLine => ({
     op: 'segment',
     version: 1,
     boot: bootId(),
@@ -63,7 +64,8 @@ export async function openStore(root: string, options: StoreOptions = {}): Promi
     host: hostname(),
     time: new Date().toISOString(),
     token: processToken(),
-  }));
+  });
+  const journal = new Journal(join(stateDir, 'journal'), owner, header, (message, data) => log('error', message, data));
   const catalog = new Catalog(index, journal);
   const core = new Core(path, stateDir, catalog, options, presence);
   presence.listen({
