@@ -1,7 +1,11 @@
 /**
  * The operations of the crash test, for the child that dies in one and for the parent that sets the stage and knows how it may end.
- * Each has `setup`, `run` and, where an interrupted one may rightly be seen half done, `between`: names of those states.
+ * Each has `setup`, `run` (`ready` is what it needs to have at hand before calls are counted) and, where an interrupted one may rightly be
+ * seen half done, `between`: names of those states.
  */
+import { mkdir, rm, writeFile } from 'node:fs/promises';
+import path from 'node:path';
+
 export const BUCKET = 'box';
 export const OPTIONS = { minPartSize: 1024 };
 
@@ -40,6 +44,65 @@ const complete = async (store) => {
 };
 const nothing = async () => undefined;
 const ref = (key) => ({ bucket: BUCKET, key });
+const foreign = async (root, key, text) => {
+  const file = path.join(root, BUCKET, key);
+  await mkdir(path.dirname(file), { recursive: true });
+  await writeFile(file, text);
+};
+
+const CREDENTIAL = { accessKey: 'AKIACRASH', secretKey: 'crash', owner: { id: 'owner', displayName: 'owner' } };
+const REGION = 'us-east-1';
+/** A server in this process, with what signs requests to it. */
+const serving = async (store, load) => {
+  const { createServer } = await load('index.js');
+  const server = createServer({ store, credentials: [CREDENTIAL], port: 0 });
+  const [{ url }, { signHeaders }, { signPost }] = [
+    await server.listen(),
+    await load('auth/presign.js'),
+    await load('auth/post.js'),
+  ];
+  return {
+    send: (method, target, headers, text) => {
+      const signed = signHeaders({ method, url: `${url}${target}`, headers, credential: CREDENTIAL, region: REGION });
+      return fetch(`${url}${target}`, { method, headers: signed.headers, body: text });
+    },
+    post: (key, fields, text) => {
+      const form = new FormData();
+      const input = { bucket: BUCKET, key, fields, credential: CREDENTIAL, region: REGION, expires: 600 };
+      for (const [name, value] of Object.entries(signPost(input))) form.append(name, value);
+      form.append('file', new Blob([text]), 'file.txt');
+      return fetch(`${url}/${BUCKET}`, { method: 'POST', body: form });
+    },
+  };
+};
+const answered = async (response, status) => {
+  const { status: told } = await response;
+  if (told !== status) throw new Error(`${told}: ${await (await response).text()}`);
+};
+
+export const DAY = 86_400_000;
+/** Name of an operation that collects what is left, if anything, in a process of its own since it turns the clock. */
+export const AGAIN = 'collect again';
+/** As `gc` runs it, a month later: all that may be forgotten is. */
+const collect = async (store, gc) => {
+  const { now } = Date;
+  Date.now = () => now() + 31 * DAY;
+  try {
+    return await gc(store.collector, {
+      dryRun: false,
+      signal: new AbortController().signal,
+      olderThan: 7 * DAY,
+      keepGone: 30 * DAY,
+    });
+  } finally {
+    Date.now = now;
+  }
+};
+
+export const COLLECT_AGAIN = {
+  ready: async (_store, load) => (await load('jobs/gc.js')).gc,
+  run: (store, { ready }) => collect(store, ready),
+};
 
 export const OPERATIONS = {
   'put a new object in new directories': {
@@ -57,6 +120,28 @@ export const OPERATIONS = {
   'overwrite with the same bytes': {
     setup: (store) => put(store, 'k', 'same', 'old'),
     run: (store) => put(store, 'k', 'same', 'new'),
+  },
+  'overwrite a file of others': {
+    setup: (_store, root) => foreign(root, 'd/theirs', 'their bytes'),
+    run: (store) => put(store, 'd/theirs', 'the new bytes', 'new'),
+  },
+  'overwrite with If-Match': {
+    setup: (store) => put(store, 'a/k', 'old bytes', 'old'),
+    run: async (store) => {
+      const { etag } = await store.head(BUCKET, 'a/k');
+      return put(store, 'a/k', 'the new bytes', 'new', { condition: { ifMatch: [etag] } });
+    },
+  },
+  'put with a modification time': {
+    setup: nothing,
+    run: (store) =>
+      store.put(BUCKET, 'a/k', body('new'), { facts: { metadata: { mtime: '1500000000.5', version: 'new' } } }),
+  },
+  'put by a form': {
+    setup: (store) => put(store, 'f/k', 'old bytes', 'old'),
+    ready: serving,
+    run: (_store, { ready }) =>
+      answered(ready.post('f/k', { 'Content-Type': 'x/form', 'x-amz-meta-version': 'form' }, 'of a form'), 204),
   },
   'put an overflow object': {
     setup: (store) => put(store, 'a', 'file', 'old'),
@@ -77,12 +162,35 @@ export const OPERATIONS = {
     setup: (store) => put(store, '../up', 'old', 'old'),
     run: (store) => store.delete(BUCKET, '../up'),
   },
+  'delete a file of others': {
+    setup: (_store, root) => foreign(root, 'd/theirs', 'their bytes'),
+    run: (store) => store.delete(BUCKET, 'd/theirs'),
+  },
+  'delete several objects': {
+    setup: async (store) => {
+      for (const key of ['a/x', 'a/y', 'b/c/d', 'o//v', 'keep']) await put(store, key, key, 'old');
+    },
+    ready: serving,
+    run: (_store, { ready }) => {
+      const objects = ['a/x', 'a/y', 'b/c/d', 'o//v', 'none'].map((key) => `<Object><Key>${key}</Key></Object>`);
+      return answered(ready.send('POST', `/${BUCKET}?delete`, {}, `<Delete>${objects.join('')}</Delete>`), 200);
+    },
+    between: ['one by one'],
+  },
   'copy over an object': {
     setup: async (store) => {
       await put(store, 'from', 'source', 'source');
       await put(store, 'to', 'old target', 'old');
     },
     run: (store) => store.copy(ref('from'), ref('to')),
+  },
+  'copy over itself with other metadata': {
+    setup: (store) => put(store, 'k', 'same', 'old'),
+    run: (store) => store.copy(ref('k'), ref('k'), { facts: facts('new') }),
+  },
+  'copy an overflow object': {
+    setup: (store) => put(store, 'x//y', 'source', 'source'),
+    run: (store) => store.copy(ref('x//y'), ref('d/to')),
   },
   move: {
     setup: async (store) => {
@@ -138,10 +246,23 @@ export const OPERATIONS = {
     run: (store) => store.movePrefix(ref('a/'), ref('z/'), { force: true }),
     between: ['objects one by one'],
   },
+  'move an overflow object to a path': {
+    setup: (store) => put(store, 'x//y', 'source', 'source'),
+    run: (store) => store.move(ref('x//y'), ref('d/to')),
+  },
+  'move to an overflow key': {
+    setup: async (store) => {
+      await put(store, 'd/from', 'source', 'source');
+      await put(store, 'x//y', 'old', 'old');
+    },
+    run: (store) => store.move(ref('d/from'), ref('x//y')),
+    between: ['directories left'],
+  },
   append: {
     setup: (store) => put(store, 'log', 'one,', 'log'),
     run: (store) => store.append(BUCKET, 'log', 4, body('two and a half,')),
   },
+  'append to nothing': { setup: nothing, run: (store) => store.append(BUCKET, 'd/log', 0, body('first')) },
   'put a marker': { setup: nothing, run: (store) => put(store, 'm/n/', '', 'marker') },
   'delete a marker': {
     setup: (store) => put(store, 'm/n/', '', 'marker'),
@@ -150,6 +271,14 @@ export const OPERATIONS = {
   'change tags': {
     setup: (store) => put(store, 'k', 'bytes', 'old'),
     run: (store) => store.updateFacts(BUCKET, 'k', (old) => ({ ...old, tags: [['changed', 'yes']] })),
+  },
+  'change tags of an overflow object': {
+    setup: (store) => put(store, 'x//y', 'bytes', 'old'),
+    run: (store) => store.updateFacts(BUCKET, 'x//y', (old) => ({ ...old, tags: [['changed', 'yes']] })),
+  },
+  'change tags of a file of others': {
+    setup: (_store, root) => foreign(root, 'd/theirs', 'their bytes'),
+    run: (store) => store.updateFacts(BUCKET, 'd/theirs', (old) => ({ ...old, tags: [['changed', 'yes']] })),
   },
   'create an upload': {
     setup: nothing,
@@ -166,6 +295,10 @@ export const OPERATIONS = {
     },
     run: complete,
   },
+  'complete an upload to an overflow key': {
+    setup: (store) => twoParts(store, 'x//multi'),
+    run: complete,
+  },
   'abort an upload': {
     setup: (store) => twoParts(store, 'multi'),
     run: async (store) => store.abortUpload(BUCKET, 'multi', (await onlyUpload(store)).uploadId),
@@ -175,4 +308,59 @@ export const OPERATIONS = {
     setup: (store) => store.createBucket('empty', { region: 'eu-central-1' }),
     run: (store) => store.deleteBucket('empty'),
   },
+  'change the settings of a bucket': {
+    setup: (store) => store.updateBucket(BUCKET, (old) => ({ ...old, tags: [['old', 'yes']] })),
+    run: (store) =>
+      store.updateBucket(BUCKET, (old) => ({ ...old, tags: [['new', 'yes']], ownership: 'ObjectWriter' })),
+  },
+  'collect garbage': {
+    setup: rubbish,
+    ready: async (_store, load) => (await load('jobs/gc.js')).gc,
+    run: async (store, { ready }) => {
+      const { busy, uploads, settled, quarantined, forgotten, directories, segments } = await collect(store, ready);
+      const told = { busy, uploads, settled, quarantined, forgotten, directories, segments: segments > 1 };
+      const wanted = {
+        busy: false,
+        uploads: 1,
+        settled: 1,
+        quarantined: 1,
+        forgotten: 1,
+        directories: 2,
+        segments: true,
+      };
+      if (JSON.stringify(told) !== JSON.stringify(wanted)) throw new Error(`it did ${JSON.stringify(told)}`);
+    },
+    between: ['one by one'],
+  },
+  'compact the journal': {
+    setup: async (store) => {
+      await put(store, 'a/k', 'old', 'old');
+      await put(store, 'a/k', 'new', 'new');
+      await put(store, 'x//y', 'over', 'flow');
+      await put(store, 'gone', 'x', 'gone');
+      await store.delete(BUCKET, 'gone');
+      await put(store, 'm/n/', '', 'marker');
+      await twoParts(store, 'multi');
+    },
+    run: (store) => store.collector.journal(30 * DAY, { dryRun: false, signal: new AbortController().signal }),
+    unseen: true,
+  },
 };
+
+/** Something of all that there is to collect, beside what must stay. */
+async function rubbish(store, root) {
+  await put(store, 'keep/k', 'kept', 'kept');
+  await put(store, 'keep//k', 'kept', 'kept');
+  await twoParts(store, 'multi');
+  // an overflow object whose path is free by now
+  await put(store, 'p', 'file', 'old');
+  await put(store, 'p/q', 'below', 'below');
+  await store.delete(BUCKET, 'p');
+  // a file that nobody knows, one whose key is gone, directories that stand empty
+  await writeFile(path.join(root, '.gos3rve/overflow', BUCKET, 'stray'), 'stray');
+  await put(store, 'made/sub/gone', 'x', 'gone');
+  await rm(path.join(root, BUCKET, 'made/sub/gone'));
+  await store.live.lookAtDir([BUCKET, 'made', 'sub']);
+  await put(store, 'theirs/here', 'x', 'x');
+  await mkdir(path.join(root, BUCKET, 'theirs/empty'));
+}
