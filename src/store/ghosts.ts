@@ -6,6 +6,7 @@
  */
 import type { FileRow } from '../catalog/rows.js';
 import { isAbsent, lstatOf, type Core } from './core.js';
+import { adoptStanding } from './settle.js';
 
 /** Counts times that rows became ghosts: whoever reads a directory meanwhile reads it again. */
 export const GONE_COUNTER = 'gone';
@@ -13,6 +14,25 @@ export const GONE_COUNTER = 'gone';
 export interface Missing {
   dirs: readonly string[];
   name: string;
+}
+
+/**
+ * Objects that a killed process had moved to a key that is no path, without its commit line: only the file that is missing tells of them.
+ * @returns whether there were any.
+ */
+export function adoptLost(core: Core, missing: readonly Missing[]): boolean {
+  const { catalog } = core;
+  if (missing.length === 0 || !catalog.index.ready || core.options.readOnly === true) return false;
+  return catalog.index.write(() => {
+    const lost = new Set(missing.filter(({ dirs, name }) => isGoneNow(core, dirs, name)).map(pathOf));
+    const lines = lost.size === 0 ? [] : catalog.loosePrepares();
+    const moves = lines.filter((line) => 'key' in line && line.from && 'path' in line.from && lost.has(line.from.path));
+    return moves.filter((line) => adoptStanding(core, line)).length > 0;
+  });
+}
+
+function pathOf({ dirs, name }: Missing): string {
+  return [...dirs, name].join('/');
 }
 
 /** Notes that files are gone, those that really are. @returns how many. */

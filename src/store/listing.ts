@@ -4,7 +4,7 @@ import { escapeNul, pairKey } from '../catalog/rows.js';
 import type { ListEntry, ListPage, ListQuery } from './contract.js';
 import type { Core, Found } from './core.js';
 import { describe } from './describe.js';
-import { noteGone, type Missing } from './ghosts.js';
+import { adoptLost, noteGone, type Missing } from './ghosts.js';
 import type { Identifier } from './identifier.js';
 import type { DirReader } from './dir-reader.js';
 import { Walker, type Bound, type Walked } from './walker.js';
@@ -23,8 +23,12 @@ export class Lister {
   async list(bucket: string, query: ListQuery): Promise<ListPage> {
     this.core.bucketDir(bucket);
     if (query.max <= 0) return { entries: [] };
-    const source = new Merged(this.core, this.reader, bucket, query.prefix);
-    const { found, truncated } = await walk(source, query);
+    let source = new Merged(this.core, this.reader, bucket, query.prefix);
+    let { found, truncated } = await walk(source, query);
+    if (adoptLost(this.core, source.missing)) {
+      source = new Merged(this.core, this.reader, bucket, query.prefix);
+      ({ found, truncated } = await walk(source, query));
+    }
     const entries = await this.entries(bucket, found);
     noteGone(this.core, source.missing);
     const last = found.at(-1);
