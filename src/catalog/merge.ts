@@ -29,6 +29,8 @@ export interface Dangling {
   moves: { line: Moving; origin: Origin }[];
   /** Directories that were about to be made or removed. */
   dirs: { paths: string[]; origin: Origin }[];
+  /** Ended by the last line of a segment, which is read again as long as its process may live. */
+  ended: Origin[];
   /** Settled since by another process: its segment says so. */
   aborted: Set<string>;
   /** Where a numbered line came to the disk, but not what it tells of: the old file stands there still (lost.ts). */
@@ -124,7 +126,15 @@ export class Merge {
 
   /** What is open at the ends, and up to where each segment need not be read again. */
   ends(): { dangling: Dangling; settled: Map<string, number> } {
-    const dangling: Dangling = { prepares: [], appends: [], moves: [], dirs: [], aborted: new Set(), kept: [] };
+    const dangling: Dangling = {
+      prepares: [],
+      appends: [],
+      moves: [],
+      dirs: [],
+      ended: [],
+      aborted: new Set(),
+      kept: [],
+    };
     const settled = new Map<string, number>();
     const waits = (id: string): boolean => [...this.heads.values()].some((head) => head.waitsFor(id));
     for (const [segment, head] of this.heads) {
@@ -215,7 +225,8 @@ class Head {
     for (const { line } of [...(committed ? [committed] : []), ...this.waiting.values()]) {
       if (line.op === 'prepare') dangling.prepares.push({ line, origin });
       else if (line.op === 'moving') dangling.moves.push({ line, origin });
-      else if (line !== committed?.line) dangling.appends.push({ line, origin });
+      else if (line === committed?.line) dangling.ended.push(origin);
+      else dangling.appends.push({ line, origin });
     }
     if (dirs) dangling.dirs.push({ paths: dirs.paths, origin });
     const open = [...this.waiting.values(), ...(committed ? [committed] : []), ...(dirs ? [dirs] : [])];

@@ -20,6 +20,7 @@ import {
 } from 'node:fs';
 import { dirname } from 'node:path';
 import { errno } from '../base/errors.js';
+import { processToken } from '../base/process.js';
 
 /** Who shall own what we make; undefined when we may not choose. */
 export interface Ownership {
@@ -67,7 +68,7 @@ function isDirectory(path: string): boolean {
 
 /** Replaces `path` by `text`: temporary file, fsync, rename, fsync of the directory. */
 export function writeFileAtomic(path: string, text: string, owner?: Ownership, mode = 0o600): void {
-  const temporary = `${path}.${randomBytes(6).toString('hex')}.tmp`;
+  const temporary = `${path}.${processToken()}-${randomBytes(6).toString('hex')}.tmp`;
   const fd = openSync(temporary, 'wx', mode);
   try {
     try {
@@ -84,6 +85,11 @@ export function writeFileAtomic(path: string, text: string, owner?: Ownership, m
     throw error;
   }
   syncDirSync(dirname(path));
+}
+
+/** Token of the process that was replacing a file; undefined if `name` is not that of a temporary file. */
+export function replacerOf(name: string): string | undefined {
+  return /\.([0-9a-f]+\.\d+\.\d+)-[0-9a-f]+\.tmp$/.exec(name)?.[1];
 }
 
 /** Whether a write failed for want of room: of blocks, or of the user's share of them. */

@@ -9,6 +9,7 @@ import { dirsOf, type Moving } from '../catalog/moved.js';
 import type { JournalLine } from '../catalog/lines.js';
 import type { Dangling, Origin } from '../catalog/replay.js';
 import { fingerprint, fingerprintSize, formatFingerprint } from '../fs/fingerprint.js';
+import { replacerOf } from '../fs/statefile.js';
 import type { Core } from './core.js';
 import { cutFile } from './append.js';
 import type { Publisher } from './publish.js';
@@ -39,6 +40,7 @@ export function recover(core: Core, publisher: Publisher, dangling: Dangling): v
     const done = tryOne(core, () => index.write(() => removeEmpty(core, publisher, paths, origin)));
     note(origin, done && isLeft(join(catalog.journal.directory, origin.segment)));
   }
+  for (const origin of dangling.ended) note(origin, isLeft(join(catalog.journal.directory, origin.segment)));
   for (const place of dangling.kept) tryOne(core, () => index.write(() => tellAgain(core, place)));
   index.write(() => {
     for (const [segment, end] of ends) if (end !== undefined) index.setNumber(`seg:${segment}`, end);
@@ -165,23 +167,38 @@ function isPieceOf(path: string, size: number, piece: string): boolean {
   }
 }
 
-/** Removes staging files whose process no longer lives, on each mount; parts of uploads stay. @returns how many. */
+/**
+ * Removes staging files whose process no longer lives, on each mount, and small files that it was about to put in place; parts of uploads
+ * stay. @returns how many.
+ */
 export function cleanStaging(core: Core, dryRun = false): number {
   let removed = 0;
-  const clean = (folder: string): boolean => tryOne(core, () => (removed += cleanFolder(folder, dryRun)));
-  for (const staging of core.mounts.stagings()) clean(staging);
-  for (const folder of uploadFolders(core).values()) clean(folder);
+  const clean = (folder: string, makerOf: MakerOf): boolean =>
+    tryOne(core, () => (removed += cleanFolder(folder, makerOf, dryRun)));
+  for (const staging of core.mounts.stagings()) clean(staging, stagerOf);
+  for (const folder of uploadFolders(core).values()) clean(folder, stagerOf);
+  const events = join(core.stateDir, 'events');
+  for (const folder of [core.stateDir, join(core.stateDir, 'buckets'), events]) clean(folder, replacerOf);
+  tryOne(core, () => names(events).forEach((target) => clean(join(events, target), replacerOf)));
   return removed;
 }
 
-function cleanFolder(directory: string, dryRun: boolean): number {
+/** Token of the process that made a file of this name; undefined for what is no temporary file. */
+type MakerOf = (name: string) => string | undefined;
+
+function stagerOf(name: string): string | undefined {
+  const dash = name.lastIndexOf('-');
+  return dash < 0 || name.split('.').length !== 3 ? undefined : name.slice(0, dash);
+}
+
+function cleanFolder(directory: string, makerOf: MakerOf, dryRun: boolean): number {
   let removed = 0;
   for (const name of names(directory)) {
-    const dash = name.lastIndexOf('-');
-    if (dash < 0 || name.split('.').length !== 3) continue;
+    const maker = makerOf(name);
+    if (maker === undefined) continue;
     const path = join(directory, name);
     const age = Date.now() - (lstatSync(path, { throwIfNoEntry: false })?.mtimeMs ?? 0);
-    if (tokenAlive(name.slice(0, dash), age)) continue;
+    if (tokenAlive(maker, age)) continue;
     if (!dryRun) rmSync(path, { recursive: true, force: true });
     removed++;
   }
