@@ -18,5 +18,7 @@ export interface Operation {
   between?: string[];
   /** Nobody can see that it has happened. */
   unseen?: boolean;
+  /** Only each third of its calls is met, unless all are asked for. */
+  sampled?: boolean;
 }
 export declare const OPERATIONS: Record<string, Operation>;

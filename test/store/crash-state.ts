@@ -145,6 +145,8 @@ export function stateOf(root: string): Promise<State> {
 }
 
 export async function look(store: Store, root: string): Promise<State> {
+  // the listing itself may end an interrupted move, when the old name is on its page already: so it is made twice
+  await list(store);
   const objects = [];
   for (const key of await list(store)) objects.push(await objectOf(store, key));
   const uploads = [];
