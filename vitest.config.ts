@@ -5,7 +5,12 @@ import { defineConfig } from 'vitest/config';
 /** Servers note the roots that they serve; those of tests are nobody's business. */
 const env = { XDG_STATE_HOME: join(tmpdir(), 'gos3rve-test-state') };
 
-/** `fast` is `npm test`; `slow` (files named *.slow.test.ts) is `npm run test:slow`. */
+/** Files named *.slow.test.ts that measure times or memory, or keep all cores busy themselves: one after the other, with nothing beside them. */
+const FIGURES = ['e2e/large', 'e2e/scale', 'faults/linearizability', 'jobs/watcher', 'store/prefix'].map(
+  (name) => `test/${name}.slow.test.ts`,
+);
+
+/** `fast` is `npm test`; `slow` and `figures` together (files named *.slow.test.ts) are `npm run test:slow`. */
 export default defineConfig({
   test: {
     projects: [
@@ -25,10 +30,23 @@ export default defineConfig({
         test: {
           name: 'slow',
           include: ['test/**/*.slow.test.ts'],
+          exclude: FIGURES,
+          testTimeout: 900_000,
+          env,
+          hookTimeout: 300_000,
+          maxWorkers: 2,
+          sequence: { groupOrder: 1 },
+        },
+      },
+      {
+        test: {
+          name: 'figures',
+          include: FIGURES,
           testTimeout: 900_000,
           env,
           hookTimeout: 300_000,
           fileParallelism: false,
+          sequence: { groupOrder: 2 },
         },
       },
     ],
