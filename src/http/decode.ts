@@ -16,7 +16,7 @@ export const MAX_XML = 4 * 1024 * 1024;
  * The body after transfer decoding. Nothing is read before the first chunk is asked for.
  * @param trailers filled when the body was read to its end.
  * @throws MissingContentLength when an upload does not say how long it is (S3: Content-Length, or x-amz-decoded-content-length
- *   for aws-chunked), InvalidArgument when it says no number.
+ *   for aws-chunked), InvalidArgument when it says no number, NotImplemented for any transfer coding but chunked.
  */
 export function decodedBody(
   operation: Operation,
@@ -27,7 +27,14 @@ export function decodedBody(
 ): Body {
   const stream = operation.body === 'stream';
   const decodedLength = payload.kind === 'chunked' ? lengthOf(headers['x-amz-decoded-content-length']) : undefined;
-  const framed = headers['transfer-encoding'] !== undefined;
+  const coding = headers['transfer-encoding'];
+  // RFC 9112 section 6.1: what was compressed on its way would be stored as it is
+  if (coding !== undefined && coding.trim().toLowerCase() !== 'chunked')
+    throw new S3Error(
+      'NotImplemented',
+      `Transfer-Encoding "${coding}" is not supported; send the body chunked, or with its length.`,
+    );
+  const framed = coding !== undefined;
   if (stream && headers['content-length'] === undefined && !framed) throw new S3Error('MissingContentLength');
   // Without it the end of an aws-chunked body could not be told from its being cut off between two chunks.
   if (stream && payload.kind === 'chunked' && decodedLength === undefined) throw new S3Error('MissingContentLength');

@@ -80,19 +80,17 @@ async function perform(gateway: Gateway, exchange: Exchange): Promise<OpResult> 
   const { operation, handler } = supported(matched, identity);
   if (gateway.readOnly && operation.writes) throw new S3Error('AccessDenied', 'The server is read-only (--read-only).');
 
-  // Load bucket settings
-  const bucket = await loadBucket(gateway.store, operation, target);
-
-  // Authorize
+  // Load bucket settings, and authorize
   const peer = peerOf(exchange);
-  const authorize = makeAuthorize(gateway.store, rootOwner(gateway.service), identity, {
-    headers,
-    query: target.query,
-    secure: isSecure(exchange, peer.sourceIp),
-    ...(bucket ? { bucket } : {}),
-    ...peer,
-  });
-  await authorize(operation.action, target.bucket, key);
+  const facts = { headers, query: target.query, secure: isSecure(exchange, peer.sourceIp), ...peer };
+  const enter = async (): Promise<Pick<OpContext, 'bucket' | 'authorize'>> => {
+    const bucket = await loadBucket(gateway.store, operation, target);
+    const found = bucket ? { bucket } : {};
+    const authorize = makeAuthorize(gateway.store, rootOwner(gateway.service), identity, { ...facts, ...found });
+    await authorize(operation.action, target.bucket, key);
+    return { authorize, ...found };
+  };
+  const entered = await enter();
 
   // Decode the body
   const trailers: Record<string, string> = Object.create(null) as Record<string, string>;
@@ -104,16 +102,18 @@ async function perform(gateway: Gateway, exchange: Exchange): Promise<OpResult> 
     identity,
     requestId: exchange.requestId,
     via: viaOf(exchange, identity),
-    authorize,
     keepAlive: () => keepAlive(exchange),
-    ...(bucket ? { bucket } : {}),
+    ...entered,
   };
   // 100-continue goes out when the body is first read, so all that can be refused without it is refused before.
   await operation.precheck?.(context, input);
-  if (operation.body === 'xml') input.text = await readText(operation, input);
+  if (operation.body !== 'xml') return handler(context, input);
+  input.text = await readText(operation, input);
+  // the client took its time: by now the bucket may be another one of the same name, or closed to the caller
+  const { bucket: _then, ...rest } = context;
 
   // Run
-  return handler(context, input);
+  return handler({ ...rest, ...(await enter()) }, input);
 }
 
 function authenticateRequest(gateway: Gateway, exchange: Exchange, target: Target): AuthResult {

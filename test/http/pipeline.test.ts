@@ -295,6 +295,40 @@ describe('XML bodies', () => {
   });
 });
 
+describe('bodies that take their time', () => {
+  it('are not for the next bucket of the name', async () => {
+    const text = '<Tagging><TagSet><Tag><Key>a</Key><Value>b</Value></Tag></TagSet></Tagging>';
+    const headers = { 'content-md5': createHash('md5').update(text).digest('base64') };
+    const { buckets } = fixture.store;
+    let updated = false;
+    Object.assign(fixture.store, {
+      updateBucket: () => {
+        updated = true;
+        return Promise.resolve({ name: 'photos', created: 0, settings: {} });
+      },
+    });
+    const lines = signedLines(fixture, 'PUT', '/photos?tagging', headers, 'UNSIGNED-PAYLOAD');
+    const connection = new Connection(fixture.port);
+    connection.send(
+      `PUT /photos?tagging HTTP/1.1\r\n${lines}Content-Length: ${text.length}\r\n\r\n${text.slice(0, 9)}`,
+    );
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    buckets.set('photos', { owner: { id: 'bob', displayName: 'Bob' } });
+    connection.send(text.slice(9));
+    const answer = await connection.answer();
+    expect([answer.status, codeOf(answer), updated]).toEqual([403, 'AccessDenied', false]);
+    connection.socket.destroy();
+  });
+
+  it('are stored only as they are sent, never compressed on the way', async () => {
+    const lines = signedLines(fixture, 'PUT', '/photos/k', {}, 'UNSIGNED-PAYLOAD');
+    const request = `PUT /photos/k HTTP/1.1\r\n${lines}Transfer-Encoding: gzip, chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n`;
+    const answer = await roundTrip(fixture.port, request);
+    expect([answer.status, codeOf(answer)]).toEqual([501, 'NotImplemented']);
+    expect([...fixture.store.objects.keys()]).toEqual([]);
+  });
+});
+
 describe('CORS', () => {
   beforeEach(() => {
     const rule = {
