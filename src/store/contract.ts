@@ -177,6 +177,8 @@ export interface ObjectInfo {
   aliases?: string[];
   /** Milliseconds; the file's mtime. */
   lastModified: number;
+  /** When the file became what it is (ctime): `lastModified` is its mtime, which anybody can set. */
+  changed?: number;
   versionId: 'null';
   facts: KeyFacts;
   checksum?: Checksum;

@@ -55,6 +55,7 @@ export function describe(bucket: string, key: string, found: Found): ObjectInfo 
     size: appending ? (row?.appendFrom ?? 0) : Number(stat.size),
     etag: known === 'known' && row && !told ? row.etag : derived,
     lastModified: Number((appending && row ? row.fp.readBigInt64BE(28) : stat.mtimeNs) / 1_000_000n),
+    changed: Number((appending && row ? row.ctimeNs : stat.ctimeNs) / 1_000_000n),
     versionId: 'null',
     facts: factsOf(key, row?.facts, row?.published === true),
   };

@@ -8,6 +8,8 @@ import type { Headers } from './headers.js';
 export interface Validators {
   etag: string;
   lastModified: number;
+  /** When it became what it is, where `lastModified` is a date that a client or another program gave it. */
+  changed?: number;
   aliases?: readonly string[];
 }
 
@@ -93,6 +95,14 @@ function failed(condition: string): S3Error {
   return new S3Error('PreconditionFailed', undefined, { data: { Condition: condition } });
 }
 
+/**
+ * Whether an object is what it was at `date`: that is its Last-Modified, or nothing has happened to it since. A date in between says nothing, for
+ * a file may be new and bear an old date.
+ */
+function isUnmodified({ lastModified, changed = lastModified }: Validators, date: number): boolean {
+  return seconds(date) === seconds(lastModified) || seconds(date) >= seconds(Math.max(lastModified, changed));
+}
+
 const SOURCE = { get: '', copy: 'x-amz-copy-source-', rename: 'x-amz-rename-source-' } as const;
 
 /**
@@ -101,16 +111,15 @@ const SOURCE = { get: '', copy: 'x-amz-copy-source-', rename: 'x-amz-rename-sour
  * @throws NotModified with ETag and Last-Modified (mode `get` only), PreconditionFailed with the element Condition.
  */
 export function checkRead(c: ReadCondition, o: Validators, mode: 'get' | 'copy' | 'rename'): void {
-  const modified = seconds(o.lastModified);
   if (c.ifMatch !== undefined) {
     if (!matches(c.ifMatch, o)) throw failed(`${SOURCE[mode]}If-Match`);
-  } else if (c.ifUnmodifiedSince !== undefined && modified > seconds(c.ifUnmodifiedSince)) {
+  } else if (c.ifUnmodifiedSince !== undefined && !isUnmodified(o, c.ifUnmodifiedSince)) {
     throw failed(`${SOURCE[mode]}If-Unmodified-Since`);
   }
   let unmet: string | undefined;
   if (c.ifNoneMatch !== undefined) {
     if (matches(c.ifNoneMatch, o)) unmet = 'If-None-Match';
-  } else if (c.ifModifiedSince !== undefined && modified <= seconds(c.ifModifiedSince)) {
+  } else if (c.ifModifiedSince !== undefined && isUnmodified(o, c.ifModifiedSince)) {
     unmet = 'If-Modified-Since';
   }
   if (unmet === undefined) return;

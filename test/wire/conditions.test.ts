@@ -97,6 +97,25 @@ describe('checkRead', () => {
     expect([error.status, error.headers]).toEqual([304, { ETag: '"abc"', 'Last-Modified': NOW }]);
   });
 
+  it('takes a date for proof only if it is Last-Modified, or not before the file became what it is', () => {
+    const [before, after] = [Date.parse(NOW), Date.parse(NOW) + 600_000];
+    // put ten minutes after the date that it bears
+    const object = { ...OBJECT, lastModified: before, changed: after };
+    const at = (ms: number) => [
+      verdict(() => checkRead({ ifModifiedSince: ms }, object, 'get')),
+      verdict(() => checkRead({ ifUnmodifiedSince: ms }, object, 'get')),
+    ];
+    const differs = ['ok', '412 If-Unmodified-Since'];
+    expect([-1000, 0, 1000, 599_000, 600_000, 700_000].map((ms) => at(before + ms))).toEqual([
+      differs,
+      ['304', 'ok'],
+      differs,
+      differs,
+      ['304', 'ok'],
+      ['304', 'ok'],
+    ]);
+  });
+
   it('accepts every ETag that was handed out for the bytes', () => {
     const object = { ...OBJECT, aliases: ['f-1'] };
     expect(verdict(() => checkRead({ ifMatch: ['f-1'] }, object, 'get'))).toBe('ok');
