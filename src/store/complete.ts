@@ -135,7 +135,8 @@ export class Completer {
       const part = this.uploads.part(uploadId, ref.partNumber);
       if (part?.etag !== ref.etag) throw invalidPart(uploadId, ref.partNumber, ref.etag);
       for (const [algorithm, value] of Object.entries(ref.checksums)) {
-        if (part.checksum?.algorithm === algorithm && part.checksum.value !== value)
+        // also one of an algorithm that the part was not sent with: nothing says that it is right
+        if (part.checksum?.algorithm !== algorithm || part.checksum.value !== value)
           throw invalidPart(uploadId, ref.partNumber, ref.etag);
       }
       parts.push(part);

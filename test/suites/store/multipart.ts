@@ -268,6 +268,14 @@ export function multipartContract(make: MakeStore): void {
       }
     });
 
+    it('refuses checksums of parts that were sent without one', async () => {
+      const { uploadId } = await w.store.createUpload(BUCKET, 'k', {});
+      const { etag } = await w.store.putPart(BUCKET, 'k', uploadId, 1, body('a'));
+      const claimed = [{ partNumber: 1, etag, checksums: { CRC32: crc('a').toString('base64') } }];
+      await refuses(w.store.completeUpload(BUCKET, 'k', uploadId, claimed), 'InvalidPart');
+      await w.store.completeUpload(BUCKET, 'k', uploadId, [{ partNumber: 1, etag, checksums: {} }]);
+    });
+
     it('replaces an object whole, and completes to keys that are no path', async () => {
       await put(w.store, 'm', 'old');
       for (const key of ['m', 'a//b', 'm/below']) {
