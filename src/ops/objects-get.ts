@@ -108,26 +108,45 @@ interface Answer {
 
 /** Status, headers and bytes of the answer. @throws NotModified, PreconditionFailed, InvalidRange. */
 function answer(info: ObjectInfo, input: OpInput, part: Slice | undefined): Answer {
-  checkRead(readConditions(input.headers), info, 'get');
+  checkConditions(info, input);
   const range =
     part ?? (ifRange(input.headers['if-range'], info) ? parseRange(input.headers.range, info.size) : undefined);
   // An empty range cannot be written as Content-Range (RFC 9110 section 14.4): empty objects and parts are 200.
   const partial = range !== undefined && range.end > range.start;
   const start = range?.start ?? 0;
   const end = range?.end ?? info.size;
-  const headers = objectHeaders(info);
-  // nobody may keep what is not the whole truth
-  if (info.incomplete) headers['Cache-Control'] = 'no-store';
+  const headers = describing(info, input);
   headers['Content-Length'] = String(end - start);
   if (partial) headers['Content-Range'] = `bytes ${start}-${end - 1}/${info.size}`;
   if (part?.count !== undefined) headers['x-amz-mp-parts-count'] = String(part.count);
   Object.assign(headers, checksums(info, input, part, start, end));
+  return { status: partial ? 206 : 200, headers, start, end };
+}
+
+/** What is told of the object, with the overrides of the query. */
+function describing(info: ObjectInfo, input: OpInput): Record<string, string> {
+  const headers = objectHeaders(info);
+  // nobody may keep what is not the whole truth
+  if (info.incomplete) headers['Cache-Control'] = 'no-store';
   for (const [name, header] of OVERRIDES) {
     const value = input.query.get(name);
     if (value !== undefined) headers[header] = overrideValue(name, value);
   }
-  return { status: partial ? 206 : 200, headers, start, end };
+  return headers;
 }
+
+/** A 304 says of caching what the 200 would have said (RFC 9110 section 15.4.5). @throws NotModified, PreconditionFailed. */
+function checkConditions(info: ObjectInfo, input: OpInput): void {
+  try {
+    checkRead(readConditions(input.headers), info, 'get');
+  } catch (error) {
+    if (!(error instanceof S3Error) || error.code !== 'NotModified') throw error;
+    const told = Object.entries(describing(info, input)).filter(([name]) => CACHING.has(name));
+    throw new S3Error('NotModified', undefined, { headers: Object.fromEntries(told) });
+  }
+}
+
+const CACHING = new Set(['Cache-Control', 'ETag', 'Expires', 'Last-Modified']);
 
 /** The headers that describe an object, without those of its body's length. */
 export function objectHeaders(info: ObjectInfo): Record<string, string> {

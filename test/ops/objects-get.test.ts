@@ -106,6 +106,23 @@ describe('GetObject', () => {
     await expect(getObject(context({ open: () => Promise.resolve(open) }), request)).rejects.toMatchObject({ code });
   });
 
+  it('says of caching in a 304 what the 200 would say', async () => {
+    const cached = {
+      ...info,
+      facts: { ...info.facts, cacheControl: 'max-age=60', expires: 'Thu, 01 Jan 2099 00:00:00 GMT' },
+    };
+    const ask = (query: string) => get(query, { 'if-none-match': `"${info.etag}"` }, cached);
+    const told = {
+      ETag: `"${info.etag}"`,
+      'Last-Modified': 'Tue, 02 Jan 2024 03:04:05 GMT',
+      'Cache-Control': 'max-age=60',
+      Expires: 'Thu, 01 Jan 2099 00:00:00 GMT',
+    };
+    await expect(ask('')).rejects.toMatchObject({ code: 'NotModified', headers: told });
+    const error: unknown = await ask('response-cache-control=no-cache').catch((thrown: unknown) => thrown);
+    expect(error).toHaveProperty('headers', { ...told, 'Cache-Control': 'no-cache' });
+  });
+
   it('gives strangers no overrides', async () => {
     const ctx = context({}, { identity: anonymous });
     await expect(getObject(ctx, input({ key: 'k', query: 'response-expires=1' }))).rejects.toMatchObject({
