@@ -1,14 +1,17 @@
 /** ListBuckets, CreateBucket, HeadBucket, DeleteBucket, GetBucketLocation, GetBucketVersioning. */
 import { aclFromHeaders } from '../auth/acl.js';
 import { S3Error } from '../base/errors.js';
+import type { Tags } from '../base/model.js';
 import type { Bucket, BucketSettings } from '../store/contract.js';
-import { isoDate } from '../wire/headers.js';
-import { child, childText, el, parseXml } from '../wire/xml.js';
+import { isoDate, validateTags } from '../wire/headers.js';
+import { readTags } from '../wire/tagging.js';
+import { child, childText, el, parseXml, type XmlElement } from '../wire/xml.js';
 import { checkBucketName } from './bucket-names.js';
 import { pageSize } from './input.js';
 import { decodeToken, encodeToken } from './list-objects.js';
 import { callerOwner, ownerElement, rootOwner } from './owners.js';
 import { readOwnership } from './ownership.js';
+import { MAX_BUCKET_TAGS } from './tagging.js';
 import type { OpContext, OpInput, OpResult } from './types.js';
 
 /** S3, ListBuckets: max-buckets. */
@@ -101,8 +104,9 @@ export async function createBucket(ctx: OpContext, input: OpInput): Promise<OpRe
     throw new S3Error('NotImplemented', 'Object lock is not supported.');
   }
   const settings: BucketSettings = { owner };
-  const region = locationConstraint(input.text);
+  const { region, tags } = readConfiguration(input.text);
   if (region !== undefined) settings.region = region;
+  if (tags !== undefined) settings.tags = tags;
   const ownership = headers['x-amz-object-ownership'];
   if (ownership !== undefined) settings.ownership = readOwnership(ownership);
   const acl = aclFromHeaders(headers, owner, owner, ctx.service.grantees);
@@ -114,8 +118,12 @@ export async function createBucket(ctx: OpContext, input: OpInput): Promise<OpRe
     await ctx.store.createBucket(name, settings);
   } catch (error) {
     if (!(error instanceof S3Error) || error.code !== 'BucketAlreadyExists') throw error;
-    // Another request, or a folder of that name that appeared meanwhile.
-    throw taken(ctx, await ctx.store.getBucket(name));
+    // Another request, or a folder of that name that appeared meanwhile; or a file, which is nobody's bucket.
+    const there = await ctx.store.getBucket(name).catch((missing: unknown) => {
+      if (missing instanceof S3Error && missing.code === 'NoSuchBucket') throw error;
+      throw missing;
+    });
+    throw taken(ctx, there);
   }
   return { headers: { Location: `/${name}` } };
 }
@@ -127,13 +135,22 @@ function taken(ctx: OpContext, bucket: Bucket): S3Error {
   return new S3Error(code, undefined, { data: { BucketName: bucket.name } });
 }
 
-/** Any well-formed region is taken and recorded: a directory is in every region. @throws MalformedXML, InvalidLocationConstraint. */
-function locationConstraint(text: string): string | undefined {
-  if (text.trim() === '') return undefined;
+/** CreateBucketConfiguration: the region and, since 2025, tags of the bucket. @throws MalformedXML, InvalidLocationConstraint, InvalidTag. */
+function readConfiguration(text: string): { region?: string; tags?: Tags } {
+  if (text.trim() === '') return {};
   const root = parseXml(text, 'CreateBucketConfiguration');
   if (child(root, 'Location') !== undefined || child(root, 'Bucket') !== undefined) {
     throw new S3Error('NotImplemented', 'Directory buckets are not supported.');
   }
+  const region = locationConstraint(root);
+  const set = child(root, 'Tags');
+  const tags = set && readTags(set);
+  if (tags) validateTags(tags, MAX_BUCKET_TAGS);
+  return { ...(region !== undefined && { region }), ...(tags && tags.length > 0 && { tags }) };
+}
+
+/** Any well-formed region is taken and recorded: a directory is in every region. */
+function locationConstraint(root: XmlElement): string | undefined {
   const region = childText(root, 'LocationConstraint')?.trim();
   if (region === undefined || region === '') return undefined;
   if (!/^(?:EU|[a-z0-9][a-z0-9-]{0,62})$/.test(region)) {

@@ -6,7 +6,7 @@ import { checkVersion, without } from './input.js';
 import type { OpContext, OpInput, OpResult } from './types.js';
 
 /** S3: tags of a bucket; an object has at most 10. */
-const MAX_BUCKET_TAGS = 50;
+export const MAX_BUCKET_TAGS = 50;
 
 export async function getObjectTagging(ctx: OpContext, input: OpInput): Promise<OpResult> {
   checkVersion(input.query.get('versionId'), input.key);

@@ -1,5 +1,14 @@
 /** Buckets: top-level folders (and aliases), each with one JSON file of settings under `.gos3rve/buckets/`. */
-import { readFileSync, readdirSync, rmdirSync, statSync, unlinkSync, opendirSync } from 'node:fs';
+import {
+  lstatSync,
+  readFileSync,
+  readdirSync,
+  rmdirSync,
+  statSync,
+  unlinkSync,
+  opendirSync,
+  type Stats,
+} from 'node:fs';
 import { join } from 'node:path';
 import { S3Error, errno } from '../base/errors.js';
 import { decodeName, isPossibleName } from '../fs/keypath.js';
@@ -84,8 +93,8 @@ export class Buckets {
     const created = Date.now();
     const ended = this.withUploads((end) => {
       // settings first: a crash leaves settings without a folder, which the next CreateBucket replaces - never a bucket of nobody
-      if (statSync(core.pathOf([name]), { throwIfNoEntry: false }))
-        throw new S3Error('BucketAlreadyExists', undefined, { data: { BucketName: name } });
+      const there = lstatSync(core.pathOf([name]), { throwIfNoEntry: false });
+      if (there) throw inTheWay(name, there);
       // the folder that they belonged to was removed by another program
       end(name, core.dirs.get(core.root));
       this.write(name, { ...settings, created });
@@ -255,6 +264,15 @@ function firstEntry(path: string): string | undefined {
   } finally {
     directory.closeSync();
   }
+}
+
+/** @param there what has the name. */
+function inTheWay(bucket: string, there: Stats): S3Error {
+  const what = there.isFile() ? 'a file' : there.isDirectory() ? undefined : 'something that is no folder';
+  const message =
+    what &&
+    `The name is taken: ${what} called ${bucket} lies at the top of what is served. Rename it, or choose another name.`;
+  return new S3Error('BucketAlreadyExists', message, { data: { BucketName: bucket } });
 }
 
 function notEmpty(bucket: string, entry: string): S3Error {

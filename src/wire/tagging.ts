@@ -15,6 +15,11 @@ export function parseTagsXml(text: string): Tags {
   const root = parseXml(text, 'Tagging');
   const set = child(root, 'TagSet');
   if (set === undefined) throw new S3Error('MalformedXML');
+  return readTags(set);
+}
+
+/** The `Tag` elements of a set. @throws MalformedXML */
+export function readTags(set: XmlElement): Tags {
   return childrenOf(set, 'Tag').map((tag) => {
     const key = childText(tag, 'Key');
     const value = childText(tag, 'Value');

@@ -122,6 +122,30 @@ describe('CreateBucket', () => {
     await expect(create(headers as Record<string, string>, text)).rejects.toMatchObject({ code });
   });
 
+  it('records tags, by the rules of PutBucketTagging', async () => {
+    const tagged = (tags: string): string =>
+      `<CreateBucketConfiguration><Tags>${tags}</Tags></CreateBucketConfiguration>`;
+    const tag = (key: string): string => `<Tag><Key>${key}</Key><Value>v</Value></Tag>`;
+    expect((await create({}, tagged(tag('a') + tag('b'))))?.tags).toEqual([
+      ['a', 'v'],
+      ['b', 'v'],
+    ]);
+    expect(await create({}, tagged(''))).toEqual({ owner: ALICE });
+    await expect(create({}, tagged(tag('a') + tag('a')))).rejects.toMatchObject({ code: 'InvalidTag' });
+    await expect(create({}, tagged('<Tag><Key>a</Key></Tag>'))).rejects.toMatchObject({ code: 'MalformedXML' });
+  });
+
+  it('tells what is in the way of a folder', async () => {
+    const ctx = bucketless({
+      createBucket: () => Promise.reject(new S3Error('BucketAlreadyExists', 'a file')),
+      getBucket: () => Promise.reject(new S3Error('NoSuchBucket')),
+    });
+    await expect(createBucket(ctx, input({}))).rejects.toMatchObject({
+      code: 'BucketAlreadyExists',
+      message: 'a file',
+    });
+  });
+
   it('tells owners from others, also when another request was faster', async () => {
     const mine = context({}, { bucket: bucketOf({ owner: ALICE }) });
     await expect(createBucket(mine, input({}))).rejects.toMatchObject({ code: 'BucketAlreadyOwnedByYou' });

@@ -19,6 +19,12 @@ export function bucketContract(make: MakeStore): void {
       expect((await w.store.getBucket('photos')).settings.region).toBe('eu-west-1');
     });
 
+    it('names a file that is in the way', async () => {
+      await writeFile(path.join(w.root, 'notes'), 'x');
+      const { message } = await refuses(w.store.createBucket('notes', {}), 'BucketAlreadyExists');
+      expect(message).toContain('a file called notes');
+    });
+
     it('lets one of several creators win', async () => {
       const results = await Promise.allSettled(Array.from({ length: 8 }, () => w.store.createBucket('race', {})));
       expect(results.filter((result) => result.status === 'fulfilled')).toHaveLength(1);
