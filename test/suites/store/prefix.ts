@@ -9,7 +9,7 @@ import { BUCKET, body, exists, list, picture, put, putParts, refuses, text, worl
 const OTHER = 'other';
 
 /** What must be the same at the new key. The file of a key that is no path is renamed itself: its derived ETag, which nobody was told, is another. */
-function known({ key, bucket: _bucket, aliases, ...rest }: ObjectInfo): object {
+function known({ key, bucket: _bucket, aliases, changed: _changed, ...rest }: ObjectInfo): object {
   return { ...rest, ...(!/\/\/|\/one\/./.test(key) && { aliases }) };
 }
 
