@@ -65,7 +65,13 @@ describe.skipIf(!MOUNTS)('a move to another file system (needs root, for mount)'
     const keys = await list(store, {}, 'here');
     const before = new Map<string, object>();
     for (const key of keys) {
-      const { bucket: _bucket, key: _key, aliases: _aliases, ...rest } = await store.head('here', key);
+      const {
+        bucket: _bucket,
+        key: _key,
+        aliases: _aliases,
+        changed: _changed,
+        ...rest
+      } = await store.head('here', key);
       before.set(`b/${key.slice(2)}`, rest);
     }
     const totals: object[] = [];
@@ -79,7 +85,7 @@ describe.skipIf(!MOUNTS)('a move to another file system (needs root, for mount)'
     expect(await list(store, {}, 'here')).toEqual([]);
     expect(await list(store, {}, 'there')).toEqual([...before.keys()]);
     for (const [key, old] of before) {
-      const { bucket: _bucket, key: _key, aliases: _aliases, ...now } = await store.head('there', key);
+      const { bucket: _bucket, key: _key, aliases: _aliases, changed: _now, ...now } = await store.head('there', key);
       expect(now, key).toEqual(old);
     }
     const open = await store.open('there', 'b/multi');
