@@ -5,7 +5,7 @@
  * Where the piece goes is decided when it has arrived, under the lock: what is at the key then must have the size that the client named.
  */
 import { createHash, randomBytes } from 'node:crypto';
-import { closeSync, constants, fstatSync, ftruncateSync, openSync } from 'node:fs';
+import { closeSync, constants, fchmodSync, fstatSync, ftruncateSync, openSync } from 'node:fs';
 import { open, type FileHandle } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { S3Error } from '../base/errors.js';
@@ -188,7 +188,7 @@ export class Appender {
     const from = openAgain(source.fd, source.path);
     const { path, file } = await stageCopy(from, { directory, owner: core.token, ...core.fileMode() });
     try {
-      applyInherit(file.fd, { mode: Number(mode), uid: Number(uid), gid: Number(gid) });
+      applyInherit(file.fd, { mode: withoutSetId(mode), uid: Number(uid), gid: Number(gid) });
       await appendFile(file, staged.path, Number(size));
       if (core.durable) await file.sync();
       const stat = fstatSync(file.fd, { bigint: true });
@@ -252,7 +252,8 @@ export class Appender {
         return info;
       } catch (error) {
         // what cannot be cut back now stays open: the next start does it
-        if (marked) this.cutBack(found, file.fd, id, bytes, !(error instanceof Mixed));
+        if (marked)
+          this.cutBack(piece, found, file.fd, id, bytes, !(error instanceof Mixed || error instanceof Touched));
         publisher.abandon(id, ticket);
         throw error;
       }
@@ -282,28 +283,35 @@ export class Appender {
     const { core } = this;
     const { catalog } = core;
     const dirtied = new Set<string>();
-    await appendFile(file, staged.path, Number(before.stat.size));
+    const { size, mtimeNs, mode } = fstatSync(file.fd, { bigint: true });
+    if (size !== before.stat.size || mtimeNs !== before.stat.mtimeNs) throw new Touched();
+    // for others than root the system itself does so
+    if (process.getuid?.() === 0 && (mode & 0o6000n) !== 0n) fchmodSync(file.fd, withoutSetId(mode));
+    await appendFile(file, staged.path, Number(size));
+    const written = fstatSync(file.fd, { bigint: true });
     if (core.durable) await file.sync();
     const found = catalog.index.write((): Found => {
       const stat = fstatSync(file.fd, { bigint: true });
       const there = core.find(bucket, key);
       // deleted, renamed or replaced meanwhile: what is there now decides
       if (there?.stat.ino !== stat.ino || there.stat.dev !== stat.dev || !isAppending(there)) throw new Retry();
-      if (stat.size !== before.stat.size + BigInt(staged.size)) throw new Mixed();
+      if (stat.size !== size + BigInt(staged.size) || stat.mtimeNs !== written.mtimeNs) throw new Mixed();
       const fp = fingerprint(stat, core.mounts.idOf(stat.dev, there.dir.path));
       const seq = catalog.nextSeq();
       // as they are now: tags may have been changed meanwhile
       const { facts } = describe(bucket, key, there);
-      const ctime = String(stat.ctimeNs);
+      // of our own last write: if others have touched the file since, its bytes have yet to be proved
+      const { ctimeNs } = written;
+      const ctime = String(ctimeNs);
       catalog.journal.append({ op: 'appended', id, seq, fp: formatFingerprint(fp), ctime, facts });
       catalog.removeRow(there.place);
-      const row = catalog.fileRow({ ...bytes, fp: formatFingerprint(fp) }, facts, seq, stat.ctimeNs, true);
+      const row = catalog.fileRow({ ...bytes, fp: formatFingerprint(fp) }, facts, seq, ctimeNs, true);
       row.appended = true;
       if (there.row?.unproven) row.unproven = true;
       this.objects.publisher.dropOverflow(bucket, key, dirtied);
       catalog.putRow(there.place, row);
       catalog.noteSettled();
-      return { ...there, stat, fp, row };
+      return { ...there, stat: written, fp, row };
     });
     await this.objects.flushed(dirtied);
     return describe(bucket, key, found);
@@ -312,11 +320,21 @@ export class Appender {
   /**
    * Through the open file, whatever others have called it meanwhile. The cut gave it another mtime: that is written down, so that what is known of its
    * bytes holds without the index too, and when it comes back to its place.
-   * @param ours whether all that is behind the old end is ours.
+   * @param undisturbed whether all that is behind the old end is ours, as far as was seen.
    */
-  private cutBack(before: Found, fd: number, id: string, { etag }: Bytes, ours: boolean): void {
+  private cutBack(
+    { staged }: Piece,
+    before: Found,
+    fd: number,
+    id: string,
+    { etag }: Bytes,
+    undisturbed: boolean,
+  ): void {
     const { catalog, mounts } = this.core;
     catalog.index.write(() => {
+      // what others have put behind the piece is not ours to cut off
+      const most = before.stat.size + BigInt(staged.size);
+      const ours = undisturbed && fstatSync(fd, { bigint: true }).size <= most;
       const { place, row } = this.rowOf(before);
       // committed, but not flushed: it stands
       if (row && row.appendFrom === undefined && row.etag === etag) return;
@@ -355,6 +373,14 @@ class Mixed extends S3Error {
   constructor() {
     super('OperationAborted', 'The file was changed by another program while it was appended to.');
   }
+}
+
+/** Another program has written to the file before we did: it is looked at again, and nothing of it is ours to cut off. */
+class Touched extends Retry {}
+
+/** What a client appends must not run as the file's owner. */
+function withoutSetId(mode: bigint): number {
+  return Number(mode) & 0o1777;
 }
 
 /** Whether a file is what was found before, with all that is known of its bytes. */
