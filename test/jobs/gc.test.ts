@@ -7,6 +7,7 @@ import {
   realpathSync,
   renameSync,
   rmSync,
+  utimesSync,
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -14,6 +15,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { gc, type GcQuestion, type GcReport } from '../../src/jobs/gc.js';
 import { startJobs } from '../../src/jobs/schedule.js';
+import { processToken } from '../../src/base/process.js';
 import { silentLog } from '../../src/base/log.js';
 import { openStore, type LocalStore } from '../../src/store/open.js';
 
@@ -106,6 +108,19 @@ describe('gc', () => {
     const [day = ''] = readdirSync(join(root, '.gos3rve/quarantine'));
     expect(readFileSync(join(root, '.gos3rve/quarantine', day, 'b-stray'), 'utf8')).toBe('whose?');
     expect(await keys()).toEqual(['a//b']);
+  });
+
+  it('removes small files that a killed process was about to put in place, and none of one that lives', async () => {
+    const [dead, alive] = ['box.json.0123abcd.999999999.1-00ff.tmp', `box.json.${processToken()}-00ff.tmp`];
+    const old = new Date(Date.now() - 2 * 86_400_000);
+    for (const name of [dead, alive]) {
+      const file = join(root, '.gos3rve/buckets', name);
+      writeFileSync(file, '{');
+      utimesSync(file, old, old);
+    }
+    expect(await run({ dryRun: true })).toMatchObject({ staging: 1 });
+    expect(await run()).toMatchObject({ staging: 1 });
+    expect(readdirSync(join(root, '.gos3rve/buckets'))).toEqual([alive]);
   });
 
   it('keeps what is known of a file that is gone for a while, then forgets it', async () => {
