@@ -14,7 +14,9 @@ export function resultLine(report: GcReport, dryRun: boolean): string {
     forgotten > 0 && `${count(forgotten, 'file')} long gone forgotten`,
     directories > 0 && `${count(directories, 'empty folder')} removed`,
     segments > 0 &&
-      `${count(segments, 'journal segment')} of ${humanSize(segmentBytes)} became one of ${humanSize(journalBytes)}`,
+      `${count(segments, 'journal segment')} of ${humanSize(segmentBytes)} ` +
+        // none is written where nothing has happened since the last one
+        (journalBytes > 0 ? `became one of ${humanSize(journalBytes)}` : 'with nothing new removed'),
   ].filter((part) => part !== false);
   const text = done.length === 0 ? 'nothing to do' : done.join('; ');
   return dryRun ? `would be done: ${text}` : text;

@@ -18,7 +18,7 @@ function program(): Program {
     .version(version(), '-V, --version', 'print the version')
     .helpOption('-h, --help', 'print this help')
     .exitOverride()
-    .configureOutput({ outputError: (text, write) => write(`gos3rve: ${oneLine(text.replace(/^error: /, ''))}\n`) });
+    .configureOutput({ outputError: (text, write) => write(`gos3rve: ${misused(text, process.argv[2])}\n`) });
   for (const command of COMMANDS) declare(top, command);
   top.addHelpText(
     'after',
@@ -98,6 +98,13 @@ async function ending(call: RunningCall, command: Command): Promise<number> {
       process.stderr.write(`${error.stack}\n`);
     return exitCodeOf(error);
   }
+}
+
+/** What commander says of wrong usage, with the way out. @param name the command that was asked for. */
+function misused(text: string, name: string | undefined): string {
+  const command = COMMANDS.find((known) => known.name === name);
+  const help = command ? `gos3rve ${command.name} --help` : 'gos3rve --help';
+  return `${oneLine(text.replace(/^error: /, '')).replace(/\.$/, '')}; see ${help}`;
 }
 
 function oneLine(text: string): string {

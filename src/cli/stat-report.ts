@@ -66,6 +66,7 @@ function scalar(name: string, value: unknown): string {
   if (name === 'size' && typeof value === 'number')
     return value < 1000 ? humanSize(value) : `${humanSize(value)} (${value} B)`;
   if ((name === 'lastModified' || name === 'created') && typeof value === 'string') return localTime(Date.parse(value));
+  if (Array.isArray(value) && value.every((item) => typeof item === 'string')) return value.join(', ');
   return typeof value === 'string' || typeof value === 'number' ? String(value) : JSON.stringify(value);
 }
 
