@@ -64,9 +64,9 @@ describe('faults are one line and a code', () => {
       'unknown flag',
       () => ['serve', root, '--prot', '1'],
       2,
-      /^gos3rve: unknown option '--prot' \(Did you mean --port\?\)$/,
+      /^gos3rve: unknown option '--prot' \(Did you mean --port\?\); see gos3rve serve --help$/,
     ],
-    ['no directory', () => ['serve'], 2, /^gos3rve: missing required argument 'dir'$/],
+    ['no directory', () => ['serve'], 2, /^gos3rve: missing required argument 'dir'; see gos3rve serve --help$/],
     [
       'bad value',
       () => ['serve', root, '--port', 'x'],
