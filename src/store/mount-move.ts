@@ -11,11 +11,11 @@ import { isTorn, readRange, type OpenFile } from '../fs/reader.js';
 import { applyInherit, discard, openAgain, stageCopy } from '../fs/stage.js';
 import { viaOf } from './attribution.js';
 import type { Attribution, MoveOptions, ObjectInfo, ObjectRef } from './contract.js';
-import type { Core } from './core.js';
+import type { Core, Found } from './core.js';
 import { describe, factsAt, knowledge, sameFacts } from './describe.js';
 import { holdBucket } from './hold.js';
 import type { Current, Objects } from './objects.js';
-import { Retry, retried } from './publish.js';
+import { Retry, retried, thinkOver } from './publish.js';
 
 export class MountMover {
   constructor(
@@ -28,6 +28,11 @@ export class MountMover {
     const { info, source } = await retried(() => this.copy(from, to, options));
     await this.objects.removeSame(from, source.found, viaOf(options.via, 'ObjectRemoved:Delete'));
     return info;
+  }
+
+  /** An overflow object comes to its own path, where nothing may be; publishing it there takes it from among the others. No event. @throws Retry. */
+  async settle(object: ObjectRef): Promise<ObjectInfo> {
+    return (await this.copy(object, object, {}, true).catch(thinkOver)).info;
   }
 
   /** Ends a move that was interrupted behind its copy. @returns false if what is at `to` is something else. */
@@ -44,6 +49,7 @@ export class MountMover {
     from: ObjectRef,
     to: ObjectRef,
     { condition, via }: MoveOptions,
+    settling = false,
   ): Promise<{ info: ObjectInfo; source: Current }> {
     const { core, objects } = this;
     const hold = holdBucket(core, to.bucket);
@@ -63,8 +69,12 @@ export class MountMover {
         const stat = fstatSync(copy.fd, { bigint: true });
         const bytes = await this.verified(source, { fd: copy.fd, stat, path }, from.key);
         const facts = factsAt(core, from, to, describe(from.bucket, from.key, found).facts);
-        const staged = { bytes, facts, via: viaOf(via, 'ObjectCreated:Copy') };
-        const info = await objects.publisher.publish(to, { path, stat }, staged, { hold }, condition);
+        const staged = { bytes, facts, ...(!settling && { via: viaOf(via, 'ObjectCreated:Copy') }) };
+        const check = (now: Found | undefined): void => {
+          if (now?.row?.seq !== found.row?.seq || now?.fp.equals(found.fp) !== true) throw new Retry();
+        };
+        const guard = settling ? { hold, exclusive: true, check } : { hold };
+        const info = await objects.publisher.publish(to, { path, stat }, staged, guard, condition);
         return { info, source };
       } catch (error) {
         discard(path);

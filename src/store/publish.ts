@@ -38,7 +38,8 @@ export interface Facts {
   facts: KeyFacts | ((there: Found | undefined) => KeyFacts);
   /** The multipart upload that is completed. */
   upload?: CompletedUpload;
-  via: Via;
+  /** None: nobody is told of it. */
+  via?: Via;
 }
 
 /** What a write is held to, beside the client's condition; asked under the lock. */
@@ -164,7 +165,7 @@ export class Publisher {
       bytes: { fp: formatFingerprint(fingerprint(staged.stat, mount)), ...facts.bytes },
       facts: said,
       published: true,
-      via: facts.via,
+      ...(facts.via && { via: facts.via }),
       ...(facts.upload && { upload: facts.upload }),
       ...destination,
     };

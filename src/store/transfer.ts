@@ -255,7 +255,7 @@ export class Transfer {
       return describe(to.bucket, to.key, found);
     } catch (error) {
       if (errno(error) !== 'EXDEV') throw error;
-      return this.mounts.move(from, to, options);
+      return settling ? this.mounts.settle(to) : this.mounts.move(from, to, options);
     }
   }
 

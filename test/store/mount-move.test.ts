@@ -48,6 +48,35 @@ describe.skipIf(!MOUNTS)('a move to another file system (needs root, for mount)'
       { force, onStep: (step) => void steps?.push(step) },
     );
 
+  it('keeps all of an object that moves from among the overflow objects to its path on another mount', async () => {
+    await store.put('there', 'a', body('in the way'));
+    const digests = { algorithms: ['SHA256' as const], store: 'SHA256' as const };
+    const { uploadId } = await store.createUpload('there', 'a/b', {
+      facts,
+      checksum: { algorithm: 'SHA256', type: 'COMPOSITE' },
+    });
+    const parts = [];
+    for (const [n, content] of ['1'.repeat(3000), 'two'].entries())
+      parts.push(await store.putPart('there', 'a/b', uploadId, n + 1, body(content), { digests }));
+    const refs = parts.map(({ partNumber, etag, checksum }) => ({
+      partNumber,
+      etag,
+      checksums: { SHA256: checksum?.value ?? '' },
+    }));
+    await store.completeUpload('there', 'a/b', uploadId, refs);
+    const told = async (): Promise<object> => {
+      const { aliases: _derived, changed: _ctime, ...rest } = await store.head('there', 'a/b');
+      return rest;
+    };
+    const before = await told();
+    await store.delete('there', 'a');
+    const { settled } = await store.collector.overflow({ dryRun: false, signal: new AbortController().signal });
+    expect(settled).toBe(1);
+    expect(await readFile(path.join(root, 'there/a/b'), 'utf8')).toBe(`${'1'.repeat(3000)}two`);
+    expect(await told()).toEqual(before);
+    expect(await list(store, {}, 'there')).toEqual(['a/b']);
+  });
+
   it('keeps bytes, times, facts, parts and checksums', async () => {
     const digests = { algorithms: ['SHA256' as const], store: 'SHA256' as const };
     await store.put('here', 'a/one', body('one'), { facts, digests });
