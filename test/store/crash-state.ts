@@ -173,7 +173,7 @@ async function objectOf(store: Store, key: string): Promise<unknown> {
   return { ...plain(info), bytes: bytes.toString() };
 }
 
-function plain({ lastModified: _mtime, aliases: _aliases, ...rest }: ObjectInfo): object {
+function plain({ lastModified: _mtime, changed: _ctime, aliases: _aliases, ...rest }: ObjectInfo): object {
   return rest;
 }
 
