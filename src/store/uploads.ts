@@ -173,6 +173,8 @@ export class Uploads {
         const upload = JSON.parse(row.value.toString()) as Upload;
         start = Buffer.concat([row.key, Buffer.from([0])]);
         if (!upload.key.startsWith(query.prefix)) return page;
+        // completed, and could not be removed
+        if (this.core.catalog.completed(upload.uploadId)) continue;
         const prefix = rolledUp(upload.key, query);
         if (prefix !== undefined && prefix === query.keyMarker) continue;
         if (page.entries.length === query.max) return { ...page, ...nextMarkers(page, last) };
