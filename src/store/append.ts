@@ -15,7 +15,7 @@ import { identityOf } from '../catalog/identities.js';
 import type { ByteFacts, Via } from '../catalog/lines.js';
 import { rowName, type FileRow, type Layout } from '../catalog/rows.js';
 import { fingerprint, formatFingerprint } from '../fs/fingerprint.js';
-import type { OpenFile } from '../fs/reader.js';
+import { closeRead, type OpenFile } from '../fs/reader.js';
 import { appendFile, applyInherit, discard, openAgain, stageBody, stageCopy, type Staged } from '../fs/stage.js';
 import { combineChecksums } from '../wire/checksums.js';
 import { viaOf } from './attribution.js';
@@ -116,7 +116,7 @@ export class Appender {
       }
       return await this.appendInPlace(piece, { found, file }, bytes);
     } finally {
-      closeSync(file.fd);
+      closeRead(file.fd);
     }
   }
 
@@ -408,7 +408,7 @@ async function openForAppend(found: Found, current: OpenFile): Promise<FileHandl
     if (ino !== current.stat.ino || dev !== current.stat.dev) throw new Retry();
     return await open(openAgain(fd, current.path), constants.O_RDWR);
   } finally {
-    closeSync(fd);
+    closeRead(fd);
   }
 }
 
