@@ -3,7 +3,7 @@
  * Every history must be linearizable (linear.ts). Keys come in pairs, and moves stay within a pair, so each pair is checked by itself
  * (Herlihy and Wing: a history is linearizable if that of each of its objects is).
  *
- * 6 s; with GOS3RVE_FULL=1 10 runs of 60 s.
+ * 4 s; with GOS3RVE_FULL=1 10 runs of 60 s.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -20,7 +20,7 @@ const DOOR = path.resolve(import.meta.dirname, '../../dist/store/open.js');
 const CLIENT = path.join(import.meta.dirname, 'linear-client.js');
 const FULL = process.env.GOS3RVE_FULL === '1';
 const RUNS = FULL ? 10 : 1;
-const SECONDS = FULL ? 60 : 6;
+const SECONDS = FULL ? 60 : 4;
 const PROCESSES = 4;
 const CLIENTS = 100;
 
