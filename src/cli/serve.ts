@@ -84,8 +84,8 @@ export async function serve(directory: string, flags: Flags): Promise<void> {
   try {
     const credentials = loadCredentials(settings.credentials, stateDir, owner);
     if (config && settings.credentials.length > 0) credentials.warnings.push(...secretsIn(config, settings));
-    await start(running, root, stateDir, settings, credentials);
-    tellCommands(root, stateDir, flags, credentials, owner);
+    const tell = (): void => tellCommands(root, stateDir, flags, credentials, owner);
+    await start(running, root, stateDir, settings, credentials, tell);
   } catch (error) {
     await stop(running).catch(() => undefined);
     throw error;
@@ -116,6 +116,7 @@ async function start(
   stateDir: string,
   settings: Settings,
   credentials: Credentials,
+  listening: () => void,
 ): Promise<void> {
   const { log, claim } = running;
   // Loaded only now: `--help` and refusals need none of it.
@@ -163,6 +164,7 @@ async function start(
   });
   running.server = server;
   const { url } = await server.listen();
+  listening();
   const endpoint = settings.publicUrl ?? url;
   claim.announce(endpoint);
   if (!settings.quiet) process.stdout.write(greeting(root, endpoint, settings, credentials));

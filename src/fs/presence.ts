@@ -118,6 +118,8 @@ class Mark {
   private base: BigIntStats;
   /** Of the file, when its id was last read. */
   private file: BigIntStats | undefined;
+  /** It was not there when it was last looked at. */
+  private missed = false;
 
   constructor(
     private readonly directory: string,
@@ -136,11 +138,18 @@ class Mark {
     }
     const base = lstatOf(this.directory);
     if (this.id !== undefined || base?.ino !== this.base.ino || base.dev !== this.base.dev) return false;
+    if (base.birthtimeNs !== this.base.birthtimeNs) return false;
     this.base = base;
     return true;
   }
 
   look(): Whereabouts | 'again' {
+    const found = this.find();
+    this.missed = found === 'away' || found === 'other';
+    return found;
+  }
+
+  private find(): Whereabouts | 'again' {
     const base = lstatOf(this.directory);
     if (!base?.isDirectory()) return 'away';
     const file = lstatOf(this.path);
@@ -153,11 +162,15 @@ class Mark {
     return again ? 'again' : 'here';
   }
 
-  /** For one that bears no name, or whose name somebody has removed. */
+  /**
+   * For one that bears no name, or whose name somebody has removed while it was there. Disks that were made in one second and come as the same
+   * device have root directories that only mtime tells apart.
+   */
   private isSameDirectory(now: BigIntStats): boolean {
     const { base } = this;
     if (now.ino !== base.ino || now.birthtimeNs !== base.birthtimeNs) return false;
-    return now.dev === base.dev || (this.id === undefined && now.mtimeNs === base.mtimeNs);
+    if (this.id !== undefined) return !this.missed && now.dev === base.dev;
+    return now.mtimeNs === base.mtimeNs || (!this.missed && now.dev === base.dev);
   }
 }
 
