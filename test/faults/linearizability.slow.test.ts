@@ -3,7 +3,7 @@
  * Every history must be linearizable (linear.ts). Keys come in pairs, and moves stay within a pair, so each pair is checked by itself
  * (Herlihy and Wing: a history is linearizable if that of each of its objects is).
  *
- * 4 s; with GOS3RVE_FULL=1 10 runs of 60 s.
+ * 60 clients for 4 s; with GOS3RVE_FULL=1 10 runs of 60 s.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -14,7 +14,7 @@ import path from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { openStore } from '../../src/store/open.js';
 import { BUCKET } from '../suites/store/kit.js';
-import { ANY, checkHistory, not, type Step } from './linear.js';
+import { ANY, checkHistory, not, type Step, type Verdict } from './linear.js';
 
 const DOOR = path.resolve(import.meta.dirname, '../../dist/store/open.js');
 const CLIENT = path.join(import.meta.dirname, 'linear-client.js');
@@ -22,7 +22,9 @@ const FULL = process.env.GOS3RVE_FULL === '1';
 const RUNS = FULL ? 10 : 1;
 const SECONDS = FULL ? 60 : 4;
 const PROCESSES = 4;
-const CLIENTS = 100;
+const CLIENTS = FULL ? 100 : 60;
+/** Histories of so many operations at once that no order is found in time decide nothing: another is recorded then. */
+const ATTEMPTS = 3;
 
 interface Entry {
   what: 'read' | 'head' | 'put' | 'create' | 'replace' | 'remove' | 'removeIf' | 'copy' | 'move';
@@ -42,29 +44,41 @@ interface Entry {
   message?: string;
 }
 
-describe.skipIf(!existsSync(DOOR))('100 clients in 4 processes on 10 keys', () => {
+describe.skipIf(!existsSync(DOOR))(`${CLIENTS} clients in 4 processes on 10 keys`, () => {
   it.each(Array.from({ length: RUNS }, (_, i) => i + 1))('are linearizable, run %i', async () => {
-    const base = await mkdtemp(path.join(os.tmpdir(), 'gos3rve-linear-'));
-    try {
-      const root = path.join(base, 'root');
-      const entries = await record(base, root);
-      expect(strange(entries)).toEqual([]);
-      const counts = { operations: entries.length, configurations: 0, failed: tally(entries) };
-      for (const pair of new Set(entries.map(pairOf))) {
-        const steps = entries.filter((entry) => pairOf(entry) === pair).flatMap(stepsOf);
-        const { outcome, stuck, configurations } = checkHistory(steps);
-        expect([pair, outcome, stuck]).toEqual([pair, 'linearizable', []]);
-        counts.configurations += configurations;
-        // the same history with one wrong answer in it finds no order (that there is none would take long to prove)
-        expect(checkHistory(spoilt(steps), {}, 50_000).outcome).not.toBe('linearizable');
-      }
-      console.log(JSON.stringify(counts));
-    } finally {
-      // GOS3RVE_KEEP=1 leaves the histories to look at
-      if (process.env.GOS3RVE_KEEP !== '1') await rm(base, { recursive: true, force: true });
+    for (let attempt = 1; ; attempt++) {
+      const verdict = await judge();
+      if (verdict.outcome === 'undecided' && attempt < ATTEMPTS) continue;
+      expect([verdict.outcome, verdict.stuck]).toEqual(['linearizable', []]);
+      console.log(JSON.stringify({ ...verdict.counts, attempt }));
+      return;
     }
   });
 });
+
+/** Records a history and looks for an order. */
+async function judge(): Promise<Pick<Verdict, 'outcome' | 'stuck'> & { counts: object }> {
+  const base = await mkdtemp(path.join(os.tmpdir(), 'gos3rve-linear-'));
+  try {
+    const entries = await record(base, path.join(base, 'root'));
+    expect(strange(entries)).toEqual([]);
+    const counts = { operations: entries.length, configurations: 0, failed: tally(entries) };
+    let undecided: Verdict | undefined;
+    for (const pair of new Set(entries.map(pairOf))) {
+      const steps = entries.filter((entry) => pairOf(entry) === pair).flatMap(stepsOf);
+      const verdict = checkHistory(steps);
+      counts.configurations += verdict.configurations;
+      if (verdict.outcome === 'violation') return { ...verdict, counts };
+      if (verdict.outcome === 'undecided') undecided = verdict;
+      // the same history with one wrong answer in it finds no order (that there is none would take long to prove)
+      else expect(checkHistory(spoilt(steps), {}, 50_000).outcome).not.toBe('linearizable');
+    }
+    return { ...(undecided ?? { outcome: 'linearizable', stuck: [] }), counts };
+  } finally {
+    // GOS3RVE_KEEP=1 leaves the histories to look at
+    if (process.env.GOS3RVE_KEEP !== '1') await rm(base, { recursive: true, force: true });
+  }
+}
 
 async function record(base: string, root: string): Promise<Entry[]> {
   await mkdir(root);
