@@ -13,6 +13,7 @@ import { combineChecksums, compositeChecksum } from '../wire/checksums.js';
 import { viaOf } from './attribution.js';
 import type { CompleteOptions, ObjectInfo, ObjectRef, PartRef, Upload } from './contract.js';
 import { isAbsent, type Core } from './core.js';
+import { etagOfParts } from './etag.js';
 import { holdBucket, type Hold } from './hold.js';
 import type { Objects } from './objects.js';
 import type { Ready } from './publish.js';
@@ -99,7 +100,11 @@ export class Completer {
     checkDeclared(upload, checksum, options);
     checkListed(upload, refs);
     const ready = await this.join(upload, parts, options);
-    const bytes = { etag: etagOf(parts), layout: layoutOf(parts), ...(checksum && { checksum }) };
+    const bytes = {
+      etag: etagOfParts(parts.map(({ etag }) => etag)),
+      layout: layoutOf(parts),
+      ...(checksum && { checksum }),
+    };
     const info = await this.objects.publisher.publish(
       { bucket, key },
       ready,
@@ -188,13 +193,6 @@ export class Completer {
       await file.close().catch(() => undefined);
     }
   }
-}
-
-/** md5 of the parts' md5s, and their number. */
-function etagOf(parts: PartRecord[]): string {
-  const md5 = createHash('md5');
-  for (const { etag } of parts) md5.update(Buffer.from(etag, 'hex'));
-  return `${md5.digest('hex')}-${parts.length}`;
 }
 
 function layoutOf(parts: PartRecord[]): Layout {

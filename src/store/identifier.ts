@@ -2,17 +2,17 @@
  * Finds out what bytes a file holds: hashes files that nobody has hashed, one at a time in the background; waiting requests for one file
  * share one computation.
  */
-import { createHash } from 'node:crypto';
 import { closeSync } from 'node:fs';
 import { S3Error } from '../base/errors.js';
 import { NO_FINGERPRINT, subjectOf } from '../catalog/catalog.js';
 import type { ByteFacts } from '../catalog/lines.js';
 import type { FileRow, Layout } from '../catalog/rows.js';
 import { derivedEtag, formatFingerprint } from '../fs/fingerprint.js';
-import { isTorn, readRange, type OpenFile } from '../fs/reader.js';
+import { isTorn, type OpenFile } from '../fs/reader.js';
 import { openAgain } from '../fs/stage.js';
 import { noSuchKey, type Core, type Found } from './core.js';
 import { SMALL_FILE, knowledge, openFound } from './describe.js';
+import { endsOf, etagOfParts, md5sOf } from './etag.js';
 import type { HashOutcome, Md5 } from './live-contract.js';
 import { endMove } from './settle.js';
 
@@ -231,11 +231,9 @@ export class Identifier {
   private async etagOf(file: OpenFile, layout: Layout | undefined, md5?: Md5): Promise<string | undefined> {
     this.hashes++;
     const ends = endsOf(Number(file.stat.size), layout);
-    const digests = md5 ? await md5(openAgain(file.fd, file.path), ends) : await md5Here(file, ends, () => this.closed);
+    const digests = md5 ? await md5(openAgain(file.fd, file.path), ends) : await md5sOf(file, ends, () => this.closed);
     if (digests.length !== ends.length) return undefined;
-    if (!layout) return digests[0];
-    const all = Buffer.concat(digests.map((digest) => Buffer.from(digest, 'hex')));
-    return `${createHash('md5').update(all).digest('hex')}-${digests.length}`;
+    return layout ? etagOfParts(digests) : digests[0];
   }
 
   /** @returns how many were still as they were read. */
@@ -313,33 +311,4 @@ function isSeen(row: FileRow | undefined): boolean {
 
 function placeId({ place }: Found): string {
   return place.kind === 'tree' ? `/${[...place.dirs, place.name].join('/')}` : `${place.bucket}/${place.key}`;
-}
-
-/** Where the pieces of a file end that are hashed one by one. */
-function endsOf(size: number, layout: Layout | undefined): number[] {
-  if (!layout) return [size];
-  const ends: number[] = [];
-  for (const [bytes, times] of layout.sizes) {
-    for (let i = 0; i < times; i++) ends.push(Math.min((ends.at(-1) ?? 0) + bytes, size));
-  }
-  return ends;
-}
-
-/** MD5 in hex of each piece; fewer if told to stop. */
-async function md5Here(file: OpenFile, ends: number[], stopped: () => boolean): Promise<string[]> {
-  const digests: string[] = [];
-  let at = 0;
-  for (const end of ends) {
-    const md5 = createHash('md5');
-    await readRange(file, at, end, (chunk) => {
-      md5.update(chunk);
-      if (stopped()) throw new Error('stopped');
-    }).catch((error: unknown) => {
-      if (!stopped()) throw error;
-    });
-    if (stopped()) break;
-    digests.push(md5.digest('hex'));
-    at = end;
-  }
-  return digests;
 }

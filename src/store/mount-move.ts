@@ -2,17 +2,17 @@
  * A move to another mount, where rename(2) does not reach: the copy is compared with what is recorded, flushed and published, and only then the
  * source goes, if it is still what was copied. A process that is killed in between leaves both, and the next run takes the copy for what it is.
  */
-import { createHash } from 'node:crypto';
 import { closeSync, fstatSync, futimesSync } from 'node:fs';
 import { S3Error } from '../base/errors.js';
 import type { ByteFacts } from '../catalog/lines.js';
 import type { Layout } from '../catalog/rows.js';
-import { isTorn, readRange, type OpenFile } from '../fs/reader.js';
+import { isTorn, type OpenFile } from '../fs/reader.js';
 import { applyInherit, discard, openAgain, stageCopy } from '../fs/stage.js';
 import { viaOf } from './attribution.js';
 import type { Attribution, MoveOptions, ObjectInfo, ObjectRef } from './contract.js';
 import type { Core, Found } from './core.js';
 import { describe, factsAt, knowledge, sameFacts } from './describe.js';
+import { endsOf, etagOfParts, md5sOf } from './etag.js';
 import { holdBucket } from './hold.js';
 import type { Current, Objects } from './objects.js';
 import { Retry, retried, thinkOver } from './publish.js';
@@ -122,17 +122,6 @@ function seconds(ns: bigint): number {
 
 /** MD5 of a file, or by the parts of a layout. */
 async function etagOf(file: OpenFile, layout: Layout | undefined): Promise<string> {
-  const whole = async (start: number, end: number): Promise<Buffer> => {
-    const md5 = createHash('md5');
-    await readRange(file, start, end, (chunk) => void md5.update(chunk));
-    return md5.digest();
-  };
-  if (!layout) return (await whole(0, Number(file.stat.size))).toString('hex');
-  const all = createHash('md5');
-  let at = 0;
-  let parts = 0;
-  for (const [size, times] of layout.sizes) {
-    for (let i = 0; i < times; i++, parts++) all.update(await whole(at, (at += size)));
-  }
-  return `${all.digest('hex')}-${parts}`;
+  const md5s = await md5sOf(file, endsOf(Number(file.stat.size), layout));
+  return layout ? etagOfParts(md5s) : (md5s[0] ?? '');
 }

@@ -4,7 +4,6 @@
  *
  * When each file was last found whole is kept in the index, by the file's identity: with a lost index everything is due again.
  */
-import { createHash } from 'node:crypto';
 import { closeSync } from 'node:fs';
 import { S3Error, errno } from '../base/errors.js';
 import type { ChecksumAlgorithm } from '../base/model.js';
@@ -16,6 +15,7 @@ import { createHasher, prepareHashes } from '../fs/hash.js';
 import { readRange, type OpenFile } from '../fs/reader.js';
 import type { Core, Found } from './core.js';
 import { knowledge, openFound } from './describe.js';
+import { endsOf, etagOfParts } from './etag.js';
 
 /** Which objects: all of a folder (path below the root) whose key begins with `prefix`. */
 export interface VerifyScope {
@@ -191,12 +191,10 @@ async function compare(file: OpenFile, row: FileRow, layout: Layout | undefined,
   const { checksum } = row;
   const byPart = checksum?.type === 'COMPOSITE' && layout?.checksums !== undefined;
   const whole = createHasher(checksum && !byPart ? [checksum.algorithm] : []);
-  const parts = layout ? layout.sizes.flatMap(([bytes, times]) => Array<number>(times).fill(bytes)) : [size];
-  const digests: Buffer[] = [];
+  const md5s: string[] = [];
   let at = 0;
-  for (const [i, bytes] of parts.entries()) {
+  for (const [i, end] of endsOf(size, layout).entries()) {
     const hasher = layout ? createHasher(byPart && checksum ? [checksum.algorithm] : []) : undefined;
-    const end = Math.min(at + bytes, size);
     await readRange(file, at, end, async (chunk) => {
       hasher?.update(chunk);
       if (!layout || (checksum && !byPart)) whole.update(chunk);
@@ -205,16 +203,14 @@ async function compare(file: OpenFile, row: FileRow, layout: Layout | undefined,
     at = end;
     if (!hasher) continue;
     const digest = hasher.digest();
-    digests.push(digest.MD5);
+    md5s.push(digest.MD5.toString('hex'));
     const wanted = byPart ? layout?.checksums?.[i] : undefined;
     const got = wanted === undefined || !checksum ? undefined : digest[checksum.algorithm]?.toString('base64');
     if (wanted !== undefined && got !== wanted)
       return damaged(checksum?.algorithm ?? 'MD5', wanted, got ?? '', layout?.numbers?.[i] ?? i + 1);
   }
   const read = whole.digest();
-  const etag = layout
-    ? `${createHash('md5').update(Buffer.concat(digests)).digest('hex')}-${digests.length}`
-    : read.MD5.toString('hex');
+  const etag = layout ? etagOfParts(md5s) : read.MD5.toString('hex');
   if (etag !== row.etag) return damaged('ETag', row.etag, etag);
   if (checksum?.type === 'FULL_OBJECT') {
     const value = read[checksum.algorithm]?.toString('base64') ?? '';
