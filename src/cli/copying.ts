@@ -9,7 +9,7 @@ import { about, describe } from './failures.js';
 import { objects } from './listing.js';
 import { count, humanSize, printable } from './output.js';
 import { openSession, type Session } from './session.js';
-import { absolutePath, isPath, parseObject, showTarget, targetOfPath, type ObjectTarget } from './target.js';
+import { absolutePath, isPath, parseObject, prefixOf, showTarget, targetOfPath, type ObjectTarget } from './target.js';
 
 /** `-` is a stream; a path in no bucket is a file. */
 type Side = { kind: 'object'; target: ObjectTarget } | { kind: 'file'; path: string } | { kind: 'stream' };
@@ -96,11 +96,6 @@ function below(side: Side, rest: string): Side {
   if (side.kind === 'file') return { kind: 'file', path: join(side.path, rest) };
   if (side.kind === 'stream') return side;
   return { kind: 'object', target: { bucket: side.target.bucket, key: prefixOf(side.target) + rest } };
-}
-
-/** '' or with a slash at its end. */
-function prefixOf({ key }: ObjectTarget): string {
-  return key === '' || key.endsWith('/') ? key : `${key}/`;
 }
 
 function show(side: Side): string {

@@ -4,7 +4,7 @@ import type { ObjectInfo, Store } from '../store/contract.js';
 import { describe } from './failures.js';
 import { objects } from './listing.js';
 import { count, humanSize, printable, type Output } from './output.js';
-import { showTarget, type ObjectTarget } from './target.js';
+import { prefixOf, showTarget, type ObjectTarget } from './target.js';
 
 export interface RemoveOptions {
   recursive: boolean;
@@ -69,9 +69,10 @@ async function* one(store: Store, { bucket, key }: ObjectTarget): AsyncGenerator
 }
 
 /** What lies below, and an object of that very name; never what only begins alike. @throws NoSuchKey if there is nothing. */
-async function* below(store: Store, { bucket, key }: ObjectTarget): AsyncGenerator<ObjectInfo> {
+async function* below(store: Store, target: ObjectTarget): AsyncGenerator<ObjectInfo> {
+  const { bucket, key } = target;
+  const prefix = prefixOf(target);
   let any = false;
-  const prefix = key === '' || key.endsWith('/') ? key : `${key}/`;
   for await (const info of objects(store, { bucket, key: prefix })) {
     any = true;
     yield info;

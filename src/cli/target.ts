@@ -81,6 +81,11 @@ function realParent(path: string): string {
   }
 }
 
+/** What all keys below a name begin with: '' for a bucket, else with a slash at its end. */
+export function prefixOf({ key }: ObjectTarget): string {
+  return key === '' || key.endsWith('/') ? key : `${key}/`;
+}
+
 /** As a person writes it. */
 export function showTarget({ bucket, key }: ObjectTarget): string {
   return key === '' ? bucket : `${bucket}/${key}`;

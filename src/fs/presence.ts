@@ -10,8 +10,7 @@ import { lstatSync, readFileSync, statSync, type BigIntStats } from 'node:fs';
 import { join } from 'node:path';
 import { S3Error, errno } from '../base/errors.js';
 import { STATE_DIR } from './keypath.js';
-
-const FILE = 'root.json';
+import { NAME_FILE } from './state-dir.js';
 
 /** `other`: something else stands there. */
 export type Whereabouts = 'here' | 'away' | 'other';
@@ -41,8 +40,8 @@ export class Presence {
     stateDir: string,
   ) {
     const inside = join(root, STATE_DIR);
-    const own = new Mark(root, join(inside, FILE));
-    this.marks = stateDir === inside ? [own] : [own, new Mark(stateDir, join(stateDir, FILE))];
+    const own = new Mark(root, join(inside, NAME_FILE));
+    this.marks = stateDir === inside ? [own] : [own, new Mark(stateDir, join(stateDir, NAME_FILE))];
   }
 
   get here(): boolean {
@@ -126,17 +125,17 @@ class Mark {
     private readonly path: string,
   ) {
     this.base = statSync(directory, { bigint: true });
-    this.file = lstatOf(path);
+    this.file = lstatReached(path);
     this.id = idIn(path);
   }
 
   isUntouched(): boolean {
     const { file } = this;
     if (file) {
-      const now = lstatOf(this.path);
+      const now = lstatReached(this.path);
       return now !== undefined && now.ino === file.ino && now.dev === file.dev && now.ctimeNs === file.ctimeNs;
     }
-    const base = lstatOf(this.directory);
+    const base = lstatReached(this.directory);
     if (this.id !== undefined || base?.ino !== this.base.ino || base.dev !== this.base.dev) return false;
     if (base.birthtimeNs !== this.base.birthtimeNs) return false;
     this.base = base;
@@ -150,9 +149,9 @@ class Mark {
   }
 
   private find(): Whereabouts | 'again' {
-    const base = lstatOf(this.directory);
+    const base = lstatReached(this.directory);
     if (!base?.isDirectory()) return 'away';
-    const file = lstatOf(this.path);
+    const file = lstatReached(this.path);
     const id = file && idIn(this.path);
     if (id === undefined ? !this.isSameDirectory(base) : id !== this.id && this.id !== undefined)
       return id === undefined ? 'away' : 'other';
@@ -175,7 +174,7 @@ class Mark {
 }
 
 /** undefined for whatever cannot be reached: a disk that was pulled out answers EIO. */
-function lstatOf(path: string): BigIntStats | undefined {
+function lstatReached(path: string): BigIntStats | undefined {
   try {
     return lstatSync(path, { bigint: true, throwIfNoEntry: false });
   } catch (error) {

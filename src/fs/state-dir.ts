@@ -31,7 +31,8 @@ interface StateName {
   mount?: string;
 }
 
-const FILE = 'root.json';
+/** Bears the name, in a root and in a state that lies elsewhere. */
+export const NAME_FILE = 'root.json';
 
 /**
  * Refuses a state that would be served as data, or a root that is state. Looks only.
@@ -60,14 +61,14 @@ export function checkStatePlace(root: string, stateDir: string): void {
  */
 export function bindState(root: string, stateDir: string, write: boolean, owner: Ownership | undefined): void {
   const state = realOf(stateDir);
-  const inRoot = join(root, STATE_DIR, FILE);
+  const inRoot = join(root, STATE_DIR, NAME_FILE);
   if (state === realOf(join(root, STATE_DIR))) {
     const name = read<RootName>(inRoot) ?? create<RootName>(inRoot, { id: newId() }, owner);
     if (name.stateDir !== undefined) throw otherState(root, name.stateDir, state);
     return;
   }
   checkState(root, stateDir);
-  const elsewhere = join(state, FILE);
+  const elsewhere = join(state, NAME_FILE);
   const known = read<StateName>(elsewhere);
   const id = known?.id ?? newId();
   let name = read<RootName>(inRoot);
@@ -97,22 +98,22 @@ export function bindState(root: string, stateDir: string, write: boolean, owner:
 export function checkState(root: string, stateDir: string): void {
   const real = realOf(root);
   const state = realOf(stateDir);
-  const name = read<RootName>(join(real, STATE_DIR, FILE));
+  const name = read<RootName>(join(real, STATE_DIR, NAME_FILE));
   if (state === realOf(join(real, STATE_DIR))) {
     if (name?.stateDir !== undefined) throw otherState(root, name.stateDir, state);
     return;
   }
-  const known = read<StateName>(join(state, FILE));
+  const known = read<StateName>(join(state, NAME_FILE));
   if (name ? name.id !== known?.id && (known !== undefined || name.stateDir !== state) : holdsSegments(real))
     throw otherState(root, name?.stateDir ?? join(real, STATE_DIR), state);
   if (known && !name && known.root === real && isAway(real, known))
     throw new UsageError(
-      `${root} is not the directory that ${state} holds the state of: is its disk mounted? If it is right all the same, remove ${join(state, FILE)}`,
+      `${root} is not the directory that ${state} holds the state of: is its disk mounted? If it is right all the same, remove ${join(state, NAME_FILE)}`,
       1,
     );
   if (known && known.id !== name?.id && known.root !== real)
     throw new UsageError(
-      `${state} holds the state of ${known.root}, not of ${root}; pass another --state-dir, or remove ${join(state, FILE)} if that directory was moved here`,
+      `${state} holds the state of ${known.root}, not of ${root}; pass another --state-dir, or remove ${join(state, NAME_FILE)} if that directory was moved here`,
       1,
     );
 }
@@ -127,7 +128,7 @@ function otherState(root: string, own: string | undefined, other: string): Usage
   const mine = own ?? join(root, STATE_DIR);
   const way = own === undefined || basename(own) === STATE_DIR ? 'pass no --state-dir' : `pass --state-dir ${own}`;
   return new UsageError(
-    `${root} keeps its state in ${mine}, not in ${other}; ${way}, or move the state there and remove ${join(root, STATE_DIR, FILE)}`,
+    `${root} keeps its state in ${mine}, not in ${other}; ${way}, or move the state there and remove ${join(root, STATE_DIR, NAME_FILE)}`,
     1,
   );
 }
@@ -150,7 +151,9 @@ function holdsState(dir: string): boolean {
       return undefined;
     }
   };
-  return is('journal') === 'dir' && is('index') === 'dir' && (is(FILE) === 'file' || is('credentials.json') === 'file');
+  return (
+    is('journal') === 'dir' && is('index') === 'dir' && (is(NAME_FILE) === 'file' || is('credentials.json') === 'file')
+  );
 }
 
 /** Real path, as far as it exists. */

@@ -398,7 +398,7 @@ function isUnchanged(now: Found, before: Found): boolean {
 async function openForAppend(found: Found, current: OpenFile): Promise<FileHandle> {
   let fd: number;
   try {
-    fd = openSync(found.dir.at(found.name), constants.O_RDWR | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+    fd = openRw(found.dir.at(found.name));
   } catch (error) {
     if (isAbsent(error)) throw new Retry();
     throw error;

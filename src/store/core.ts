@@ -27,7 +27,7 @@ import { Mounts } from '../fs/mounts.js';
 import { ExactNames, foldsNames } from '../fs/names.js';
 import type { Presence } from '../fs/presence.js';
 import { isAbsent, lstatOf } from '../fs/stat.js';
-import { giveTo, makeStateDir, ownershipOf, type Ownership } from '../fs/statefile.js';
+import { makeStateDir, ownershipOf, type Ownership } from '../fs/statefile.js';
 import { processToken } from '../base/process.js';
 import { Tracker } from './identity.js';
 import { Room } from './room.js';
@@ -522,10 +522,6 @@ export class Core {
     if (!this.durable) return;
     const ended = await Promise.allSettled([...new Set(paths)].map((path) => this.dirs.syncPath(path)));
     for (const one of ended) if (one.status === 'rejected') throw one.reason;
-  }
-
-  giveAway(path: string): void {
-    giveTo(path, this.owner);
   }
 
   close(): void {

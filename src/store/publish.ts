@@ -328,6 +328,14 @@ export class Publisher {
     catalog.noteSettled();
   }
 
+  /** Removes what {@link prune} does: announced before, recorded behind as a delete of `subject`. Under the lock. @returns paths below the root. */
+  pruneRecorded(dirs: readonly string[], subject: Subject): string[] {
+    this.announcePrune(dirs);
+    const removed = this.prune(dirs);
+    if (removed.length > 0) this.recordDelete(subject, removed);
+    return removed;
+  }
+
   /** Tells the journal which directories are about to be made or removed, parents first; a numbered line must follow. Under the lock. */
   announce(paths: string[]): void {
     if (paths.length > 0) this.core.catalog.journal.append({ op: 'dirs', paths });

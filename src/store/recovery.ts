@@ -90,9 +90,7 @@ function settleMoving(core: Core, publisher: Publisher, line: Moving, origin: Or
     return;
   }
   const above = from.slice(0, -1);
-  publisher.announcePrune(above);
-  const removed = publisher.prune(above);
-  if (removed.length > 0) publisher.recordDelete({ path: line.from }, removed);
+  publisher.pruneRecorded(above, { path: line.from });
 }
 
 /** How long (ms) after its last line a process may still have made or removed directories: it waited for the lock. */

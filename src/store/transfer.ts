@@ -272,12 +272,8 @@ export class Transfer {
     if (source.place.kind !== 'tree') return;
     const { core } = this;
     const { dirs } = source.place;
-    const rmdirs = core.catalog.index.write(() => {
-      this.objects.publisher.announcePrune(dirs);
-      const removed = this.objects.publisher.prune(dirs);
-      if (removed.length > 0) this.objects.publisher.recordDelete(subjectOf(source.place), removed);
-      return removed;
-    });
+    const { publisher } = this.objects;
+    const rmdirs = core.catalog.index.write(() => publisher.pruneRecorded(dirs, subjectOf(source.place)));
     if (rmdirs.length > 0) {
       await this.objects.flushed(new Set(rmdirs.map((path) => core.pathOf(path.split('/').slice(0, -1)))));
     }

@@ -18,6 +18,7 @@ import { startJobs } from '../../src/jobs/schedule.js';
 import { processToken } from '../../src/base/process.js';
 import { silentLog } from '../../src/base/log.js';
 import { openStore, type LocalStore } from '../../src/store/open.js';
+import { body } from '../suites/store/kit.js';
 
 let root: string;
 let store: LocalStore;
@@ -31,11 +32,6 @@ afterEach(async () => {
   rmSync(root, { recursive: true, force: true });
 });
 
-const body = (text: string) => ({
-  chunks: (async function* () {
-    yield Buffer.from(text);
-  })(),
-});
 const metadata = { metadata: { a: 'b' } };
 const run = (question: Partial<GcQuestion> = {}): Promise<GcReport> =>
   gc(store.collector, {

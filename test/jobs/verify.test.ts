@@ -17,6 +17,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { ChecksumAlgorithm } from '../../src/base/model.js';
 import { verify, type VerifyQuestion, type VerifyReport } from '../../src/jobs/verify.js';
 import { openStore, type LocalStore } from '../../src/store/open.js';
+import { body } from '../suites/store/kit.js';
 import type { Verdict } from '../../src/store/verify.js';
 
 let root: string;
@@ -31,11 +32,6 @@ afterEach(async () => {
   rmSync(root, { recursive: true });
 });
 
-const body = (text: string) => ({
-  chunks: (async function* () {
-    yield Buffer.from(text);
-  })(),
-});
 const put = (key: string, text: string, algorithm?: ChecksumAlgorithm) =>
   store.put('b', key, body(text), algorithm ? { digests: { algorithms: [algorithm], store: algorithm } } : {});
 

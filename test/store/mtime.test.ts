@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { clientMtime } from '../../src/store/mtime.js';
 import { openStore, type LocalStore } from '../../src/store/open.js';
+import { body } from '../suites/store/kit.js';
 
 describe('clientMtime', () => {
   it.each([
@@ -32,11 +33,6 @@ describe('x-amz-meta-mtime', () => {
   afterEach(async () => {
     await store.close();
     rmSync(root, { recursive: true });
-  });
-  const body = (text: string) => ({
-    chunks: (async function* () {
-      yield Buffer.from(text);
-    })(),
   });
   const facts = { metadata: { mtime: '1500000000.5' } };
   const mtime = (key: string): number => statSync(join(root, 'b', key)).mtimeMs;

@@ -1,6 +1,5 @@
 /** The machine: Node, the watches that the kernel grants, the file systems that the root lies on. */
-import { readFileSync, readdirSync } from 'node:fs';
-import { join } from 'node:path';
+import { readFileSync } from 'node:fs';
 import { isNetwork, mountOf, mountsBelow, type Mount } from '../../fs/mount-table.js';
 import { Tally, type Report } from './finding.js';
 
@@ -88,21 +87,6 @@ function examineDurability({ path, type, options }: Mount, report: Report): void
       message: `${path} is mounted with ${weak.join(', ')}: a power cut can take what was flushed`,
       cure: 'mount it without',
     });
-}
-
-/** inotify watches that a process holds, from /proc/PID/fdinfo; undefined where there is no /proc. */
-export function watchesOf(pid: number): number | undefined {
-  const directory = `/proc/${pid}/fdinfo`;
-  try {
-    let watches = 0;
-    for (const fd of readdirSync(directory)) {
-      const text = readFileSync(join(directory, fd), 'utf8');
-      watches += text.split('\n').filter((line) => line.startsWith('inotify ')).length;
-    }
-    return watches;
-  } catch {
-    return undefined;
-  }
 }
 
 function numberIn(path: string): number | undefined {

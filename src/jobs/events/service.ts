@@ -250,6 +250,7 @@ export class EventService implements Notifier, ChangeSink {
     this.lastCursor = same;
     writeFileAtomic(this.cursorPath(), `${text}\n`, this.owner);
   }
+
   private readCursor(): Position | undefined {
     try {
       const { seq, segments } = JSON.parse(readFileSync(this.cursorPath(), 'utf8')) as Partial<Position>;

@@ -19,11 +19,6 @@ export const EVENT_BRIDGE = 'eventbridge';
 
 const SERVICE: Record<NotificationRule['kind'], string> = { Queue: 'sqs', Topic: 'sns', CloudFunction: 'lambda' };
 
-/** ARN by which clients name a target: `arn:gos3rve:sqs:<region>::<name>`. */
-export function arnOf(name: string, kind: NotificationRule['kind'] = 'Queue', region = ''): string {
-  return `arn:gos3rve:${SERVICE[kind]}:${region}::${kind === 'CloudFunction' ? 'function:' : ''}${name}`;
-}
-
 /**
  * Name of the target that an ARN means: its last part, whatever partition, region and account it says, so that a configuration written for Amazon's
  * queues works with targets of the same names; or MinIO's form, `arn:minio:sqs::<name>:webhook`.

@@ -1,7 +1,7 @@
 /** Directories that gos3rve made and that stand empty: left by a process that was killed, or emptied by other programs (DESIGN rule 6). */
 import { readdirSync } from 'node:fs';
 import { decodeRow } from '../../catalog/rows.js';
-import { isAbsent, lstatOf, type Core } from '../core.js';
+import { lstatOf, type Core } from '../core.js';
 import type { Publisher } from '../publish.js';
 import { rowsOf, type CollectOptions } from './rows.js';
 
@@ -21,12 +21,7 @@ export async function pruneMade(core: Core, publisher: Publisher, { dryRun, sign
 
 async function prune(core: Core, publisher: Publisher, dirs: readonly string[]): Promise<number> {
   const { catalog } = core;
-  const paths = catalog.index.write(() => {
-    publisher.announcePrune(dirs);
-    const gone = publisher.prune(dirs);
-    if (gone.length > 0) publisher.recordDelete({ path: `${dirs.join('/')}/` }, gone);
-    return gone;
-  });
+  const paths = catalog.index.write(() => publisher.pruneRecorded(dirs, { path: `${dirs.join('/')}/` }));
   if (paths.length === 0) return 0;
   if (core.durable) await catalog.journal.flush(catalog.journal.segment);
   const parents = paths.map((path) => core.pathOf(path.split('/').slice(0, -1)));
@@ -38,8 +33,7 @@ async function prune(core: Core, publisher: Publisher, dirs: readonly string[]):
 function isEmpty(path: string): boolean {
   try {
     return lstatOf(path)?.isDirectory() === true && readdirSync(path).length === 0;
-  } catch (error) {
-    if (isAbsent(error)) return false;
+  } catch {
     return false;
   }
 }

@@ -24,7 +24,7 @@ export async function settleOverflow(core: Core, transfer: Transfer, options: Co
   const report: OverflowReport = { settled: 0, aside: 0 };
   for await (const { key } of rowsOf(core, 'overflow', options.signal)) {
     const [folder = '', name = ''] = unpairKey(key);
-    const bucket = bucketOf(core, folder);
+    const bucket = core.bucketNamed(folder);
     if (bucket === undefined) continue;
     try {
       if (core.findInTree(bucket, name)) report.aside++;
@@ -37,11 +37,6 @@ export async function settleOverflow(core: Core, transfer: Transfer, options: Co
     }
   }
   return report;
-}
-
-/** A bucket that shows a folder. */
-function bucketOf(core: Core, folder: string): string | undefined {
-  return core.bucketNamed(folder);
 }
 
 /** @returns how many files were put aside. */
