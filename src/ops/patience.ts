@@ -9,13 +9,16 @@ const PATIENCE = 10_000;
  * UploadPartCopy and CompleteMultipartUpload). `tick` is for work that blocks the timers.
  */
 export async function patiently<T>(ctx: OpContext, work: (tick: () => void) => Promise<T>): Promise<T> {
-  let last = Date.now();
-  const tick = (): void => {
-    if (Date.now() - last < PATIENCE) return;
-    last = Date.now();
+  let last = performance.now();
+  const send = (): void => {
+    last = performance.now();
     ctx.keepAlive();
   };
-  const timer = setInterval(tick, PATIENCE);
+  const tick = (): void => {
+    if (performance.now() - last >= PATIENCE) send();
+  };
+  // Not tick: a timer that fires a moment early would leave its round out, and the client would wait for two.
+  const timer = setInterval(send, PATIENCE);
   timer.unref();
   try {
     return await work(tick);

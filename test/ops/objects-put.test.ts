@@ -189,3 +189,27 @@ it('long work sends white space, short work none', async () => {
     vi.useRealTimers();
   }
 });
+
+it('sends each round of white space, also when the timer fires a moment early', async () => {
+  vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval', 'setTimeout', 'clearTimeout'] });
+  let now = 0;
+  const clocks = [vi.spyOn(Date, 'now'), vi.spyOn(performance, 'now')];
+  for (const clock of clocks) clock.mockImplementation(() => now);
+  try {
+    let sent = 0;
+    const work = patiently(
+      context({}, { keepAlive: () => sent++ }),
+      () => new Promise((done) => setTimeout(done, 40_000)),
+    );
+    for (let round = 1; round <= 3; round++) {
+      now += 9_999;
+      await vi.advanceTimersByTimeAsync(10_000);
+      expect(sent).toBe(round);
+    }
+    await vi.advanceTimersByTimeAsync(10_000);
+    await work;
+  } finally {
+    for (const clock of clocks) clock.mockRestore();
+    vi.useRealTimers();
+  }
+});
