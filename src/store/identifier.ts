@@ -215,8 +215,11 @@ export class Identifier {
       if (file.stat.size !== found.stat.size || file.stat.ctimeNs !== found.stat.ctimeNs) return undefined;
       // young stamps prove nothing: the next change in the same tick would not show
       if (this.core.clock.isYoung(file.stat.ctimeNs)) await new Promise((resolve) => setTimeout(resolve, TICK_MS));
-      const layout = found.row?.layout === undefined ? undefined : this.core.catalog.index.layout(found.row.layout);
-      const etag = await this.etagOf(file, knowledge(found) === 'unknown' ? undefined : layout, md5);
+      const known = knowledge(found) === 'unknown' ? undefined : found.row;
+      const layout = known?.layout === undefined ? undefined : this.core.catalog.index.layout(known.layout);
+      let etag = await this.etagOf(file, layout, md5);
+      // other bytes than those that were uploaded in parts: a file like any other
+      if (layout && etag !== undefined && etag !== known?.etag) etag = await this.etagOf(file, undefined, md5);
       return etag === undefined || isTorn(file) ? undefined : { found, again, ctimeNs: file.stat.ctimeNs, etag };
     } catch (error) {
       // changed meanwhile: its hash is not known, and that is all

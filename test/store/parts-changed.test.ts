@@ -1,0 +1,132 @@
+/** An object that was uploaded in parts and rewritten by another program: its parts are no more, and its ETag is that of any file (DESIGN rule 4). */
+import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { verify } from '../../src/jobs/verify.js';
+import type { ObjectInfo } from '../../src/store/contract.js';
+import { openStore, type LocalStore } from '../../src/store/open.js';
+import { body, get, list, md5 } from '../suites/store/kit.js';
+
+const BUCKET = 'box';
+/** One that a HEAD reads, one that is left to the background. */
+const SIZES: [string, number][] = [
+  ['small', 3000],
+  ['large', 1_200_000],
+];
+/** A time that Node, whose Dates count ms, can put back. */
+const SAID = { who: 'me', mtime: '1700000000' };
+let root: string;
+let store: LocalStore;
+const at = (name: string): string => path.join(root, BUCKET, name);
+const open = (): Promise<LocalStore> => openStore(root, { durability: 'fast', minPartSize: 1, etagGraceMs: 0 });
+const head = (key: string): Promise<ObjectInfo> => store.head(BUCKET, key);
+
+beforeEach(async () => {
+  root = fs.mkdtempSync(path.join(os.tmpdir(), 'gos3rve-parts-'));
+  fs.mkdirSync(path.join(root, BUCKET));
+  store = await open();
+});
+afterEach(async () => {
+  await store.close();
+  fs.rmSync(root, { recursive: true });
+});
+
+/** @returns its ETag. */
+async function upload(key: string, size: number): Promise<string> {
+  const { uploadId } = await store.createUpload(BUCKET, key, { facts: { metadata: SAID } });
+  const pieces = [Buffer.alloc(size - 10, 'x'), Buffer.alloc(10, 'y')];
+  const parts = [];
+  for (const [i, piece] of pieces.entries())
+    parts.push({
+      partNumber: i + 1,
+      checksums: {},
+      etag: (await store.putPart(BUCKET, key, uploadId, i + 1, body(piece))).etag,
+    });
+  await store.completeUpload(BUCKET, key, uploadId, parts);
+  return (await head(key)).etag;
+}
+
+async function hashed(key: string): Promise<void> {
+  await head(key);
+  await store.live.hashFile([BUCKET], key);
+}
+
+/** Other bytes of the same size in place, with the mtime put back. */
+function forge(key: string, size: number): string {
+  fs.writeFileSync(at(key), Buffer.alloc(size, 'z'));
+  fs.utimesSync(at(key), 1_700_000_000, 1_700_000_000);
+  return md5(Buffer.alloc(size, 'z'));
+}
+
+async function again(lost: boolean): Promise<void> {
+  await store.close();
+  if (lost) fs.rmSync(path.join(root, '.gos3rve/index'), { recursive: true });
+  store = await open();
+}
+
+async function damages(): Promise<string[]> {
+  const found: string[] = [];
+  await verify(store.verifier, {
+    signal: new AbortController().signal,
+    progress: () => undefined,
+    damage: (name, verdict) => found.push(`${name}: ${JSON.stringify(verdict)}`),
+  });
+  return found;
+}
+
+describe.each(SIZES)('an object in parts, %s', (_what, size) => {
+  it('has the ETag of its bytes once others rewrote it, and is whole to verify ever after', async () => {
+    expect(await upload('k', size)).toMatch(/-2$/);
+    const etag = forge('k', size);
+    await hashed('k');
+    const isPlain = async (key: string): Promise<void> => {
+      const info = await head(key);
+      expect(info).toMatchObject({ etag, facts: { metadata: SAID } });
+      expect(info.partCount).toBeUndefined();
+      const opened = await store.open(BUCKET, key);
+      expect(await opened.parts()).toEqual([]);
+      await opened.close();
+      expect((await get(store, key)).info.etag).toBe(etag);
+      expect(await list(store)).toMatchObject([key]);
+      expect(await damages()).toEqual([]);
+    };
+    await isPlain('k');
+    await again(false);
+    await isPlain('k');
+    await again(true);
+    await isPlain('k');
+    await store.move({ bucket: BUCKET, key: 'k' }, { bucket: BUCKET, key: 'm' });
+    await isPlain('m');
+    await again(true);
+    await isPlain('m');
+  });
+
+  it('has the ETag of its bytes when it was rewritten and renamed at once', async () => {
+    await upload('k', size);
+    const etag = forge('k', size);
+    fs.renameSync(at('k'), at('m'));
+    await hashed('m');
+    // of a large one verify is the first to know
+    expect(await damages()).toEqual([]);
+    expect(await head('m')).toMatchObject({ etag });
+    expect(await damages()).toEqual([]);
+    await again(true);
+    expect(await head('m')).toMatchObject({ etag });
+    expect(await damages()).toEqual([]);
+  });
+
+  it.each([
+    ['restored', (): void => fs.cpSync(at('k'), at('t'), { preserveTimestamps: true })],
+    ['given another mode', (): void => fs.chmodSync(at('k'), 0o600)],
+  ])('keeps its parts when it was %s', async (_how, change) => {
+    const etag = await upload('k', size);
+    change();
+    if (fs.existsSync(at('t'))) fs.renameSync(at('t'), at('k'));
+    await hashed('k');
+    expect(await head('k')).toMatchObject({ etag, partCount: 2 });
+    expect(await damages()).toEqual([]);
+    await again(true);
+    expect(await head('k')).toMatchObject({ etag, partCount: 2 });
+  });
+});
