@@ -179,7 +179,7 @@ async function start(
         path: stateDir,
       },
     );
-  await tellFree(root, settings, log);
+  await remark(log, () => tellFree(root, settings, log));
   const { screen } = running;
   const shows = screen.isTTY && settings.logFormat !== 'json' && !settings.quiet;
   running.background = startBackground(store, {
@@ -192,7 +192,16 @@ async function start(
     log,
     ...(shows && { status: (text: string) => screen.show(text) }),
   });
-  await tellNotes(store, log);
+  await remark(log, () => tellNotes(store, log));
+}
+
+/** The server is ready: what is only said beside must not end it, should its disk go just now. */
+async function remark(log: Log, say: () => Promise<void>): Promise<void> {
+  try {
+    await say();
+  } catch (error) {
+    log.warn('the directory could not be looked over', { error: String(error) });
+  }
 }
 
 async function tellFree(root: string, settings: Settings, log: Log): Promise<void> {

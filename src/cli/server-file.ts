@@ -54,6 +54,8 @@ export const HEARTBEAT_MS = 5_000;
 export const STALE_MS = 15_000;
 /** Records are padded to this: overwriting in place never changes the length. */
 const RECORD_SIZE = 1024;
+/** Id of a record that cannot be read, before its inode. */
+const BROKEN = 'broken-';
 const TICKET = 'server.takeover-';
 
 export interface ClaimOptions {
@@ -73,6 +75,8 @@ export class ServerFile {
   #fd: number | undefined;
   readonly #record: ServerRecord;
   readonly #options: ClaimOptions;
+  /** See {@link inodeAt}. */
+  readonly #inode: string;
   readonly #timer: NodeJS.Timeout;
 
   private constructor(path: string, record: ServerRecord, options: ClaimOptions) {
@@ -80,6 +84,7 @@ export class ServerFile {
     this.#record = record;
     this.#options = options;
     this.#fd = openSync(path, 'r+');
+    this.#inode = inodeAt(path);
     this.#timer = setInterval(() => {
       if (!this.beat()) this.#lose();
     }, HEARTBEAT_MS).unref();
@@ -160,13 +165,23 @@ export class ServerFile {
   resume(): void {
     if (this.#fd !== undefined) return;
     try {
-      // it was never flushed
-      if (!readRecord(this.#path)) writeRecord(this.#path, this.#record, this.#options.owner);
-      if (readRecord(this.#path)?.id === this.#record.id) this.#fd = openSync(this.#path, 'r+');
+      if (this.#takeUp()) this.#fd = openSync(this.#path, 'r+');
     } catch {
       // taken for lost
     }
     if (this.#fd === undefined || !this.beat()) this.#lose();
+  }
+
+  /** @returns whether the record there is ours. */
+  #takeUp(): boolean {
+    const there = readRecord(this.#path);
+    if (!there) {
+      // it was never flushed
+      writeRecord(this.#path, this.#record, this.#options.owner);
+      return true;
+    }
+    // a full disk had no room for what it says: then the file itself, which is never written by others, tells whose it is
+    return there.id === this.#record.id || (isBroken(there) && inodeAt(this.#path) === this.#inode);
   }
 
   #lose(): void {
@@ -218,7 +233,7 @@ function decode(text: string, inode: number): ServerRecord {
     // fall through
   }
   return {
-    id: `broken-${inode}`,
+    id: `${BROKEN}${inode}`,
     endpoint: '',
     pid: 0,
     bootId: '',
@@ -227,6 +242,16 @@ function decode(text: string, inode: number): ServerRecord {
     started: '',
     heartbeat: 0,
   };
+}
+
+function isBroken({ id }: ServerRecord): boolean {
+  return id.startsWith(BROKEN);
+}
+
+/** Which file stands there, whatever the device is called now. */
+function inodeAt(path: string): string {
+  const { ino, birthtimeNs } = statSync(path, { bigint: true });
+  return `${ino}:${birthtimeNs}`;
 }
 
 function encode(record: ServerRecord): string {

@@ -26,6 +26,17 @@ async function start(...args: string[]): Promise<Server> {
   return server;
 }
 
+/** Takes all room there is. */
+function fill(file: string): void {
+  for (const size of [1 << 20, 4096, 1]) {
+    try {
+      for (;;) fs.appendFileSync(file, Buffer.alloc(size));
+    } catch (error) {
+      expect(error).toMatchObject({ code: 'ENOSPC' });
+    }
+  }
+}
+
 function ask(method: string, target: string, more: Partial<RawRequest> = {}): Promise<RawResponse> {
   return send(server?.port ?? 0, { method, target, ...more });
 }
@@ -169,6 +180,26 @@ describe.skipIf(!MOUNTS)('a root on a disk (needs root: loop devices)', { timeou
     fs.rmSync(entry);
     await start();
     expect((await ask('PUT', '/fresh')).status).toBe(200);
+  });
+
+  it('goes on when it comes back with room, though it was so full at the start that the server could not say who it is', async () => {
+    await start();
+    const before = await furnish();
+    await server?.stop();
+    fill(at('filler'));
+    const started = await start();
+    await expect.poll(() => started.output(), WAIT).toContain('no room left on the disk');
+    Disk.pull(point);
+    await gone();
+    await expect.poll(() => disk.busy, WAIT).toBe(false);
+    disk.mount(point);
+    fs.rmSync(at('filler'));
+    await back(before);
+    expect(started.output()).not.toContain('taken this directory over');
+    // the heartbeat tells where it is
+    await expect.poll(() => fs.readFileSync(at('.gos3rve/server.json'), 'utf8'), WAIT).toContain(started.url);
+    expect(await server?.stop()).toBe(0);
+    expect(fs.existsSync(at('.gos3rve/server.json'))).toBe(false);
   });
 
   it('with its state elsewhere does not take another disk for its own, neither while it serves nor at a start', async () => {
