@@ -1,16 +1,23 @@
 /**
- * A process of the linearizability test: opens the root for itself and runs clients on a few keys for some seconds. Each operation becomes
+ * A process of the linearizability test: opens the root for itself and runs clients on a few keys. Each operation becomes
  * a line of JSON in `out`: what was asked, what was answered, and when by the monotonic clock (ns), which all processes of a machine share.
  *
- *     node linear-client.js <module with openStore> <root> <bucket> <name> <seconds> <clients> <out>
+ * Told over the channel of its parent: `{ work: ms }` lets the clients work for so long, `{ read: true }` reads each key once, both are answered when
+ * nothing is open any more; `{ end: true }` ends it.
+ *
+ * GOS3RVE_PLANT, `<fault> <probability>`, makes clients lie as a store with that fault would: `stale` answers a HEAD with what the client saw before,
+ * `lost` drops the condition of a PUT that has one.
+ *
+ *     node linear-client.js <module with openStore> <root> <bucket> <name> <clients> <out>
  */
 import { createHash } from 'node:crypto';
 import { createWriteStream } from 'node:fs';
-import { once } from 'node:events';
+import { on, once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { pathToFileURL } from 'node:url';
 
-const [door, root, bucket, name, seconds, clients, out] = process.argv.slice(2);
+const [door, root, bucket, name, clients, out] = process.argv.slice(2);
+const [fault = '', probability = '0'] = (process.env.GOS3RVE_PLANT ?? '').split(' ');
 const { openStore } = await import(pathToFileURL(door).href);
 const store = await openStore(root, {});
 const log = createWriteStream(out);
@@ -18,6 +25,7 @@ const PAIRS = 5;
 const SIZES = [30, 30, 300, 5000, 70_000];
 
 const now = () => Number(process.hrtime.bigint());
+const lies = (about) => fault === about && Math.random() < Number(probability);
 const pick = (list) => list[Math.floor(Math.random() * list.length)];
 const md5 = (bytes) => createHash('md5').update(bytes).digest('hex');
 
@@ -60,7 +68,10 @@ let counter = 0;
 /** Each returns what the history shall hold. `known`: the last thing that this client saw of each key. */
 const OPERATIONS = {
   read: async (key, _other, known) => ({ saw: remember(known, key, await read(key)) }),
-  head: async (key, _other, known) => ({ saw: remember(known, key, await head(key)) }),
+  head: async (key, _other, known) => {
+    if (known.has(key) && lies('stale')) return { saw: known.get(key).value };
+    return { saw: remember(known, key, await head(key)) };
+  },
   put: (key, _other, known) => write(key, known),
   create: (key, _other, known) => write(key, known, { ifNoneMatch: ['*'] }),
   replace: (key, _other, known) => {
@@ -94,7 +105,8 @@ async function write(key, known, condition, match) {
   const bytes = content(value);
   const asked = { wrote: value, ...(condition?.ifNoneMatch && { absent: true }), ...(match && { match }) };
   try {
-    const options = { facts: { metadata: { value } }, ...(condition && { condition }) };
+    const drops = condition?.ifMatch && lies('lost');
+    const options = { facts: { metadata: { value } }, ...(condition && !drops && { condition }) };
     const { etag } = await store.put(bucket, key, bodyOf(bytes), options);
     if (etag !== md5(bytes)) throw new Error(`a put of ${value} answered ${etag}`);
     known.set(key, { value, etag });
@@ -104,27 +116,37 @@ async function write(key, known, condition, match) {
   }
 }
 
-const end = Date.now() + Number(seconds) * 1000;
-async function client() {
-  const known = new Map();
+async function perform(what, keys, known) {
+  const match = what === 'removeIf' ? known.get(keys[0])?.value : undefined;
+  const entry = { what, key: keys[0], to: keys[1], match, call: now() };
+  try {
+    Object.assign(entry, await OPERATIONS[what](...keys, known));
+  } catch (error) {
+    Object.assign(entry, error.asked, { failed: error.code ?? 'unknown', message: String(error.cause ?? error) });
+  }
+  entry.return = now();
+  if (!log.write(`${JSON.stringify(entry)}\n`)) await once(log, 'drain');
+}
+
+async function client(known, end) {
   while (Date.now() < end) {
     const pair = Math.floor(Math.random() * PAIRS);
     const keys = Math.random() < 0.5 ? [`p${pair}/a`, `p${pair}/b`] : [`p${pair}/b`, `p${pair}/a`];
-    const what = pick(MIX);
-    const match = what === 'removeIf' ? known.get(keys[0])?.value : undefined;
-    const entry = { what, key: keys[0], to: keys[1], match, call: now() };
-    try {
-      Object.assign(entry, await OPERATIONS[what](...keys, known));
-    } catch (error) {
-      Object.assign(entry, error.asked, { failed: error.code ?? 'unknown', message: String(error.cause ?? error) });
-    }
-    entry.return = now();
-    if (!log.write(`${JSON.stringify(entry)}\n`)) await once(log, 'drain');
+    await perform(pick(MIX), keys, known);
     await sleep(Math.random() * 20);
   }
 }
 
-await Promise.all(Array.from({ length: Number(clients) }, client));
+const memories = Array.from({ length: Number(clients) }, () => new Map());
+const keys = Array.from({ length: PAIRS }, (_, pair) => [`p${pair}/a`, `p${pair}/b`]).flat();
+process.send({ ready: true });
+for await (const [{ work, read: asked, end }] of on(process, 'message')) {
+  if (end) break;
+  if (work) await Promise.all(memories.map((known) => client(known, Date.now() + work)));
+  if (asked) await Promise.all(keys.map((key) => perform('read', [key, key], new Map())));
+  process.send({ idle: true });
+}
 await store.close();
 log.end();
 await once(log, 'finish');
+process.disconnect();

@@ -5,7 +5,10 @@
  * Two shortcuts, both without loss:
  * - An operation that is legal now, changes nothing and may come first is taken at once and never taken back.
  * - A write is not tried if it destroys the last copy of a value that an operation still to come has seen and nobody will write again.
+ *
+ * The search takes time exponential in the operations that overlap, so a history is first cut wherever its state is known (linear-segments.ts).
  */
+import { segmentsOf } from './linear-segments.js';
 
 /** One operation as the model sees it: what had to be there, and what is there afterwards. */
 export interface Step {
@@ -18,6 +21,8 @@ export interface Step {
   writes?: Record<string, string | undefined>;
   /** Must have come before: the first half of an operation that is no single moment. */
   after?: Step;
+  /** Nobody knows whether it was done (its process died): it may have been, or not. */
+  maybe?: boolean;
   /** For the reader of a counter-example. */
   label: string;
 }
@@ -38,7 +43,10 @@ export interface Verdict {
   /** The operations around the point that no order could pass, for a violation. */
   stuck: string[];
   configurations: number;
+  /** Parts that were looked at by themselves. */
+  segments: number;
 }
+type Found = Omit<Verdict, 'segments'>;
 
 /** A place in the list of calls and returns, linked so that operations can be lifted out and put back in O(1). */
 interface Node {
@@ -56,8 +64,24 @@ type State = Map<string, string>;
 /** How often a search that got lost begins again, with its guesses in another order. */
 const ATTEMPTS = 12;
 
-/** @param initial key -> value; what is missing holds nothing. */
+/**
+ * @param initial key -> value; what is missing holds nothing.
+ * @param limit of configurations, for each part of the history that can be looked at by itself
+ */
 export function checkHistory(steps: readonly Step[], initial: Record<string, string> = {}, limit = 3_000_000): Verdict {
+  const total: Verdict = { outcome: 'linearizable', stuck: [], configurations: 0, segments: 0 };
+  for (const segment of segmentsOf(steps, initial)) {
+    const verdict = checkSegment(segment.steps, segment.initial, limit);
+    total.segments++;
+    total.configurations += verdict.configurations;
+    if (verdict.outcome !== 'linearizable') Object.assign(total, { outcome: verdict.outcome, stuck: verdict.stuck });
+    // one that is not decided may be followed by one that is wrong for certain
+    if (verdict.outcome === 'violation') return total;
+  }
+  return total;
+}
+
+function checkSegment(steps: readonly Step[], initial: Record<string, string>, limit: number): Found {
   let configurations = 0;
   for (let attempt = 0; ; attempt++) {
     // the last one is thorough
@@ -68,11 +92,15 @@ export function checkHistory(steps: readonly Step[], initial: Record<string, str
   }
 }
 
-interface Frame {
+interface Candidate {
   node: Node;
+  /** As one that was never done. */
+  skip: boolean;
+}
+interface Frame extends Candidate {
   undo: [string, string | undefined][];
   /** Not tried yet in its place. */
-  rest: Node[];
+  rest: Candidate[];
 }
 
 class Search {
@@ -109,13 +137,13 @@ class Search {
     }
   }
 
-  run(): Verdict {
+  run(): Found {
     let candidates = this.candidates();
     while (this.head.next) {
       if (this.seen.size > this.limit) return this.verdict('undecided');
-      const node = candidates.pop();
-      if (node) {
-        if (this.isLegal(node.step) && this.take(node, candidates)) candidates = this.candidates();
+      const next = candidates.pop();
+      if (next) {
+        if ((next.skip || this.isLegal(next.node.step)) && this.take(next, candidates)) candidates = this.candidates();
         continue;
       }
       if (this.frames.length > this.furthest) {
@@ -138,16 +166,22 @@ class Search {
    * What may come next, the best last: one that is legal and changes nothing; else the writes that were called before the first return, by
    * the time at which they may have taken place.
    */
-  private candidates(): Node[] {
-    const writes: Node[] = [];
+  private candidates(): Candidate[] {
+    const writes: Candidate[] = [];
+    const skips: Candidate[] = [];
     for (let node = this.head.next; node?.isCall; node = node.next) {
-      if (!changesNothing(node.step)) writes.push(node);
-      else if (this.isLegal(node.step)) return [node];
+      if (changesNothing(node.step)) {
+        if (this.isLegal(node.step)) return [{ node, skip: false }];
+        continue;
+      }
+      writes.push({ node, skip: false });
+      if (node.step.maybe === true) skips.push({ node, skip: true });
     }
-    return writes.sort((a, b) => (this.guesses[b.index] ?? 0) - (this.guesses[a.index] ?? 0));
+    writes.sort((a, b) => (this.guesses[b.node.index] ?? 0) - (this.guesses[a.node.index] ?? 0));
+    return [...skips, ...writes];
   }
 
-  private verdict(outcome: Verdict['outcome']): Verdict {
+  private verdict(outcome: Verdict['outcome']): Found {
     return { outcome, stuck: outcome === 'linearizable' ? [] : this.stuck, configurations: this.seen.size };
   }
 
@@ -162,10 +196,10 @@ class Search {
   }
 
   /** @returns false if this configuration was met before, or leads nowhere. */
-  private take(node: Node, rest: Node[]): boolean {
+  private take({ node, skip }: Candidate, rest: Candidate[]): boolean {
     const { step } = node;
     const undo: Frame['undo'] = [];
-    for (const [key, value] of Object.entries(step.writes ?? {})) {
+    for (const [key, value] of Object.entries((skip ? undefined : step.writes) ?? {})) {
       undo.push([key, this.state.get(key)]);
       assign(this.state, key, value);
     }
@@ -177,7 +211,7 @@ class Search {
       return false;
     }
     lift(node);
-    this.frames.push({ node, undo, rest });
+    this.frames.push({ node, skip, undo, rest });
     return true;
   }
 
