@@ -26,6 +26,7 @@ export type Place =
 
 type Prepare = Extract<JournalLine, { op: 'prepare' }>;
 type Moving = Extract<JournalLine, { op: 'moving' }>;
+type Append = Extract<JournalLine, { op: 'append' }>;
 /** Another program renamed a file. */
 export type MovedFile = Extract<JournalLine, { op: 'moved'; bytes: ByteFacts }>;
 
@@ -360,6 +361,11 @@ export class Catalog {
    */
   loosePrepares(): Prepare[] {
     return this.tails().flatMap((lines) => lines.filter((line) => line.op === 'prepare').reverse());
+  }
+
+  /** The same of appends. */
+  looseAppends(): Append[] {
+    return this.tails().flatMap((lines) => lines.filter((line) => line.op === 'append'));
   }
 
   /** The same of directories that were about to be renamed. */

@@ -283,6 +283,7 @@ function storedRow(paths: Paths, snapshot: Snapshot, row: FileRow): StoredRow {
     unseen: _unseen,
     unproven: _unproven,
     appendFrom: _end,
+    appendId: _id,
     ...rest
   } = row;
   const parts = layout === undefined ? undefined : snapshot.layout(layout);

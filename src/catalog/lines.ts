@@ -209,7 +209,7 @@ export interface PartRecord {
 /** A file's row as a compacted segment has it. */
 export type StoredRow = Omit<
   FileRow,
-  'kind' | 'seq' | 'fp' | 'ctimeNs' | 'layout' | 'from' | 'unseen' | 'unproven' | 'appendFrom'
+  'kind' | 'seq' | 'fp' | 'ctimeNs' | 'layout' | 'from' | 'unseen' | 'unproven' | 'appendFrom' | 'appendId'
 > & {
   fp: string;
   ctime: string;

@@ -34,6 +34,8 @@ export interface FileRow {
   appended?: boolean;
   /** An append is under way: readers see only this many bytes, with `fp` and etag as they were. */
   appendFrom?: number;
+  /** Which one: the id of its line in the journal, which names the process. */
+  appendId?: string;
   /** The derived ETag that was told while nobody had hashed the file, and until when (ms) it stays. Only in the index. */
   told?: [until: number, etag: string];
   /** Bytes of another program that a request came upon, and no look at the live index yet. Only in the index. */
@@ -108,8 +110,9 @@ export function encodeRow(row: Row): Buffer {
 }
 
 function encodeFile(row: FileRow): Buffer {
-  const { facts, checksum, partCount, layout, file, goneAt, appendFrom, appended, told, home, from } = row;
-  const rare = { facts, checksum, partCount, layout, file, goneAt, appendFrom, appended, told, home, from };
+  const { facts, checksum, partCount, layout, file, goneAt, appendFrom, appendId, appended, told, home, from } = row;
+  const append = { appendFrom, appendId, appended };
+  const rare = { facts, checksum, partCount, layout, file, goneAt, ...append, told, home, from };
   const tail = Object.values(rare).some((v) => v !== undefined) ? Buffer.from(JSON.stringify(rare)) : Buffer.alloc(0);
   const out = Buffer.alloc(FILE_HEAD + tail.length + CRC_BYTES);
   out[0] = FILE;

@@ -1,23 +1,21 @@
 /** After a crash: what was prepared is adopted or dropped, what was appended is cut back, stale staging files go (DESIGN rule 3). */
-import { closeSync, existsSync, lstatSync, openSync, readSync, readdirSync, rmSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { lstatSync, readdirSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
 import { errno } from '../base/errors.js';
 import { tokenAlive } from '../base/process.js';
-import { placeOf, split, subjectOf, type Place } from '../catalog/catalog.js';
+import { split, subjectOf, type Place } from '../catalog/catalog.js';
 import { isLeft } from '../catalog/segments.js';
 import { dirsOf, type Moving } from '../catalog/moved.js';
 import type { JournalLine } from '../catalog/lines.js';
 import type { Dangling, Origin } from '../catalog/replay.js';
-import { fingerprint, fingerprintSize, formatFingerprint } from '../fs/fingerprint.js';
 import { replacerOf } from '../fs/statefile.js';
 import type { Core } from './core.js';
-import { cutFile } from './append.js';
+import { settleAppend } from './append-recovery.js';
 import type { Publisher } from './publish.js';
 import { adoptMove, adoptStanding, identityAt, settleOverflow, tokenOf } from './settle.js';
 import type { Uploads } from './uploads.js';
 
 type Prepare = Extract<JournalLine, { op: 'prepare' }>;
-type Append = Extract<JournalLine, { op: 'append' }>;
 
 export function recover(core: Core, publisher: Publisher, dangling: Dangling): void {
   const { catalog } = core;
@@ -111,58 +109,6 @@ function removeEmpty(core: Core, publisher: Publisher, paths: readonly string[],
   if (deepest === undefined) return;
   const removed = publisher.prune(split(deepest));
   if (removed.length > 0) publisher.recordDelete({ path: `${deepest}/` }, removed);
-}
-
-/** Cuts back what a dead process appended in part; bytes that are not of its piece are somebody else's and stay. */
-function settleAppend(core: Core, line: Append): void {
-  if (tokenAlive(tokenOf(line.id), 0)) return;
-  const { catalog } = core;
-  const place = placeOf({ path: line.path });
-  const path = core.pathOf(split(line.path));
-  catalog.index.write(() => {
-    const row = catalog.row(place);
-    const stat = lstatSync(path, { bigint: true, throwIfNoEntry: false });
-    if (row && fingerprintSize(row.fp) > line.size) return;
-    const same = stat?.isFile() === true && String(stat.ino) === line.ino;
-    if (same && Number(stat.size) > line.size && isPieceOf(path, line.size, line.piece))
-      cutFile(path, stat.ino, line.size);
-    catalog.journal.append({ op: 'abort', id: line.id });
-    if (!row) return;
-    const { appendFrom: _ended, ...rest } = row;
-    const now = lstatSync(path, { bigint: true, throwIfNoEntry: false });
-    catalog.putRow(place, rest);
-    if (!same || !now || Number(now.size) !== line.size || rest.etag === '') return;
-    // the cut gave it another mtime: written down, so that the facts also hold once the index was made anew
-    const bytes = {
-      ...catalog.bytesOf(rest),
-      fp: formatFingerprint(fingerprint(now, core.mounts.idOf(now.dev, dirname(path)))),
-    };
-    const { facts = {}, published } = rest;
-    catalog.adoptLine({ op: 'prepare', id: line.id, path: line.path, bytes, facts, published }, now.ctimeNs);
-  });
-}
-
-/** Whether what lies behind `size` is the beginning of the piece that was to be appended (or zeros: blocks that never reached the disk). */
-function isPieceOf(path: string, size: number, piece: string): boolean {
-  const file = openSync(path, 'r');
-  try {
-    const from = existsSync(piece) ? openSync(piece, 'r') : undefined;
-    try {
-      const [a, b] = [Buffer.alloc(1 << 20), Buffer.alloc(1 << 20)];
-      for (let at = 0; ;) {
-        const got = readSync(file, a, 0, a.length, size + at);
-        if (got === 0) return true;
-        const expected = from === undefined ? 0 : readSync(from, b, 0, got, at);
-        const chunk = a.subarray(0, got);
-        if ((expected !== got || !chunk.equals(b.subarray(0, got))) && !chunk.every((byte) => byte === 0)) return false;
-        at += got;
-      }
-    } finally {
-      if (from !== undefined) closeSync(from);
-    }
-  } finally {
-    closeSync(file);
-  }
 }
 
 /**

@@ -13,22 +13,27 @@ const CRC = { digests: { algorithms: ['CRC32' as const], store: 'CRC32' as const
 describe('an append while others write', () => {
   let root: string;
   let store: LocalStore;
-  let handles: Pick<FileHandle, 'sync'>;
+  let handles: Pick<FileHandle, 'sync' | 'write'>;
+  const told: Record<string, unknown>[] = [];
   const at = (): string => path.join(root, BUCKET, 'log');
   const sync = { real: (async () => undefined) as FileHandle['sync'] };
+  const write = { real: undefined as unknown as FileHandle['write'] };
 
   beforeEach(async () => {
     root = await mkdtemp(path.join(os.tmpdir(), 'gos3rve-append-'));
-    store = await openStore(root);
+    told.length = 0;
+    store = await openStore(root, { log: (level, message, data) => told.push({ level, message, ...data }) });
     await store.createBucket(BUCKET, {});
     await store.put(BUCKET, 'log', body('old,'), { ...CRC, facts: { metadata: { kept: 'yes' } } });
     const probe = await open(root, 'r');
     handles = Object.getPrototypeOf(probe) as FileHandle;
     await probe.close();
     sync.real = handles.sync;
+    write.real = handles.write;
   });
   afterEach(async () => {
     handles.sync = sync.real;
+    handles.write = write.real;
     await store.close();
     await rm(root, { recursive: true });
   });
@@ -89,6 +94,92 @@ describe('an append while others write', () => {
     });
     await refuses(append(), 'NoSuchKey');
     expect(await readFile(`${at()}.1`, 'utf8')).toBe('old,newline');
+  });
+
+  /** Does `write` instead of the file's own; `real` writes so many bytes. */
+  const writing = (instead: (real: (length: number) => ReturnType<FileHandle['write']>) => Promise<unknown>): void => {
+    const { ino } = statSync(at());
+    const real = write.real as (...args: unknown[]) => ReturnType<FileHandle['write']>;
+    handles.write = async function (this: FileHandle, buffer: Buffer, offset: number, length: number, position: null) {
+      const some = (count: number) => real.call(this, buffer, offset, count, position);
+      if (fstatSync(this.fd).ino !== ino) return some(length);
+      return instead(some);
+    } as FileHandle['write'];
+  };
+
+  it('takes the piece out again that came to stand behind bytes of others', async () => {
+    writing((real) => {
+      appendFileSync(at(), 'line');
+      return real(3);
+    });
+    await expect(append()).rejects.toThrow(/Nothing of what was sent is in it/);
+    handles.write = write.real;
+    await honest('old,line');
+    expect(told).toEqual([]);
+  });
+
+  it('leaves it there if others have written behind it, too', async () => {
+    writing(async (real) => {
+      appendFileSync(at(), 'line,');
+      const done = await real(3);
+      appendFileSync(at(), ',more');
+      return done;
+    });
+    await refuses(append(), 'OperationAborted');
+    handles.write = write.real;
+    await honest('old,line,new,more');
+  });
+
+  it('stops when others come in between two writes, and tells which bytes stay', async () => {
+    let first = true;
+    writing(async (real) => {
+      if (!first) return real(2);
+      first = false;
+      const done = await real(1);
+      appendFileSync(at(), 'line');
+      return done;
+    });
+    await expect(append()).rejects.toThrow(/1 bytes of what was sent were written, at offset 4/);
+    handles.write = write.real;
+    await honest('old,nline');
+    expect(told).toMatchObject([{ level: 'error', key: 'log', offset: 4, bytes: 1 }]);
+  });
+
+  it('is cut back after a write that came to half', async () => {
+    let first = true;
+    writing((real) => {
+      if (!first) return Promise.reject(Object.assign(new Error('no space'), { code: 'ENOSPC' }));
+      first = false;
+      return real(2);
+    });
+    const before = await store.head(BUCKET, 'log');
+    await expect(append()).rejects.toThrow();
+    handles.write = write.real;
+    expect(await readFile(at(), 'utf8')).toBe('old,');
+    const { lastModified: _cut, changed: _too, aliases: _derived, ...same } = before;
+    expect(await store.head(BUCKET, 'log')).toMatchObject(same);
+    expect(await store.append(BUCKET, 'log', 4, body('new'))).toMatchObject({ size: 7 });
+  });
+
+  it('writes nothing over, and nothing into a large piece, while others append', async () => {
+    const piece = Buffer.alloc(24 << 20, 'p');
+    const lines: string[] = [];
+    let done = false;
+    const appending = store.append(BUCKET, 'log', 4, body(piece)).then(
+      () => 'done',
+      (error: Error & { code?: string }) => error.code,
+    );
+    void appending.finally(() => (done = true));
+    while (!done) {
+      if (statSync(at()).size > 4) {
+        lines.push(`<${lines.length}>`);
+        appendFileSync(at(), lines.at(-1) ?? '');
+      }
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    expect(await appending).toBe(lines.length > 0 ? 'OperationAborted' : 'done');
+    const content = await readFile(at());
+    expect(content.equals(Buffer.concat([Buffer.from('old,'), piece, Buffer.from(lines.join(''))]))).toBe(true);
   });
 
   it('drops the set-id bits: what a client appends must not run as the owner', async () => {

@@ -8,6 +8,7 @@ import { randomBytes } from 'node:crypto';
 import { S3Error } from '../../base/errors.js';
 import { processToken, tokenAlive } from '../../base/process.js';
 import { compact, type CompactReport } from '../../catalog/compact.js';
+import { settleOrphans } from '../append-recovery.js';
 import type { Core } from '../core.js';
 import type { Publisher } from '../publish.js';
 import { cleanStaging } from '../recovery.js';
@@ -62,9 +63,10 @@ export class Collector {
     return abortStale(this.core, this.parts.uploads, before, options);
   }
 
-  /** Removes staging files of processes that are gone. @returns how many. */
+  /** Removes staging files of processes that are gone, once what they appended in part was cut off by them. @returns how many. */
   staging({ dryRun }: CollectOptions): number {
     this.check();
+    if (!dryRun) settleOrphans(this.core);
     return cleanStaging(this.core, dryRun);
   }
 
