@@ -37,7 +37,19 @@ export async function listObjects(
     if (options.json) await out.json(asJson(target.bucket, entry));
     else await out.line(asLine(entry, options.bytes));
   }
-  if (!any && target.key !== '') throw new UsageError(`nothing begins with ${showTarget(target)}`, 1);
+  if (!any && target.key !== '') throw nothingIn(target);
+}
+
+/** @throws NoSuchBucket; UsageError (exit code 1) if nothing begins with a prefix: a typing error must not look like success. */
+export async function checkPrefix(store: Store, target: ObjectTarget): Promise<void> {
+  await store.getBucket(target.bucket);
+  if (target.key === '') return;
+  const { entries: any } = await store.list(target.bucket, { prefix: target.key, delimiter: '', after: '', max: 1 });
+  if (any.length === 0) throw nothingIn(target);
+}
+
+function nothingIn(target: ObjectTarget): UsageError {
+  return new UsageError(`nothing begins with ${showTarget(target)}`, 1);
 }
 
 /** All entries below a prefix. What is deleted or made meanwhile does not stop it: it goes on after the last key. */

@@ -4,7 +4,7 @@
  *
  * When each file was last found whole is kept in the index, by the file's identity: with a lost index everything is due again.
  */
-import { closeSync } from 'node:fs';
+import { closeSync, lstatSync } from 'node:fs';
 import { S3Error, errno } from '../base/errors.js';
 import type { ChecksumAlgorithm } from '../base/model.js';
 import type { Place } from '../catalog/catalog.js';
@@ -13,7 +13,7 @@ import { decodeRow, unpairKey, rowName, type FileRow, type Layout } from '../cat
 import { fingerprintSize } from '../fs/fingerprint.js';
 import { createHasher, prepareHashes } from '../fs/hash.js';
 import { readRange, type OpenFile } from '../fs/reader.js';
-import type { Core, Found } from './core.js';
+import { isAbsent, type Core, type Found } from './core.js';
 import { knowledge, openFound } from './describe.js';
 import { endsOf, etagOfParts } from './etag.js';
 
@@ -66,7 +66,7 @@ export class Verifier {
     return { folder: this.core.bucketDirs(bucket).join('/'), prefix };
   }
 
-  /** Objects whose bytes are recorded, in the order of the index. @param after where the last page ended. */
+  /** Objects whose bytes are recorded, in the order of the index; not those whose file is gone. @param after where the last page ended. */
   page(scope: VerifyScope | undefined, after: Buffer | undefined, max: number): RecordedPage {
     const { index } = this.core.catalog;
     this.core.checkRoot();
@@ -79,7 +79,7 @@ export class Verifier {
       if (!place) return [];
       const row = decodeRow(value);
       if (row.kind !== 'file' || row.etag === '' || row.appendFrom !== undefined) return [];
-      return isWithin(place, scope) ? [this.recorded(place, row)] : [];
+      return isWithin(place, scope) && this.isThere(place, row) ? [this.recorded(place, row)] : [];
     });
     const last = page.at(-1);
     if (last && page.length === max) return { entries, next: Buffer.concat([Buffer.from([table]), last.key]) };
@@ -139,6 +139,17 @@ export class Verifier {
       return { state: 'unreadable', error: code };
     } finally {
       if (file) closeSync(file.fd);
+    }
+  }
+
+  /** What cannot be looked at counts: that is for its check to tell. */
+  private isThere(place: Place, { file = '' }: FileRow): boolean {
+    const [folder, name] =
+      place.kind === 'tree' ? [this.core.pathOf(place.dirs), place.name] : [this.core.overflowDir(place.bucket), file];
+    try {
+      return lstatSync(`${folder}/${name}`, { throwIfNoEntry: false }) !== undefined;
+    } catch (error) {
+      return !isAbsent(error);
     }
   }
 

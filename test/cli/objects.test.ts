@@ -67,6 +67,7 @@ describe.each(['beside a server', 'without a server'])('commands %s', (how) => {
   it.each([
     [['ls', 'nobox'], 1, 'there is no bucket "nobox"'],
     [['ls', 'box/nothing'], 1, 'nothing begins with box/nothing'],
+    [['verify', 'box/nothing'], 1, 'nothing begins with box/nothing'],
     [['stat', 'box/nothing'], 1, 'box/nothing: there is no such object'],
     [['cp', 'box/nothing', './x'], 1, 'box/nothing: there is no such object'],
     [['cp', './nothing', 'box/'], 1, 'does not exist'],

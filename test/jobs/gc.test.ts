@@ -91,18 +91,20 @@ describe('gc', () => {
     await store.put('b', 'a//b', body('2'));
     const folder = join(root, '.gos3rve/overflow/b');
     writeFileSync(join(folder, 'stray'), 'whose?');
+    writeFileSync(join(folder, '../beside'), 'and whose?');
     // too young: it may be on its way
     expect(await run()).toMatchObject({ quarantined: 0 });
     expect(existsSync(join(folder, 'stray'))).toBe(true);
     const now = Date.now;
     Date.now = () => now() + 2 * 3_600_000;
     try {
-      expect(await run()).toMatchObject({ quarantined: 1 });
+      expect(await run()).toMatchObject({ quarantined: 2 });
     } finally {
       Date.now = now;
     }
     const [day = ''] = readdirSync(join(root, '.gos3rve/quarantine'));
     expect(readFileSync(join(root, '.gos3rve/quarantine', day, 'b-stray'), 'utf8')).toBe('whose?');
+    expect(readFileSync(join(root, '.gos3rve/quarantine', day, 'beside'), 'utf8')).toBe('and whose?');
     expect(await keys()).toEqual(['a//b']);
   });
 

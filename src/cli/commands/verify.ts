@@ -23,11 +23,12 @@ export const verify = command({
       line: 'gos3rve verify --since 30d --budget 10m --rate 50MB',
     },
   ],
-  exits: { [DAMAGE]: 'an object is damaged or cannot be read' },
+  exits: { 1: 'nothing begins with the prefix', [DAMAGE]: 'an object is damaged or cannot be read' },
   async run(call) {
-    const [{ openSession }, { verify: run }, report] = await Promise.all([
+    const [{ openSession }, { verify: run }, { checkPrefix }, report] = await Promise.all([
       import('../session.js'),
       import('../../jobs/verify.js'),
+      import('../listing.js'),
       import('../verify-report.js'),
     ]);
     const { options, out, signal, args } = call;
@@ -35,7 +36,7 @@ export const verify = command({
     const { verifier } = session.store;
     const [written] = args;
     const target = written === undefined ? undefined : session.target(written);
-    if (target) await session.store.getBucket(target.bucket);
+    if (target) await checkPrefix(session.store, target);
     const printed: Promise<void>[] = [];
     const started = Date.now();
     const { since, budget, rate: limit } = options;

@@ -45,7 +45,11 @@ export async function quarantineStrays(core: Core, { dryRun, signal }: CollectOp
   const top = join(core.dataDir, 'overflow');
   for (const folder of names(top)) {
     const entries = openFolder(join(top, folder));
-    if (!entries) continue;
+    if (!entries) {
+      // beside the folders nothing of ours lies
+      if (isOldFile(join(top, folder)) && (dryRun || putAside(core, '', folder))) found++;
+      continue;
+    }
     try {
       for (let chunk = take(entries); chunk.size > 0; chunk = take(entries)) {
         for await (const { value } of rowsOf(core, 'overflow', signal)) {
@@ -53,7 +57,7 @@ export async function quarantineStrays(core: Core, { dryRun, signal }: CollectOp
           if (row.kind === 'file' && row.file !== undefined) chunk.delete(row.file);
         }
         for (const name of chunk)
-          if (isOld(join(top, folder, name)) && (dryRun || putAside(core, folder, name))) found++;
+          if (isOldFile(join(top, folder, name)) && (dryRun || putAside(core, folder, name))) found++;
       }
     } finally {
       entries.closeSync();
@@ -67,7 +71,7 @@ function putAside(core: Core, folder: string, name: string): boolean {
   const directory = join(core.dataDir, 'quarantine', new Date().toISOString().slice(0, 10));
   makeStateDir(directory, core.owner);
   try {
-    renameSync(from, join(directory, `${folder}-${name}`));
+    renameSync(from, join(directory, folder === '' ? name : `${folder}-${name}`));
   } catch (error) {
     if (errno(error) === 'ENOENT') return false;
     throw error;
@@ -95,9 +99,9 @@ function openFolder(path: string): Entries | undefined {
   }
 }
 
-function isOld(path: string): boolean {
+function isOldFile(path: string): boolean {
   const stat = lstatSync(path, { throwIfNoEntry: false });
-  return stat !== undefined && Date.now() - stat.ctimeMs > YOUNG_MS;
+  return stat?.isFile() === true && Date.now() - stat.ctimeMs > YOUNG_MS;
 }
 
 function names(directory: string): string[] {
