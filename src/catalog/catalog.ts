@@ -9,6 +9,7 @@ import { Identities, identityOf } from './identities.js';
 import { Journal, listSegments, readTail } from './journal.js';
 import type { ByteFacts, CompletedUpload, JournalLine, Subject } from './lines.js';
 import { NotReady, ROOT_ID, type Index } from './lmdb.js';
+import { LostDirs } from './lost-dirs.js';
 import {
   decodeRow,
   encodeRow,
@@ -42,6 +43,7 @@ export interface Completed extends CompletedUpload {
 
 export class Catalog {
   readonly identities: Identities;
+  readonly lost: LostDirs;
   /** Tells the identity of the directory that stands at a path now; a replay, which speaks of the past, does not ask. */
   world: ((dirs: readonly string[]) => Buffer | undefined) | undefined;
   /** Tells the fingerprint of the file that stands at a place of the tree now. */
@@ -53,6 +55,7 @@ export class Catalog {
     readonly journal: Journal,
   ) {
     this.identities = new Identities(index);
+    this.lost = new LostDirs(index);
   }
 
   /** Remembers ids of directories from now on, or no longer: a replay asks for the same ones again and again. Only inside one write. */
@@ -163,6 +166,13 @@ export class Catalog {
     if (row && at) this.index.putRow(at.parent, at.name, { ...row, stampTrusted: false });
   }
 
+  /** Rows in a directory may have no file. Only inside a write. */
+  doubtFull(dirs: readonly string[]): void {
+    const row = this.findDir(dirs);
+    const at = row?.full ? this.identities.placeOf(row.id) : undefined;
+    if (row && at) this.index.putRow(at.parent, at.name, { ...row, full: false });
+  }
+
   /**
    * Moves a directory's row with all that is below it. A row that stands at the new place is another directory's, which may turn up elsewhere
    * or not: it is lost, under `seq`. Only inside a write.
@@ -176,7 +186,7 @@ export class Catalog {
     const name = `${to.at(-1) ?? ''}/`;
     const there = index.row(parent.id, name);
     if (there?.kind === 'dir' && there.id === row.id) return row;
-    if (there?.kind === 'dir') this.loseDir(there, rowKey(parent.id, name), seq);
+    if (there?.kind === 'dir') this.loseDir(there, rowKey(parent.id, name), to, seq);
     index.remove('tree', rowKey(old.parent, old.name));
     identities.setPlace(row.id, parent.id, name);
     row.seq = seq;
@@ -184,12 +194,13 @@ export class Catalog {
     return row;
   }
 
-  private loseDir(row: DirRow, key: Buffer, seq: number): void {
+  private loseDir(row: DirRow, key: Buffer, dirs: readonly string[], seq: number): void {
     this.index.remove('tree', key);
     if (this.index.page('tree', rowKey(row.id, ''), rowKey(row.id + 1, ''), 1).length === 0)
       return this.identities.removeDir(row);
     this.identities.setPlace(row.id, 0, `${seq}/`);
     this.index.putRow(0, `${seq}/`, row);
+    if (dirs[0] !== '') this.lost.note(seq, dirs);
   }
 
   /** What a line says of a file that another program renamed. Only inside a write. */
@@ -202,6 +213,7 @@ export class Catalog {
     const row = this.fileRow(line.bytes, facts, line.seq, BigInt(line.ctime), published);
     const from = line.since === undefined ? undefined : this.rowKeyOf(source, false);
     if (from && line.since !== undefined) row.from = { key: from.toString('base64'), since: line.since };
+    if (line.gone !== undefined) row.goneAt = line.gone;
     this.putRow(place, row);
     const key = row.from && this.rowKeyOf(place, false);
     if (key) this.index.put('pending', key, Buffer.alloc(1));

@@ -125,8 +125,8 @@ export type JournalLine =
       via?: Via;
     }
   /**
-   * A directory was renamed: both paths end in `/`; that of a lost one begins with `/` (identities.ts). By us if there is an `id`, that of the
-   * line before; else by another program.
+   * A directory was renamed: both paths end in `/`; that of a lost one begins with `/` (identities.ts), and `was` is where it had been before. By us if
+   * there is an `id`, that of the line before; else by another program.
    */
   | {
       op: 'moved';
@@ -134,6 +134,7 @@ export type JournalLine =
       path: string;
       from: string;
       bytes?: never;
+      was?: string;
       id?: string;
       mkdirs?: string[];
       rmdirs?: string[];
@@ -144,7 +145,8 @@ export type JournalLine =
   | { op: 'stands'; seq: number; path: string; identity?: string }
   /**
    * Another program has renamed a file. With `facts`, what clients said of `from` belongs to `path` now; without, it stays where it was, to
-   * follow if `from` stays away from `since` (ms) on.
+   * follow if `from` stays away from `since` (ms) on. `gone`: the other way round: the file was not in a directory that was renamed, so what was said
+   * of its key stays with the key, and nothing is there since then (ms) at the latest.
    */
   | {
       op: 'moved';
@@ -156,6 +158,7 @@ export type JournalLine =
       facts?: KeyFacts;
       published?: boolean;
       since?: number;
+      gone?: number;
     }
   /** `from`: the marker was moved here from that directory; `rmdirs` fell empty by it. */
   | {

@@ -65,6 +65,8 @@ export interface DirRow {
   /** Identity and times when it was last read whole; absent or `stampTrusted` false: read again. */
   stamp?: Buffer;
   stampTrusted: boolean;
+  /** When it was as the stamp says, every row of a file in it had its file. Only in the index. */
+  full?: boolean;
 }
 export type Row = FileRow | DirRow;
 
@@ -95,6 +97,7 @@ const TRUSTED = 2;
 const HAS_STAMP = 4;
 const HAS_IDENTITY = 8;
 const NOTED = 16;
+const FULL = 32;
 
 const FILE_HEAD = 2 + FINGERPRINT_BYTES + 8 + 6 + 16 + 2;
 const STAMP_BYTES = 32;
@@ -147,7 +150,8 @@ function encodeDir(row: DirRow): Buffer {
     (row.stampTrusted ? TRUSTED : 0) |
     (row.stamp ? HAS_STAMP : 0) |
     (row.identity ? HAS_IDENTITY : 0) |
-    (row.noted ? NOTED : 0);
+    (row.noted ? NOTED : 0) |
+    (row.full ? FULL : 0);
   out.writeUIntBE(row.id, 2, 6);
   out.writeUIntBE(row.seq, 8, 6);
   row.stamp?.copy(out, 14);
@@ -208,6 +212,7 @@ function decodeDir(bytes: Buffer): DirRow {
   };
   if (flags & HAS_STAMP) row.stamp = Buffer.from(bytes.subarray(14, 14 + STAMP_BYTES));
   if (flags & NOTED) row.noted = true;
+  if (flags & FULL) row.full = true;
   let at = DIR_HEAD;
   if (flags & HAS_IDENTITY) row.identity = Buffer.from(bytes.subarray(at, (at += IDENTITY_BYTES)));
   if (bytes.length > at) row.marker = JSON.parse(bytes.toString('utf8', at)) as NonNullable<DirRow['marker']>;
@@ -244,6 +249,11 @@ export function dirStamp(stat: BigIntStats, view = 0n): Buffer {
   out.writeBigInt64BE(stat.mtimeNs, 16);
   out.writeBigInt64BE(stat.ctimeNs, 24);
   return out;
+}
+
+/** Whether a stamp was taken of this directory with the same entries; a rename of the directory itself changes only its ctime. */
+export function hasSameEntries(stamp: Buffer, stat: BigIntStats, view: bigint): boolean {
+  return stamp.subarray(0, STAMP_BYTES - 8).equals(dirStamp(stat, view).subarray(0, STAMP_BYTES - 8));
 }
 
 const ID_BYTES = 6;

@@ -156,9 +156,12 @@ export class JournalReader implements ChangeReader {
       case 'moved':
         if (line.bytes === undefined) {
           const identity = prepare?.op === 'moving' ? prepare.identity : undefined;
-          this.many = line.via ? this.ours(line, line.via, identity) : this.below(line.seq, line.from, line.path);
+          this.many = line.via
+            ? this.ours(line, line.via, identity)
+            : this.below(line.seq, line.was ?? line.from, line.path);
           return [];
         }
+        if (line.gone !== undefined) return this.outside(line.seq, line.gone, line.path, '');
         return this.movedFile(line.seq, line.from, line.path, line.bytes);
       default:
         return [];
@@ -198,8 +201,9 @@ export class JournalReader implements ChangeReader {
     const id = this.core.catalog.findDir(split(to.replace(/\/$/, '')))?.id;
     if (id === undefined) return;
     for (const { path, row } of this.rows(id)) {
-      if (row.kind === 'dir') continue;
-      if (!from.startsWith('/')) yield* this.outside(seq, Date.now(), from + path, '');
+      // of what nobody has looked at a scan will tell
+      if (row.kind === 'dir' || row.fp.equals(NO_FINGERPRINT)) continue;
+      if (!from.startsWith('/') && !this.stands(from + path)) yield* this.outside(seq, Date.now(), from + path, '');
       yield* this.outside(seq, Date.now(), to + path, formatFingerprint(row.fp), row.etag);
     }
   }
@@ -258,6 +262,12 @@ export class JournalReader implements ChangeReader {
         next = Buffer.concat([end.key, Buffer.from([0])]);
       }
     }
+  }
+
+  /** Whether another file is known there by now. */
+  private stands(path: string): boolean {
+    const row = this.core.catalog.row(placeOf({ path }));
+    return row !== undefined && row.goneAt === undefined;
   }
 
   private tell(subject: Subject, fp: string): void {

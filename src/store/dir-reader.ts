@@ -8,10 +8,10 @@ import { lstatSync, type Dirent } from 'node:fs';
 import { opendir } from 'node:fs/promises';
 import { errno } from '../base/errors.js';
 import { NO_FINGERPRINT } from '../catalog/catalog.js';
+import { GONE_COUNTER } from '../catalog/ghost.js';
 import { dirStamp, encodeRow, isGone, rowKey, type DirRow } from '../catalog/rows.js';
 import { decodeName, isPossibleName } from '../fs/keypath.js';
 import { isAbsent, type Core } from './core.js';
-import { GONE_COUNTER } from './ghosts.js';
 
 const CHUNK = 1000;
 /** Of a million unreadable files the first are enough. */
@@ -75,6 +75,7 @@ export class DirReader {
       const row = index.write(() =>
         catalog.changeDir(segments, (now) => {
           now.stamp = stamp;
+          delete now.full;
           // a name that was missed while we read may be there after all
           now.stampTrusted = trusted && index.number(GONE_COUNTER) === gone;
         }),

@@ -4,12 +4,9 @@
  *
  * A listing need not look for them as long as the directory has not changed since somebody did.
  */
-import type { FileRow } from '../catalog/rows.js';
+import { GONE_COUNTER, isWorthKeeping } from '../catalog/ghost.js';
 import { isAbsent, lstatOf, type Core } from './core.js';
 import { adoptStanding } from './settle.js';
-
-/** Counts times that rows became ghosts: whoever reads a directory meanwhile reads it again. */
-export const GONE_COUNTER = 'gone';
 
 export interface Missing {
   dirs: readonly string[];
@@ -43,8 +40,11 @@ export function noteGone(core: Core, missing: readonly Missing[], now = Date.now
     const gone = missing.filter((one) => noteOne(core, one, now));
     if (gone.length > 0) catalog.index.next(GONE_COUNTER);
     // a directory that is away itself may come back with the stamp that it had
-    for (const [i, { dirs }] of gone.entries())
-      if (dirs !== gone[i - 1]?.dirs && !isDirectory(core, dirs)) catalog.distrustDir(dirs);
+    for (const [i, { dirs }] of gone.entries()) {
+      if (dirs === gone[i - 1]?.dirs) continue;
+      if (isDirectory(core, dirs)) catalog.doubtFull(dirs);
+      else catalog.distrustDir(dirs);
+    }
     // rolled back if it was the disk that went
     core.checkRoot();
     return gone.length;
@@ -75,8 +75,4 @@ function isGoneNow(core: Core, dirs: readonly string[], name: string): boolean {
 
 function isDirectory(core: Core, dirs: readonly string[]): boolean {
   return dirs[0] !== '' && lstatOf(core.pathOf(dirs))?.isDirectory() === true;
-}
-
-function isWorthKeeping(row: FileRow): boolean {
-  return row.etag !== '' || row.facts !== undefined || row.published || row.from !== undefined;
 }

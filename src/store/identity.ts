@@ -14,6 +14,7 @@ import type { FileClock } from '../fs/clock.js';
 import type { Dir } from '../fs/dirs.js';
 import type { Mounts } from '../fs/mounts.js';
 import { isAbsent, lstatOf } from '../fs/stat.js';
+import { leaveMissing, settleLost } from './left.js';
 
 /** Time stamps of one rename(2) may lie this far apart. */
 const TICK_NS = 20_000_000n;
@@ -26,6 +27,7 @@ interface Ground {
   readonly mounts: Mounts;
   /** How long (ms) an old path has to stay away. */
   readonly quietMs: number;
+  readonly view: bigint;
   pathOf(dirs: readonly string[]): string;
 }
 /** A file that was found, with what is known of its place. */
@@ -160,8 +162,17 @@ export class Tracker {
     // a process of ours may have been killed between rename and its line
     if (this.adopt?.(from, dirs)) return;
     const seq = catalog.nextSeq();
-    catalog.journal.append({ op: 'moved', seq, path: `${dirs.join('/')}/`, from: `${from.join('/')}/` });
+    const lost = from[0] === '' ? catalog.lost.find(Number(from[1])) : undefined;
+    const was = lost && { was: `${[...lost.dirs, ...from.slice(2)].join('/')}/` };
+    catalog.journal.append({ op: 'moved', seq, path: `${dirs.join('/')}/`, from: `${from.join('/')}/`, ...was });
+    // one that no directory stands for has only keys whose files went: nothing of it can turn up
+    const ghostly = catalog.findDir(dirs)?.identity === undefined;
     catalog.moveDir(from, dirs, seq);
+    if (lost && from.length === 2) catalog.lost.forget(lost.seq);
+    const home = lost ? [...lost.dirs, ...from.slice(2)] : from;
+    if (home[0] !== '') leaveMissing(this.core, id, home);
+    const displaced = ghostly ? catalog.lost.find(seq) : undefined;
+    if (displaced) settleLost(this.core, displaced, Infinity);
     // another one has the old name by now: whoever has read its parent must go on finding it
     if (this.identityAt(from)) catalog.ensureDir(from);
     catalog.noteSettled();
@@ -315,6 +326,17 @@ export class Tracker {
     }
     const moved = this.settleFile({ kind: 'tree', dirs, name: rowName(key).toString('utf8') }, row);
     return moved !== undefined && (moved.facts !== undefined || moved.published);
+  }
+
+  /**
+   * Keys of directories that were lost a moment ago, and that turned up nowhere: what was said of them stays with them. Under the lock.
+   * @param max rows in one go. @returns whether there is more to do now.
+   */
+  settleLost(max: number): boolean {
+    const { catalog, quietMs } = this.core;
+    const due = catalog.lost.some().filter(({ since }) => Date.now() - since >= quietMs);
+    for (const lost of due) if (!settleLost(this.core, lost, max)) return true;
+    return false;
   }
 
   private stay(place: TreePlace, { from: _from, ...row }: FileRow): FileRow {

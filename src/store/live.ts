@@ -66,20 +66,33 @@ export class LiveIndex implements Live {
       ({ row, names } = read);
       report.added = read.added;
     }
-    const live = await this.goThrough(dirs, row, options, report);
+    const { live, gone } = await this.goThrough(dirs, row, options, report);
     // every name has a row, so more rows than names are rows of files that went
     if (names !== undefined && live > names && !options.files) await this.findGone(dirs, row, report);
+    else if (names === live && gone === 0) this.noteFull(dirs, row);
     return report;
   }
 
-  /** Goes through the rows of a directory. @returns how many are of what was there when somebody last looked. */
+  /** Every row has its file: a rename of the directory need not look for those that stay behind. */
+  private noteFull(dirs: readonly string[], { id, stamp, stampTrusted, full }: DirRow): void {
+    if (full === true || !stampTrusted) return;
+    const { catalog } = this.core;
+    catalog.index.write(() => {
+      const now = catalog.findDir(dirs);
+      if (now?.id !== id || !now.stampTrusted || !stamp || now.stamp?.equals(stamp) !== true) return;
+      catalog.changeDir(dirs, (row) => (row.full = true));
+    });
+  }
+
+  /** Goes through the rows of a directory. @returns how many are of what was there when somebody last looked, and how many files were missed before. */
   private async goThrough(
     dirs: readonly string[],
     row: DirRow,
     { files, onFile }: LookOptions,
     report: DirReport,
-  ): Promise<number> {
+  ): Promise<{ live: number; gone: number }> {
     let live = 0;
+    let gone = 0;
     await this.pages(row, (page) => {
       const names: string[] = [];
       for (const { key, value } of page) {
@@ -91,7 +104,7 @@ export class LiveIndex implements Live {
         } else if (!isGone(value)) {
           live++;
           names.push(name);
-        }
+        } else gone++;
       }
       if (!files) return;
       for (const [i, file] of this.examine(dirs, names).entries()) {
@@ -101,7 +114,7 @@ export class LiveIndex implements Live {
         else if (state === 'gone') report.gone++;
       }
     });
-    return live;
+    return { live, gone };
   }
 
   private async findGone(dirs: readonly string[], row: DirRow, report: DirReport): Promise<void> {
@@ -129,7 +142,7 @@ export class LiveIndex implements Live {
       const last = page.at(-1);
       if (!last || page.length < PAGE) return;
       next = after(last.key);
-      await new Promise((resolve) => setImmediate(resolve));
+      await turn();
     }
   }
 
@@ -238,13 +251,14 @@ export class LiveIndex implements Live {
     if (this.rebuilding) return 0;
     let settled = 0;
     const { index } = this.core.catalog;
+    while (index.write(() => this.core.tracker.settleLost(PAGE))) await turn();
     for (let next = rowKey(0, ''); ;) {
       const page = index.page('pending', next, Buffer.from([0xff]), PAGE);
       const last = page.at(-1);
       if (!last) return settled;
       settled += index.write(() => page.filter(({ key }) => this.core.tracker.settleKey(key)).length);
       next = after(last.key);
-      await new Promise((resolve) => setImmediate(resolve));
+      await turn();
     }
   }
 
@@ -260,6 +274,10 @@ export class LiveIndex implements Live {
 
 function isNewlyDoubtful(found: Found): boolean {
   return found.row?.doubtful !== true && knowledge(found) === 'provisional';
+}
+
+function turn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
 }
 
 /** The least key behind another. */

@@ -1,0 +1,149 @@
+/**
+ * What stays behind when another program renames a directory: files that went before anybody looked. What clients said of them belongs to the keys that they
+ * had (DESIGN rule 4), and it is those keys whose removal is told. Whether a file was removed before the rename or after it nobody can know.
+ *
+ * The same of a directory whose path was taken by another one and that turned up nowhere: its keys are gone, and keep what was said of them.
+ *
+ * Everything here runs synchronously under the lock.
+ */
+import { errno } from '../base/errors.js';
+import { subjectOf, type Catalog, type Place } from '../catalog/catalog.js';
+import { GONE_COUNTER, isWorthKeeping } from '../catalog/ghost.js';
+import type { LostDir } from '../catalog/lost-dirs.js';
+import {
+  decodeRow,
+  hasSameEntries,
+  rowKey,
+  rowName,
+  withoutAccess,
+  type DirRow,
+  type FileRow,
+} from '../catalog/rows.js';
+import { isAbsent, lstatOf } from '../fs/stat.js';
+
+const PAGE = 256;
+
+type TreePlace = Extract<Place, { kind: 'tree' }>;
+interface Ground {
+  readonly catalog: Catalog;
+  readonly view: bigint;
+  pathOf(dirs: readonly string[]): string;
+}
+
+/** Rows below a directory that came from `home` and that have no file go back to the keys there. */
+export function leaveMissing(ground: Ground, id: number, home: readonly string[]): void {
+  const top = ground.catalog.dirById(id);
+  const dirs = top && ground.catalog.identities.pathOf(id);
+  if (!top || !dirs) return;
+  let left = 0;
+  for (const place of filesBelow(ground, top, dirs, [])) {
+    if (!isEmpty(ground, place.dirs, place.name)) continue;
+    const below = place.dirs.slice(dirs.length);
+    if (leave(ground, place, { kind: 'tree', dirs: [...home, ...below], name: place.name })) left++;
+  }
+  if (left > 0) ground.catalog.index.next(GONE_COUNTER);
+}
+
+/**
+ * The same for a directory that has been lost for a moment, as far as nothing stands at its keys.
+ * @param max rows. @returns whether it is done.
+ */
+export function settleLost(ground: Ground, { seq, dirs: home }: LostDir, max: number): boolean {
+  const { catalog } = ground;
+  const lost = ['', String(seq)];
+  const row = catalog.findDir(lost);
+  let left = 0;
+  if (row) {
+    for (const place of filesBelow(ground, row, lost, [])) {
+      const to: TreePlace = { kind: 'tree', dirs: [...home, ...place.dirs.slice(lost.length)], name: place.name };
+      if (catalog.row(to) || !isEmpty(ground, to.dirs, to.name)) continue;
+      if (!leave(ground, place, to) || ++left < max) continue;
+      catalog.index.next(GONE_COUNTER);
+      return false;
+    }
+  }
+  if (left > 0) catalog.index.next(GONE_COUNTER);
+  catalog.lost.forget(seq);
+  return true;
+}
+
+/** Files that have rows, but for those in directories that are known to be full. */
+function* filesBelow(
+  ground: Ground,
+  top: DirRow,
+  dirs: readonly string[],
+  below: readonly string[],
+): Generator<TreePlace> {
+  const { index } = ground.catalog;
+  const here = [...dirs, ...below];
+  const full = isFull(ground, top, here);
+  const folders: { row: DirRow; name: string }[] = [];
+  for (let next = rowKey(top.id, ''); ;) {
+    const page = index.page('tree', next, rowKey(top.id + 1, ''), PAGE);
+    const end = page.at(-1);
+    if (!end) break;
+    for (const { key, value } of page) {
+      const name = rowName(key).toString('utf8');
+      if (name.endsWith('/')) {
+        const row = decodeRow(value);
+        if (row.kind === 'dir') folders.push({ row, name: name.slice(0, -1) });
+      } else if (!full) yield { kind: 'tree', dirs: here, name };
+    }
+    next = Buffer.concat([end.key, Buffer.from([0])]);
+  }
+  for (const { row, name } of folders) yield* filesBelow(ground, row, dirs, [...below, name]);
+}
+
+function isFull(ground: Ground, { full, stamp, stampTrusted }: DirRow, dirs: readonly string[]): boolean {
+  if (full !== true || !stampTrusted || !stamp || dirs[0] === '') return false;
+  const stat = lstatOf(ground.pathOf(dirs));
+  return stat?.isDirectory() === true && hasSameEntries(stamp, stat, ground.view);
+}
+
+function isEmpty(ground: Ground, dirs: readonly string[], name: string): boolean {
+  if (dirs[0] === '') return true;
+  try {
+    return lstatOf(`${ground.pathOf(dirs)}/${name}`) === undefined;
+  } catch (error) {
+    if (isAbsent(error)) return true;
+    // not to be seen: nobody can tell
+    if (errno(error) === 'EACCES' || errno(error) === 'EPERM') return false;
+    throw error;
+  }
+}
+
+/** @returns whether there was anything to leave. */
+function leave({ catalog }: Ground, from: TreePlace, to: TreePlace): boolean {
+  const key = catalog.rowKeyOf(from, false);
+  const row = key && catalog.rowAt(key);
+  if (!row) return false;
+  const seq = catalog.nextSeq();
+  // other bytes have come to the key since: what is said of it now is said of those
+  if (!isWorthKeeping(row) || catalog.row(to)) {
+    catalog.journal.append({ op: 'delete', seq, ...subjectOf(from) });
+    catalog.removeRow(from);
+    return true;
+  }
+  const line = {
+    op: 'moved',
+    seq,
+    ...pathsOf(from, to),
+    bytes: catalog.bytesOf(row),
+    ctime: String(row.ctimeNs),
+    facts: factsUnder(row, to.dirs[0]),
+    published: row.published,
+    gone: row.goneAt ?? Date.now(),
+  } as const;
+  catalog.journal.append(line);
+  catalog.moveFile(line);
+  catalog.noteSettled();
+  return true;
+}
+
+function pathsOf(from: TreePlace, to: TreePlace): { path: string; from: string } {
+  return { path: [...to.dirs, to.name].join('/'), from: [...from.dirs, from.name].join('/') };
+}
+
+function factsUnder({ facts = {}, home }: FileRow, top: string | undefined): NonNullable<FileRow['facts']> {
+  return home === undefined || home === top ? facts : withoutAccess(facts);
+}

@@ -1,0 +1,235 @@
+/**
+ * Files that others removed from a folder, and the folder renamed before anybody looked: what was said of a lost key stays with that key (DESIGN
+ * rule 4), and it is that key whose removal is told.
+ */
+import { existsSync, mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { ChangeReader } from '../../src/store/changes-contract.js';
+import { openStore, type LocalStore } from '../../src/store/open.js';
+import { body, list, refuses } from '../suites/store/kit.js';
+
+const BUCKET = 'box';
+const QUIET_MS = 300;
+const OPTIONS = { durability: 'fast', quietMs: QUIET_MS } as const;
+
+let root: string;
+let store: LocalStore;
+let feed: ChangeReader;
+
+beforeEach(async () => {
+  root = mkdtempSync(path.join(tmpdir(), 'gos3rve-left-'));
+  store = await openStore(root, OPTIONS);
+  await store.createBucket(BUCKET, {});
+});
+afterEach(async () => {
+  await store.close();
+  rmSync(root, { recursive: true, force: true });
+});
+
+const at = (...names: string[]): string => path.join(root, BUCKET, ...names);
+const put = (key: string, said = key): Promise<unknown> =>
+  store.put(BUCKET, key, body(`content of ${key}`), { facts: { metadata: { said } } });
+const write = (...names: string[]): void => writeFileSync(at(...names), 'of another program');
+const look = (...dirs: string[]): Promise<unknown> => store.live.lookAtDir([BUCKET, ...dirs], { files: true });
+const said = async (key: string): Promise<string | undefined> => (await store.head(BUCKET, key)).facts.metadata?.said;
+const moment = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, QUIET_MS + 100));
+/** From here on. */
+const listen = (): void => {
+  store.changes.want(600_000);
+  feed = store.changes.read('now');
+};
+const told = (): string[] =>
+  feed
+    .next(1000)
+    .map(({ event, names }) => `${event.split(':')[0] ?? ''} ${names[0]?.key ?? ''}`)
+    .sort();
+const moved = (from: string, to: string): string[] => [`ObjectCreated ${to}`, `ObjectRemoved ${from}`].sort();
+
+async function rebuild(): Promise<void> {
+  await store.close();
+  rmSync(path.join(root, '.gos3rve/index'), { recursive: true });
+  store = await openStore(root, OPTIONS);
+}
+
+describe.each([
+  ['with the index', () => Promise.resolve()],
+  ['with the index lost afterwards', rebuild],
+])('a folder that was renamed, %s', (_how, after) => {
+  it.each([
+    ['removed before', () => (rmSync(at('dir/f')), renameSync(at('dir'), at('dir2')))],
+    ['removed after', () => (renameSync(at('dir'), at('dir2')), rmSync(at('dir2/f')))],
+  ])('leaves the key of a file that was %s where it was', async (_when, act) => {
+    await put('dir/f');
+    await put('dir/kept');
+    await put('dir/deep/f');
+    await look();
+    listen();
+    act();
+    await look();
+    await look('dir2');
+    expect(told()).toEqual([
+      ...moved('dir/deep/f', 'dir2/deep/f').slice(0, 1),
+      'ObjectCreated dir2/kept',
+      'ObjectRemoved dir/deep/f',
+      'ObjectRemoved dir/f',
+      'ObjectRemoved dir/kept',
+    ]);
+    await after();
+    expect(await list(store)).toEqual(['dir2/deep/f', 'dir2/kept']);
+    write('dir2', 'f');
+    mkdirSync(at('dir'));
+    write('dir', 'f');
+    expect(await said('dir2/f')).toBeUndefined();
+    expect(await said('dir/f')).toBe('dir/f');
+    expect(await said('dir2/kept')).toBe('dir/kept');
+    expect(await said('dir2/deep/f')).toBe('dir/deep/f');
+  });
+
+  it('leaves the key of a file that was missed long before', async () => {
+    await put('dir/f');
+    await put('dir/kept');
+    rmSync(at('dir/f'));
+    await list(store);
+    renameSync(at('dir'), at('dir2'));
+    await list(store);
+    await after();
+    write('dir2', 'f');
+    mkdirSync(at('dir'));
+    write('dir', 'f');
+    expect(await said('dir2/f')).toBeUndefined();
+    expect(await said('dir/f')).toBe('dir/f');
+  });
+
+  it('leaves keys deep below', async () => {
+    await put('dir/a/b/f');
+    await put('dir/a/b/kept');
+    await look();
+    await look('dir', 'a', 'b');
+    listen();
+    rmSync(at('dir/a/b/f'));
+    renameSync(at('dir'), at('dir2'));
+    await look();
+    await after();
+    write('dir2/a/b', 'f');
+    expect(await said('dir2/a/b/f')).toBeUndefined();
+    mkdirSync(at('dir/a/b'), { recursive: true });
+    write('dir/a/b', 'f');
+    expect(await said('dir/a/b/f')).toBe('dir/a/b/f');
+  });
+
+  it('takes along a file that was renamed within it before', async () => {
+    await put('dir/f');
+    await put('dir/kept');
+    listen();
+    renameSync(at('dir/f'), at('dir/g'));
+    renameSync(at('dir'), at('dir2'));
+    await look();
+    const first = told();
+    await look('dir2');
+    expect([...first, ...told()].filter((one) => /\/[fg]$/.test(one)).sort()).toEqual([
+      'ObjectCreated dir2/g',
+      'ObjectRemoved dir/f',
+    ]);
+    await moment();
+    await look('dir2');
+    await store.live.settleRenames();
+    await after();
+    expect(await said('dir2/g')).toBe('dir/f');
+    expect(store.live.hashes).toBe(0);
+  });
+
+  it('goes through several names in one moment', async () => {
+    await put('a/f');
+    await put('a/kept');
+    listen();
+    rmSync(at('a/f'));
+    renameSync(at('a'), at('b'));
+    write('b', 'new');
+    renameSync(at('b'), at('c'));
+    await look();
+    expect(told()).toEqual(['ObjectCreated c/kept', 'ObjectRemoved a/f', 'ObjectRemoved a/kept']);
+    await after();
+    expect(await list(store)).toEqual(['c/kept', 'c/new']);
+    expect(await said('c/kept')).toBe('a/kept');
+    write('c', 'f');
+    expect(await said('c/f')).toBeUndefined();
+  });
+
+  it('leaves keys where two were swapped, each under its own name', async () => {
+    for (const key of ['x/f', 'x/kept', 'y/f', 'y/g', 'y/kept']) await put(key);
+    await look();
+    rmSync(at('x/f'));
+    rmSync(at('y/g'));
+    renameSync(at('x'), at('swap'));
+    renameSync(at('y'), at('x'));
+    renameSync(at('swap'), at('y'));
+    await look();
+    await look('x');
+    await look('y');
+    await after();
+    expect(await list(store)).toEqual(['x/f', 'x/kept', 'y/kept']);
+    expect(await said('x/f')).toBe('y/f');
+    expect(await said('x/kept')).toBe('y/kept');
+    expect(await said('y/kept')).toBe('x/kept');
+    write('y', 'g');
+    expect(await said('y/g')).toBe('y/g');
+  });
+
+  it('tells of what another folder had under a name that was taken, which went on', async () => {
+    for (const key of ['dir/same', 'dir/one', 'dir2/same', 'dir2/other']) await put(key);
+    for (const dirs of [[], ['dir'], ['dir2']]) await look(...dirs);
+    listen();
+    renameSync(at('dir2'), at('old'));
+    renameSync(at('dir'), at('dir2'));
+    // its own old name is looked at first
+    await look('dir2');
+    await look('old');
+    expect(told()).toEqual([
+      'ObjectCreated dir2/one',
+      'ObjectCreated dir2/same',
+      'ObjectCreated old/other',
+      'ObjectCreated old/same',
+      'ObjectRemoved dir/one',
+      'ObjectRemoved dir/same',
+      'ObjectRemoved dir2/other',
+    ]);
+    await moment();
+    await store.live.settleRenames();
+    expect(told()).toEqual([]);
+    await after();
+    for (const [now, before] of Object.entries({
+      'dir2/same': 'dir/same',
+      'old/same': 'dir2/same',
+      'old/other': 'dir2/other',
+    }))
+      expect(await said(now)).toBe(before);
+  });
+
+  it('tells of what went with a folder whose name it took', async () => {
+    for (const key of ['dir/same', 'dir/one', 'dir2/same', 'dir2/other']) await put(key);
+    await look();
+    await look('dir');
+    await look('dir2');
+    listen();
+    rmSync(at('dir2'), { recursive: true });
+    renameSync(at('dir'), at('dir2'));
+    await look('dir2');
+    expect(told()).toEqual([
+      'ObjectCreated dir2/one',
+      'ObjectCreated dir2/same',
+      'ObjectRemoved dir/one',
+      'ObjectRemoved dir/same',
+    ]);
+    await moment();
+    await store.live.settleRenames();
+    expect(told()).toEqual(['ObjectRemoved dir2/other']);
+    await after();
+    expect(await said('dir2/same')).toBe('dir/same');
+    await refuses(store.head(BUCKET, 'dir2/other'), 'NoSuchKey');
+    write('dir2', 'other');
+    expect(await said('dir2/other')).toBe('dir2/other');
+    expect(existsSync(at('dir'))).toBe(false);
+  });
+});
