@@ -2,7 +2,8 @@
  * What is told of a file: ETag, checksum, facts - and whether the recorded ones still hold (DESIGN rule 4).
  *
  * - Fingerprint and ctime as recorded: all holds.
- * - Same fingerprint, later ctime; or another inode with the same size and mtime (a restore): provisional, hashed again before it is told.
+ * - Same fingerprint, later ctime; or another inode with the same size and mtime (a restore): provisional, hashed again before it is told. The sizes of
+ *   the parts hold, for the size does.
  * - Anything else: foreign bytes. A small file is hashed at once, a large one gets the derived ETag and is hashed in the background.
  */
 import { closeSync, readlinkSync, realpathSync } from 'node:fs';
@@ -62,8 +63,9 @@ export function describe(bucket: string, key: string, found: Found): ObjectInfo 
   if (known === 'known' && row) {
     if (row.etag !== derived) info.aliases = [told ? row.etag : derived];
     if (row.checksum) info.checksum = row.checksum;
-    if (row.partCount !== undefined) info.partCount = row.partCount;
   }
+  // of a restored file, too: where its parts lie, no hash has to prove, only their ETag and checksums
+  if (known !== 'unknown' && row?.partCount !== undefined) info.partCount = row.partCount;
   return info;
 }
 

@@ -107,12 +107,13 @@ export class Objects {
 
   /** What the contract gives of an open file; closing it closes the file. */
   opened({ bucket, key }: ObjectRef, { found, file }: Current): OpenObject {
-    const layout = found.row?.layout;
     const info = describe(bucket, key, found);
+    const layout = info.partCount === undefined ? undefined : found.row?.layout;
     let closed = false;
     return {
       info,
-      parts: async () => partsOf(layout === undefined ? undefined : this.core.catalog.index.layout(layout)),
+      parts: async () =>
+        partsOf(layout === undefined ? undefined : this.core.catalog.index.layout(layout), info.checksum),
       read: (start, end, sink) => readRange(file, start, end, sink, () => this.stillHolds(info, found.row, file)),
       close: async () => {
         if (closed) return;
@@ -359,17 +360,17 @@ export function storedChecksum(
   };
 }
 
-/** Parts in order, from a layout's runs. */
-export function partsOf(layout: Layout | undefined): ObjectPart[] {
+/** Parts in order, from a layout's runs. @param checksum of the object: without it nothing proves those of the parts. */
+function partsOf(layout: Layout | undefined, checksum: Checksum | undefined): ObjectPart[] {
   if (!layout) return [];
   const out: ObjectPart[] = [];
   for (const [size, times] of layout.sizes) {
     for (let i = 0; i < times; i++) {
-      const checksum = layout.checksums?.[out.length];
+      const value = checksum && layout.checksums?.[out.length];
       out.push({
         partNumber: layout.numbers?.[out.length] ?? out.length + 1,
         size,
-        ...(checksum !== undefined && { checksum }),
+        ...(value !== undefined && { checksum: value }),
       });
     }
   }
