@@ -288,6 +288,17 @@ export class Catalog {
     return this.index.next('seq');
   }
 
+  /**
+   * A write that changes files or the journal: decided by all that the index knows, or not at all.
+   * @throws NotReady while the index is made anew.
+   */
+  record<T>(work: () => T): T {
+    return this.index.write(() => {
+      if (!this.index.ready) throw new NotReady('the index is being made anew');
+      return work();
+    });
+  }
+
   /** Remembers how far this process's segment needs no second look. Inside the write that committed. */
   noteSettled(): void {
     for (const [segment, size] of this.journal.takeSealed()) this.index.setNumber(`seg:${segment}`, size);

@@ -9,17 +9,7 @@
  */
 import { spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import {
-  closeSync,
-  existsSync,
-  openSync,
-  readFileSync,
-  readSync,
-  readdirSync,
-  rmSync,
-  statSync,
-  unlinkSync,
-} from 'node:fs';
+import { existsSync, readFileSync, readdirSync, rmSync, statSync, unlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { crc32 } from '@node-rs/crc32';
@@ -34,15 +24,13 @@ import {
   syncFileSync,
   type Ownership,
 } from '../fs/statefile.js';
-import { setAside } from './lmdb.js';
+import { setAside } from './environment.js';
+import { PAGE_SIZE, metaPages } from './witness.js';
 
 /** Written into the index's file name: another format means another index, made anew from the journal. */
 const FORMAT = 2;
 const MARK = 'open-';
 const CLOSED = 'closed';
-/** `0xBEEFC0DE`, little-endian: in the head of LMDB's two meta pages. */
-const PAGE_SIZE = 8192;
-const MAGIC = Buffer.from('dec0efbe', 'hex');
 /** An index up to this size (bytes) is read and summed up when it is closed and opened. */
 const SUMMED = 64 << 20;
 /** How long (ms) an index is looked through whose last user was killed. LMDB itself stands a kill: only the first signs of damage are looked for. */
@@ -147,25 +135,10 @@ function stateOf(path: string): string {
   return `${size}:${mtimeNs}:${size > SUMMED ? ctimeNs : crc32(readFileSync(path))}`;
 }
 
-/**
- * Whether a file is an LMDB of ours with all its pages: a shorter one would end the process by SIGBUS. Each of the two meta pages has, after
- * 24 bytes of page header, magic u32, version u32, address and map size u64, two database records of 48 bytes (the first begins with
- * the page size), last page u64, transaction u64.
- */
+/** Whether a file is an LMDB of ours with all its pages: a shorter one would end the process by SIGBUS. */
 function isWhole(path: string): boolean {
-  const size = statSync(path).size;
-  const head = Buffer.alloc(2 * PAGE_SIZE);
-  const fd = openSync(path, 'r');
-  try {
-    if (readSync(fd, head, 0, head.length, 0) < head.length) return false;
-  } finally {
-    closeSync(fd);
-  }
-  return [0, PAGE_SIZE].every((page) => {
-    const meta = head.subarray(page + 24);
-    const pages = Number(meta.readBigUInt64LE(24 + 96)) + 1;
-    return meta.indexOf(MAGIC) === 0 && meta.readUInt32LE(24) === PAGE_SIZE && pages * PAGE_SIZE <= size;
-  });
+  const { size } = statSync(path);
+  return metaPages(path)?.every((pages) => pages * PAGE_SIZE <= size) === true;
 }
 
 /** Has a child read the file. A probe that cannot be run says nothing against it. */

@@ -30,7 +30,7 @@ import { heldUpTo } from './held.js';
 import { encodeLine } from './journal.js';
 import { KNOWN_OPS, type JournalLine, type PartRecord, type StoredRow, type Subject } from './lines.js';
 import { NotReady, type Snapshot } from './lmdb.js';
-import { decodeRow, rowName, unpairKey, type DirRow, type FileRow } from './rows.js';
+import { DamagedIndex, decodeRow, rowName, unpairKey, type DirRow, type FileRow } from './rows.js';
 import { SegmentReader, baseOf, compactName, isDead, listSegments, placed } from './segments.js';
 
 export interface CompactOptions {
@@ -87,6 +87,9 @@ export async function compact(catalog: Catalog, options: CompactOptions = {}): P
     const upTo = await write(catalog, id, report, options);
     await removeOld(catalog, upTo, report, options);
     return report;
+  } catch (error) {
+    if (error instanceof DamagedIndex) index.distrust(error.message);
+    throw error;
   } finally {
     index.write(() => {
       if (holds(catalog, id)) index.remove('meta', CLAIM);
@@ -171,7 +174,9 @@ function* linesOf(
 ): Generator<JournalLine[]> {
   const paths = new Paths(catalog, snapshot);
   for (const table of ['tree', 'overflow'] as const) {
+    let rows = 0;
     for (const page of pages(snapshot, table)) {
+      rows += page.length;
       const lines: JournalLine[] = [];
       for (const { key, value } of page) {
         const row = decodeRow(value);
@@ -183,6 +188,9 @@ function* linesOf(
       report.rows += lines.length;
       yield lines;
     }
+    // a damaged page may hide others: what it leaves out would be lost with the old segments
+    if (rows !== snapshot.count(table))
+      throw new DamagedIndex(`${rows} rows where there should be ${snapshot.count(table)}`);
   }
   const uploads = new Set<string>();
   for (const page of pages(snapshot, 'uploads')) for (const { key } of page) uploads.add(unpairKey(key).at(-1) ?? '');
@@ -208,6 +216,8 @@ function* pages(
     const page = snapshot.page(table, start, to, PAGE);
     const last = page.at(-1);
     if (!last) return;
+    if (page.some(({ key }, i) => (page[i - 1]?.key ?? start).compare(key) > (i > 0 ? -1 : 0)))
+      throw new DamagedIndex('rows out of order');
     yield page;
     start = Buffer.concat([last.key, Buffer.from([0])]);
   }

@@ -9,41 +9,26 @@
  * - The file may be lost or set aside while we have it open: whoever notices opens the one that stands there now, which is then made anew
  *   (`store/upkeep.ts`). The file that lies at the path is the lock: one that lies elsewhere is never written to.
  */
-import { existsSync, renameSync, rmSync, statSync } from 'node:fs';
-import { constants } from 'node:os';
-import { open, type Database, type RootDatabase } from 'lmdb';
-import { errno } from '../base/errors.js';
-import { DamagedIndex, decodeRow, encodeRow, rowKey, type Layout, type Row } from './rows.js';
+import type { BigIntStats } from 'node:fs';
+import {
+  entriesOf,
+  fileAt,
+  fileOf,
+  inodeOf,
+  lastOf,
+  named,
+  openFile,
+  retire,
+  setAside,
+  statAt,
+  type Opened,
+  type Table,
+  type TableName,
+} from './environment.js';
+import { decodeRow, encodeRow, rowKey, type Layout, type Row } from './rows.js';
+import { hasRoom, metaPages } from './witness.js';
 
-/** One constant for all processes; a change needs another file name. */
-const OPTIONS = {
-  encoding: 'binary',
-  keyEncoding: 'binary',
-  maxDbs: 32,
-  pageSize: 8192,
-  noSubdir: true,
-  noSync: true,
-} as const;
-
-type Table = Database<Buffer, Buffer>;
-
-/**
- * Tables: `tree` rows by (directory, name); `overflow` rows by (bucket, key); where files and directories were last seen (identities.ts);
- * multipart uploads and their parts; part layouts; counters.
- */
-const TABLES = [
-  'tree',
-  'overflow',
-  'identities',
-  'dirs',
-  'pending',
-  'verified',
-  'uploads',
-  'parts',
-  'layouts',
-  'meta',
-] as const;
-export type TableName = (typeof TABLES)[number];
+export { setAside, type TableName } from './environment.js';
 
 export const ROOT_ID = 1;
 
@@ -55,20 +40,10 @@ export interface Snapshot {
   get(table: TableName, key: Buffer): Buffer | undefined;
   page(table: TableName, start: Buffer, end: Buffer, limit: number): { key: Buffer; value: Buffer }[];
   number(name: string): number;
+  /** How many entries LMDB counts. */
+  count(table: TableName): number;
   layout(id: number): Layout | undefined;
   close(): void;
-}
-
-interface Opened {
-  env: RootDatabase<Buffer, Buffer>;
-  tables: Map<TableName, Table>;
-  /** `device:inode` */
-  file: string;
-  lock: string;
-  /** Snapshots that are in use: it must not be closed under them. */
-  snapshots: number;
-  /** To be closed with the last of them. */
-  retired: boolean;
 }
 
 export class Index {
@@ -76,6 +51,8 @@ export class Index {
   /** Its disk is away: see {@link detach}. */
   private detached = false;
   private writing = false;
+  /** Whether this transaction has changed anything. */
+  private dirty = false;
   /** Whether this very file was seen to be whole. */
   private whole = false;
   /** How many rows of directories this process has removed. */
@@ -85,6 +62,7 @@ export class Index {
     private path: string,
     private readonly claimed: (again: boolean) => string,
     private readonly guard: () => void,
+    private readonly damaged: (why: string) => void,
   ) {
     this.current = openFile(path);
   }
@@ -98,20 +76,65 @@ export class Index {
    * @param path of the LMDB file; its lock file lies beside it.
    * @param claim called when the file is no longer there or another: makes its folder and marks it as open. `again`: its disk was away.
    * @param guard called before anything is written: throws if the index must be left alone.
+   * @param damaged told why the file is set aside that others have written to.
    */
   static open(
     path: string,
     claim: (again: boolean) => string = () => path,
     guard: () => void = () => undefined,
+    damaged: (why: string) => void = () => undefined,
   ): Index {
-    return new Index(path, claim, guard);
+    return new Index(path, claim, guard, damaged);
   }
 
   /** Lets reads of this turn see what other processes have committed. */
   refresh(): void {
     if (this.writing) return;
-    if (fileAt(this.path) !== this.opened.file) this.reopen();
+    this.isLost();
     this.opened.env.resetReadTxn();
+  }
+
+  /** Looks whether the file is still the one that was opened, and nobody else has written to it; else it is to be made anew from now on. */
+  isLost(): boolean {
+    if (this.writing) return false;
+    const stat = statAt(this.path);
+    if (!stat || fileOf(stat) !== this.opened.file) {
+      this.reopen();
+      return true;
+    }
+    const why = this.opened.witness.isUntouched(stat) ? undefined : this.examine(stat);
+    if (why === undefined) return false;
+    this.distrust(why);
+    return true;
+  }
+
+  /** It is to be made anew from now on. */
+  distrust(why: string): void {
+    this.guard();
+    this.damaged(why);
+    this.discard();
+  }
+
+  /** Why a file that has changed cannot be trusted; undefined if a transaction has changed it. */
+  private examine(stat: BigIntStats): string | undefined {
+    const { env, file, witness } = this.opened;
+    const cut = witness.isCut(stat);
+    if (cut || !metaPages(this.path)) {
+      witness.blank(this.path);
+      return cut ? 'somebody has cut it' : 'it is no index any more';
+    }
+    try {
+      return env.transactionSync(() => {
+        const now = statAt(this.path);
+        if (!now || fileOf(now) !== file) return undefined;
+        const last = lastOf(env);
+        if (witness.isForged(now, last) && hasRoom(this.path)) return 'somebody else has written to it';
+        witness.note(now, last);
+        return undefined;
+      });
+    } catch (error) {
+      return String(error);
+    }
   }
 
   /** Whether it holds all that the journal says; else it is being made. */
@@ -142,20 +165,33 @@ export class Index {
   write<T>(work: () => T): T {
     if (this.writing) return work();
     this.guard();
+    if (this.isLost()) throw new NotReady('the index was set aside');
+    const { env, file, witness } = this.opened;
+    let last = -1;
     try {
-      return this.opened.env.transactionSync(() => {
-        if (fileAt(this.path) !== this.opened.file) throw new Moved();
+      const result = env.transactionSync(() => {
+        const stat = statAt(this.path);
+        if (!stat || fileOf(stat) !== file) throw new Moved();
+        if (witness.isForged(stat, lastOf(env)) && hasRoom(this.path)) throw new Moved();
+        last = lastOf(env);
         this.writing = true;
+        this.dirty = false;
         try {
           return work();
         } finally {
           this.writing = false;
         }
       });
+      if (this.dirty) last++;
+      return result;
     } catch (error) {
       if (!(error instanceof Moved)) throw named(error);
-      this.reopen();
+      this.isLost();
       throw new NotReady('the index was set aside');
+    } finally {
+      // what a transaction that failed has written is ours, too
+      const stat = last < 0 ? undefined : statAt(this.path);
+      if (stat && fileOf(stat) === file) witness.note(stat, last);
     }
   }
 
@@ -223,22 +259,28 @@ export class Index {
   }
 
   has(table: TableName, key: Buffer): boolean {
-    return this.table(table).doesExist(key);
+    try {
+      return this.table(table).doesExist(key);
+    } catch (error) {
+      throw named(error);
+    }
   }
 
   /** Only inside {@link write}. */
   put(table: TableName, key: Buffer, value: Buffer): void {
+    this.dirty = true;
     this.table(table).putSync(key, value);
   }
 
   /** Only inside {@link write}. */
   remove(table: TableName, key: Buffer): void {
     if (table === 'tree' && key.at(-1) === 0x2f) this.dirsRemoved++;
-    this.table(table).removeSync(key);
+    if (this.table(table).removeSync(key)) this.dirty = true;
   }
 
   /** Up to `limit` entries with start <= key < end, copied. */
   page(table: TableName, start: Buffer, end: Buffer, limit: number): { key: Buffer; value: Buffer }[] {
+    if (this.isLost()) throw new NotReady('the index was set aside');
     const out: { key: Buffer; value: Buffer }[] = [];
     try {
       for (const { key, value } of this.table(table).getRange({ start, end, limit })) out.push({ key, value });
@@ -269,12 +311,14 @@ export class Index {
       if (!found) throw new Error(`no table ${name}`);
       return found;
     };
+    const counts = new Map([...tables].map(([name, one]) => [name, entriesOf(one)]));
     const get = (name: TableName, key: Buffer): Buffer | undefined => table(name).get(key, { transaction });
     return {
       get,
       page: (name, start, end, limit) =>
         [...table(name).getRange({ start, end, limit, transaction })].map(({ key, value }) => ({ key, value })),
       number: (name) => get('meta', Buffer.from(name))?.readUIntBE(0, 6) ?? 0,
+      count: (name) => counts.get(name) ?? 0,
       layout: (id) => {
         const bytes = get('layouts', layoutKey(id));
         return bytes && (JSON.parse(bytes.toString()) as Layout);
@@ -337,56 +381,6 @@ export class Index {
 
 /** Thrown inside a transaction, to end it. */
 class Moved extends Error {}
-
-function openFile(path: string): Opened {
-  try {
-    const env = open<Buffer, Buffer>({ path, ...OPTIONS });
-    const tables = new Map(
-      TABLES.map((name) => [name, env.openDB<Buffer, Buffer>({ name, encoding: 'binary', keyEncoding: 'binary' })]),
-    );
-    return { env, tables, file: fileAt(path), lock: fileAt(`${path}-lock`), snapshots: 0, retired: false };
-  } catch (error) {
-    throw named(error);
-  }
-}
-
-/** Closes a file that is used no more, as soon as nobody reads in it. */
-function retire(opened: Opened): void {
-  opened.retired = true;
-  if (opened.snapshots === 0) void opened.env.close().catch(() => undefined);
-}
-
-/** Names the file that lies at a path; '' for none. */
-function fileAt(path: string): string {
-  const stat = statSync(path, { bigint: true, throwIfNoEntry: false });
-  return stat ? `${stat.dev}:${stat.ino}` : '';
-}
-
-/** Of what {@link fileAt} says; a disk that comes back may be another device. */
-function inodeOf(file: string): string {
-  return file.slice(file.indexOf(':') + 1);
-}
-
-/** Moves an index and its lock file out of the way; of copies set aside one is enough to look at. */
-export function setAside(path: string, suffixes = ['', '-lock']): void {
-  for (const suffix of suffixes) {
-    if (!existsSync(path + suffix)) continue;
-    rmSync(`${path}${suffix}.aside`, { recursive: true, force: true });
-    renameSync(path + suffix, `${path}${suffix}.aside`);
-  }
-}
-
-/** LMDB gives the system's error as a number, or as text alone; a full disk has to be known as one. */
-function named(error: unknown): unknown {
-  if (!(error instanceof Error) || errno(error) !== undefined) return error;
-  if (/MDB_(CORRUPTED|PAGE_NOTFOUND|INVALID|PANIC|VERSION_MISMATCH|BAD_CHECKSUM)/.test(error.message))
-    return new DamagedIndex(error.message);
-  const full =
-    ('code' in error && error.code === constants.errno.ENOSPC) || /No space left on device/.test(error.message);
-  return full
-    ? Object.assign(new Error('ENOSPC: the index finds no room', { cause: error }), { code: 'ENOSPC' })
-    : error;
-}
 
 function layoutKey(id: number): Buffer {
   const out = Buffer.alloc(6);

@@ -88,7 +88,7 @@ export class InPlace {
       });
       try {
         if (core.durable) await catalog.journal.flush(ticket.segment);
-        catalog.index.write(() => {
+        catalog.record(() => {
           piece.hold();
           const now = publisher.checkAgain(bucket, key, condition, known);
           if (!now || !isUnchanged(now, found) || now.stat.nlink > 1n || isAppending(now)) throw new Retry();
@@ -134,7 +134,7 @@ export class InPlace {
     const written = fstatSync(file.fd, { bigint: true });
     if (state.placed < staged.size) throw new Mixed();
     if (core.durable) await file.sync();
-    const found = catalog.index.write((): Found => {
+    const found = catalog.record((): Found => {
       const stat = fstatSync(file.fd, { bigint: true });
       const there = core.find(bucket, key);
       // deleted, renamed or replaced meanwhile: what is there now decides

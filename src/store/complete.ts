@@ -124,7 +124,7 @@ export class Completer {
 
   private async end(bucket: string, key: string, uploadId: string): Promise<void> {
     const { core, uploads } = this;
-    await uploads.removeFiles(core.catalog.index.write(() => uploads.end(bucket, key, uploadId)));
+    await uploads.removeFiles(core.catalog.record(() => uploads.end(bucket, key, uploadId)));
   }
 
   /** @throws InvalidPartOrder, InvalidPart, EntityTooSmall. */

@@ -84,7 +84,7 @@ export class DirMover {
     const done = { renamed: false };
     try {
       if (core.durable) await catalog.journal.flush(ticket.segment);
-      const dirtied = catalog.index.write(() => {
+      const dirtied = catalog.record(() => {
         const paths = this.rename(from, to, line, target, done);
         catalog.journal.settle(ticket);
         catalog.noteSettled();

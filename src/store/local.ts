@@ -33,7 +33,7 @@ const PATIENCE = { read: 5000, write: 20_000 };
 
 /** Reader slots of dead processes are freed this often, ms. */
 const READER_CHECK_MS = 60_000;
-/** Whether the root is there is looked at this often, ms. */
+/** Whether the root and the index are there is looked at this often, ms. */
 const PRESENCE_MS = 1_000;
 
 export interface LocalStore extends C.Store {
@@ -111,7 +111,10 @@ export class LocalStoreImpl implements LocalStore {
     this.timers = [
       setInterval(() => core.catalog.index.checkReaders(), READER_CHECK_MS),
       // open files keep a disk busy that was taken away, and nobody may ask
-      setInterval(() => core.presence.look(), PRESENCE_MS),
+      setInterval(() => {
+        core.presence.look();
+        this.upkeep.watch();
+      }, PRESENCE_MS),
     ];
     for (const timer of this.timers) timer.unref();
     core.presence.listen({
@@ -165,10 +168,14 @@ export class LocalStoreImpl implements LocalStore {
     }, incomplete);
   }
   open(bucket: string, key: string, { incomplete = false }: C.ReadOptions = {}): Promise<C.OpenObject> {
-    return this.runSoon(async (ready) => {
-      const open = await this.objects.open(bucket, key);
-      return ready ? open : { ...open, info: incompleteInfo(open.info) };
-    }, incomplete);
+    return this.runSoon(
+      async (ready) => {
+        const open = await this.objects.open(bucket, key);
+        return ready ? open : { ...open, info: incompleteInfo(open.info) };
+      },
+      incomplete,
+      (open) => open.close(),
+    );
   }
   put(bucket: string, key: string, body: Body, options?: C.PutOptions): Promise<C.ObjectInfo> {
     return this.runReady(() => this.objects.put(bucket, checked(key), body, options));
@@ -267,19 +274,34 @@ export class LocalStoreImpl implements LocalStore {
   }
 
   /** For reads: after a while they are answered from the tree, if `incomplete` answers are good enough. Run again if the index turned out damaged. */
-  private async runSoon<T>(work: (ready: boolean) => T | Promise<T>, incomplete: boolean): Promise<T> {
+  private async runSoon<T>(
+    work: (ready: boolean) => Promise<T>,
+    incomplete: boolean,
+    drop: (answer: T) => Promise<void> = () => Promise.resolve(),
+  ): Promise<T> {
     for (let attempt = 0; ; attempt++) {
       this.refreshed();
       const ready = await this.upkeep.ready(this.patience.read);
       if (!ready && !incomplete) throw this.upkeep.refusal();
       try {
-        return await this.run(() => work(ready));
+        return await this.run(async () => {
+          const answer = await work(ready);
+          if (!ready || !this.isLost()) return answer;
+          await drop(answer);
+          throw new NotReady('the index was lost while it was read');
+        });
       } catch (error) {
         // what is not in the tree may be an overflow object that is not known yet
         if (!ready && error instanceof S3Error && error.code === 'NoSuchKey') throw this.upkeep.refusal();
         if (attempt > 0 || !this.upkeep.rebuilding) throw error;
       }
     }
+  }
+
+  /** Whether what was read from the index may be wrong, or not all there is. */
+  private isLost(): boolean {
+    const { index } = this.core.catalog;
+    return index.isLost() || !index.ready;
   }
 
   /** Notices here already that the index was set aside by another process. */

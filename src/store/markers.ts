@@ -48,7 +48,7 @@ export class Markers {
     const marker = { time: Date.now(), ...said };
     const known = await this.publisher.current(bucket, key, condition);
     const dirtied = new Set<string>();
-    this.core.catalog.index.write(() => {
+    this.core.catalog.record(() => {
       guard.hold();
       const there = this.publisher.checkAgain(bucket, key, condition, known);
       guard.check?.(there);
@@ -68,7 +68,7 @@ export class Markers {
     const hold = holdBucket(core, to.bucket);
     const known = await publisher.current(to.bucket, to.key, condition);
     const dirtied = new Set<string>();
-    const info = core.catalog.index.write(() => {
+    const info = core.catalog.record(() => {
       hold();
       const source = core.findMarker(from.bucket, from.key);
       if (!source) throw noSuchKey(from.key);
@@ -149,7 +149,7 @@ export class Markers {
     const { core } = this;
     const { catalog } = core;
     const dirs = this.dirsOf(bucket, key);
-    const removed = catalog.index.write(() => {
+    const removed = catalog.record(() => {
       const old = this.find(bucket, key);
       if (!old) return false;
       checkWrite(condition, old);
@@ -178,7 +178,7 @@ export class Markers {
     const { core } = this;
     const dirs = this.dirsOf(bucket, key);
     const { catalog } = core;
-    const marker = catalog.index.write((): Marker => {
+    const marker = catalog.record((): Marker => {
       const old = core.findMarker(bucket, key);
       if (!old) throw noSuchKey(key);
       const marker = { ...old, facts: change(old.facts, markerInfo(bucket, key, old)) };

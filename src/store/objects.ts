@@ -220,7 +220,7 @@ export class Objects {
     let forgotten = false;
     const existed = await retried(async () => {
       const known = await publisher.current(bucket, key, condition);
-      return core.catalog.index.write(() => {
+      return core.catalog.record(() => {
         const found = publisher.checkAgain(bucket, key, condition, known);
         if (!found) {
           forgotten = this.forget(bucket, key);
@@ -274,7 +274,7 @@ export class Objects {
   /** Deletes an object if it is still what was found. @throws OperationAborted otherwise. */
   async removeSame({ bucket, key }: ObjectRef, found: Found, via: Via): Promise<void> {
     const dirtied = new Set<string>();
-    this.core.catalog.index.write(() => {
+    this.core.catalog.record(() => {
       const now = this.core.find(bucket, key);
       // the number of the row says nothing: somebody may have hashed the file meanwhile
       const same = now?.fp.equals(found.fp) === true && now.stat.ctimeNs === found.stat.ctimeNs;
@@ -296,7 +296,7 @@ export class Objects {
     if (this.markers.find(bucket, key)) return this.markers.updateFacts(bucket, key, change, via);
     await this.found(bucket, key);
     const { catalog } = core;
-    const found = catalog.index.write((): Found => {
+    const found = catalog.record((): Found => {
       const now = core.find(bucket, key);
       if (!now) throw noSuchKey(key);
       const old =

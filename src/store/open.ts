@@ -55,7 +55,9 @@ export async function openStore(root: string, options: StoreOptions = {}): Promi
   const log = options.log ?? (() => undefined);
   const claim = new Claim(join(stateDir, 'index'), owner, (message, data) => log('warn', message, data));
   const presence = new Presence(path, stateDir);
-  const index = openIndex(claim, presence);
+  const index = openIndex(claim, presence, (why) =>
+    log('error', 'the index is damaged; it is made anew from the journal', { error: why }),
+  );
   const header = (): JournalLine => ({
     op: 'segment',
     version: 1,
@@ -97,13 +99,14 @@ export async function openStore(root: string, options: StoreOptions = {}): Promi
 }
 
 /** A file that cannot even be opened is no index. @throws UsageError if another cannot be made either. */
-function openIndex(claim: Claim, presence: Presence): Index {
+function openIndex(claim: Claim, presence: Presence, damaged: (why: string) => void): Index {
   const path = claim.take();
   const open = (): Index =>
     Index.open(
       path,
       (again) => (again ? claim.takeAgain() : claim.take()),
       () => presence.check(),
+      damaged,
     );
   try {
     return open();

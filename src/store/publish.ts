@@ -220,7 +220,7 @@ export class Publisher {
     try {
       if (core.durable) await catalog.journal.flush(ticket.segment);
       this.decide();
-      const found = catalog.index.write((): Found => {
+      const found = catalog.record((): Found => {
         if (target.place.kind === 'tree') core.tracker.settleDirs(target.place.dirs);
         const { dir, name, kept } = act(dirtied);
         renamed = true;

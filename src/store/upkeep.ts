@@ -75,11 +75,23 @@ export class Upkeep {
     }
   }
 
+  /** Looks after the index though nobody asks for anything: one that was lost or damaged is made anew. */
+  watch(): void {
+    const { core } = this;
+    if (this.work || this.closed || !core.presence.here) return;
+    try {
+      core.catalog.index.refresh();
+    } catch {
+      // its disk may be going away just now
+      return;
+    }
+    if (this.rebuilding) this.begin();
+  }
+
   /** The index turned out damaged: it is set aside and made anew. */
   damaged(error: DamagedIndex): void {
     if (this.work || this.closed) return;
-    this.core.log('error', 'the index is damaged; it is made anew from the journal', { error: error.message });
-    this.core.catalog.index.discard();
+    this.core.catalog.index.distrust(error.message);
     this.begin();
   }
 

@@ -49,7 +49,7 @@ export class Uploads {
       makeStateDir(aside, core.owner);
       writeFileAtomic(join(aside, 'upload.json'), `${JSON.stringify(upload, null, 2)}\n`, core.owner);
       makeStateDir(join(directory, '..'), core.owner);
-      core.catalog.index.write(() => {
+      core.catalog.record(() => {
         renameSync(aside, directory);
         this.remember(upload);
       });
@@ -133,7 +133,7 @@ export class Uploads {
     staged: string,
   ): PartRecord | undefined {
     const { catalog } = this.core;
-    return catalog.index.write(() => {
+    return catalog.record(() => {
       this.get(bucket, key, uploadId);
       const old = this.part(uploadId, part.partNumber);
       renameSync(staged, join(this.directory(bucket, uploadId), part.file));
@@ -203,7 +203,7 @@ export class Uploads {
 
   async abort(bucket: string, key: string, uploadId: string): Promise<void> {
     this.core.checkWritable();
-    const files = this.core.catalog.index.write(() => {
+    const files = this.core.catalog.record(() => {
       this.get(bucket, key, uploadId);
       return this.end(bucket, key, uploadId);
     });

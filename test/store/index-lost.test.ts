@@ -66,6 +66,13 @@ function spoil(change: (bytes: Buffer) => Buffer): void {
   fs.utimesSync(file(), atime, mtime);
 }
 
+/** In place, as a program that has nothing to do with it. */
+function overwrite(path: string, at: number, bytes: Buffer): void {
+  const fd = fs.openSync(path, 'r+');
+  fs.writeSync(fd, bytes, 0, bytes.length, at);
+  fs.closeSync(fd);
+}
+
 async function isAsBefore(): Promise<void> {
   const store = await open();
   try {
@@ -166,6 +173,65 @@ describe('an index in use', () => {
     await put(store, 'from/store');
     expect(await list(other, { prefix: 'from' })).toEqual(['from/other', 'from/store']);
     expect(store.live.hashes + other.live.hashes).toBe(0);
+  });
+
+  it('whose pages others overwrite is made anew before anything is told from them', { timeout: 120_000 }, async () => {
+    // a later page each time, and other garbage
+    for (let page = 0; ; page += 3) {
+      if ((page + 1) * PAGE > fs.statSync(file()).size) break;
+      warnings = [];
+      overwrite(file(), page * PAGE, Buffer.alloc(PAGE, page % 2 === 0 ? 0xff : page));
+      expect(await list(store), `page ${page}`).toEqual((before as unknown[][]).map(([key]) => key));
+      if (page % 4 === 0) expect(await look(other), `page ${page}`).toEqual(before);
+      expect(warnings.filter((text) => text.includes('damaged')).length, `page ${page}`).toBeGreaterThan(0);
+    }
+    expect(await look(store)).toEqual(before);
+    await put(other, 'from/other');
+    expect(await list(store, { prefix: 'from' })).toEqual(['from/other']);
+    expect(store.live.hashes + other.live.hashes).toBe(0);
+  });
+
+  it.each([0, 1, PAGE, 2 * PAGE, 5 * PAGE, -1])('that is cut at %d is made anew', { timeout: 60_000 }, async (at) => {
+    const { size } = fs.statSync(file());
+    fs.truncateSync(file(), at < 0 ? size + at : at);
+    expect(await look(store)).toEqual(before);
+    expect(await look(other)).toEqual(before);
+    await put(other, 'from/other');
+    expect(await list(store, { prefix: 'from' })).toEqual(['from/other']);
+    expect(warnings.filter((text) => text.includes('damaged')).length).toBeGreaterThan(0);
+  });
+
+  it('that others damage is made anew though nobody asks', { timeout: 60_000 }, async () => {
+    overwrite(file(), 4 * PAGE, Buffer.alloc(PAGE, 0xff));
+    await expect.poll(() => warnings.join(), { timeout: 20_000 }).toContain('damaged');
+    await expect.poll(() => store.live.rebuilding, { timeout: 20_000 }).toBe(false);
+    expect(await look(store)).toEqual(before);
+  });
+
+  it('that others damage while it is written refuses, and goes on', { timeout: 60_000 }, async () => {
+    let done = 0;
+    for (let n = 0; n < 30; n++) {
+      const both = Promise.allSettled([put(store, `w/a${n}`), put(other, `w/b${n}`)]);
+      if (n % 7 === 3) overwrite(file(), (2 + n) * PAGE, Buffer.alloc(PAGE, 0xff));
+      for (const one of await both) {
+        if (one.status === 'fulfilled') done++;
+        else expect(one.reason).toMatchObject({ code: 'SlowDown' });
+      }
+    }
+    expect(await list(store, { prefix: 'w/' })).toHaveLength(done);
+    expect(await list(other, { prefix: 'w/' })).toHaveLength(done);
+  });
+
+  it('by several, as busily as it may be, is not taken for damaged', async () => {
+    await Promise.all(
+      [store, other].map(async (one, n) => {
+        for (let i = 0; i < 100; i++) {
+          await put(one, `busy/${n}/${i}`);
+          await list(n === 0 ? other : store, { prefix: 'busy/' });
+        }
+      }),
+    );
+    expect(warnings).toEqual([]);
   });
 
   it('with a damaged row is made anew, without an error for who reads', { timeout: 60_000 }, async () => {

@@ -1,0 +1,120 @@
+/** The file of the index as LMDB has it open, and what becomes of such files. */
+import { existsSync, renameSync, rmSync, statSync, type BigIntStats } from 'node:fs';
+import { constants } from 'node:os';
+import { open, type Database, type RootDatabase } from 'lmdb';
+import { errno } from '../base/errors.js';
+import { DamagedIndex } from './rows.js';
+import { PAGE_SIZE, Witness } from './witness.js';
+
+/** One constant for all processes; a change needs another file name. */
+const OPTIONS = {
+  encoding: 'binary',
+  keyEncoding: 'binary',
+  maxDbs: 32,
+  pageSize: PAGE_SIZE,
+  noSubdir: true,
+  noSync: true,
+} as const;
+
+export type Table = Database<Buffer, Buffer>;
+
+/**
+ * Tables: `tree` rows by (directory, name); `overflow` rows by (bucket, key); where files and directories were last seen (identities.ts);
+ * multipart uploads and their parts; part layouts; counters.
+ */
+const TABLES = [
+  'tree',
+  'overflow',
+  'identities',
+  'dirs',
+  'pending',
+  'verified',
+  'uploads',
+  'parts',
+  'layouts',
+  'meta',
+] as const;
+export type TableName = (typeof TABLES)[number];
+
+export interface Opened {
+  env: RootDatabase<Buffer, Buffer>;
+  tables: Map<TableName, Table>;
+  /** `device:inode` */
+  file: string;
+  lock: string;
+  witness: Witness;
+  /** Snapshots that are in use: it must not be closed under them. */
+  snapshots: number;
+  /** To be closed with the last of them. */
+  retired: boolean;
+}
+
+export function openFile(path: string): Opened {
+  try {
+    const env = open<Buffer, Buffer>({ path, ...OPTIONS });
+    const tables = new Map(
+      TABLES.map((name) => [name, env.openDB<Buffer, Buffer>({ name, encoding: 'binary', keyEncoding: 'binary' })]),
+    );
+    const witness = new Witness();
+    env.transactionSync(() => witness.note(statSync(path, { bigint: true }), lastOf(env)));
+    return { env, tables, file: fileAt(path), lock: fileAt(`${path}-lock`), witness, snapshots: 0, retired: false };
+  } catch (error) {
+    throw named(error);
+  }
+}
+
+/** Closes a file that is used no more, as soon as nobody reads in it. */
+export function retire(opened: Opened): void {
+  opened.retired = true;
+  if (opened.snapshots === 0) void opened.env.close().catch(() => undefined);
+}
+
+/** Number of the last transaction that was committed. Inside the next. */
+export function lastOf(env: Opened['env']): number {
+  return env.getWriteTxnId() - 1;
+}
+
+/** How many entries a table has, as LMDB counts them. */
+export function entriesOf(table: Table): number {
+  const { entryCount } = table.getStats() as { entryCount?: number };
+  return entryCount ?? 0;
+}
+
+export function statAt(path: string): BigIntStats | undefined {
+  return statSync(path, { bigint: true, throwIfNoEntry: false });
+}
+
+/** Names the file that lies at a path; '' for none. */
+export function fileAt(path: string): string {
+  return fileOf(statAt(path));
+}
+
+export function fileOf(stat: BigIntStats | undefined): string {
+  return stat ? `${stat.dev}:${stat.ino}` : '';
+}
+
+/** Of what {@link fileAt} says; a disk that comes back may be another device. */
+export function inodeOf(file: string): string {
+  return file.slice(file.indexOf(':') + 1);
+}
+
+/** Moves an index and its lock file out of the way; of copies set aside one is enough to look at. */
+export function setAside(path: string, suffixes = ['', '-lock']): void {
+  for (const suffix of suffixes) {
+    if (!existsSync(path + suffix)) continue;
+    rmSync(`${path}${suffix}.aside`, { recursive: true, force: true });
+    renameSync(path + suffix, `${path}${suffix}.aside`);
+  }
+}
+
+/** LMDB gives the system's error as a number, or as text alone; a full disk has to be known as one. */
+export function named(error: unknown): unknown {
+  if (!(error instanceof Error) || errno(error) !== undefined) return error;
+  if (/MDB_(CORRUPTED|PAGE_NOTFOUND|INVALID|PANIC|VERSION_MISMATCH|BAD_CHECKSUM)/.test(error.message))
+    return new DamagedIndex(error.message);
+  const full =
+    ('code' in error && error.code === constants.errno.ENOSPC) || /No space left on device/.test(error.message);
+  return full
+    ? Object.assign(new Error('ENOSPC: the index finds no room', { cause: error }), { code: 'ENOSPC' })
+    : error;
+}
