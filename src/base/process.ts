@@ -34,14 +34,19 @@ export function namespace(): string {
   }
 }
 
-/** Field 22 of /proc/<pid>/stat; the name in field 2 may itself hold spaces and parentheses. */
-export function startOf(pid: number): string | undefined {
+/** Of /proc/<pid>/stat: field 3, the state, and field 22, the start; the name in field 2 may itself hold spaces and parentheses. */
+function statOf(pid: number): { state: string; start: string | undefined } | undefined {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-    return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19];
+    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+    return { state: fields[0] ?? '', start: fields[19] };
   } catch {
     return undefined;
   }
+}
+
+export function startOf(pid: number): string | undefined {
+  return statOf(pid)?.start;
 }
 
 /** What the process table says: certain for processes of our own boot and namespace only. */
@@ -52,9 +57,12 @@ export function processState(one: ProcessIdentity): 'alive' | 'dead' | 'present'
   } catch (error) {
     if (errno(error) === 'ESRCH') return 'dead';
   }
+  const stat = statOf(one.pid);
+  // Z, X: it has ended, and its parent has not asked how (proc(5)); the first process of a container may never do so.
+  if (stat !== undefined && /^[ZXx]/.test(stat.state)) return 'dead';
   // Without procfs the pid may be another process by now.
   if (one.start === undefined) return 'present';
-  return startOf(one.pid) === one.start ? 'alive' : 'dead';
+  return stat?.start === one.start ? 'alive' : 'dead';
 }
 
 let own: string | undefined;
