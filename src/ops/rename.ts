@@ -8,7 +8,7 @@ import type { OpContext, OpInput, OpResult } from './types.js';
 export async function renameObject(ctx: OpContext, input: OpInput): Promise<OpResult> {
   const { bucket, key, headers } = input;
   checkKey(key);
-  const source = sourceKey(headers['x-amz-rename-source'], bucket);
+  const source = sourceKey(headers['x-amz-rename-source']);
   if (source === key) throw new S3Error('InvalidRequest', 'The source and the destination of a rename are the same.');
   const token = headers['x-amz-client-token'];
   const request = JSON.stringify([bucket, source, key, conditionHeaders(headers)]);
@@ -31,16 +31,14 @@ export async function renameObject(ctx: OpContext, input: OpInput): Promise<OpRe
   return {};
 }
 
-/** x-amz-rename-source is the URL-encoded key, as the SDKs send it; `/bucket/key` is taken, too. @throws InvalidArgument. */
-function sourceKey(header: string | undefined, bucket: string): string {
-  const raw = header?.replace(/^\//, '') ?? '';
-  const inBucket = header?.startsWith(`/${bucket}/`) === true ? raw.slice(bucket.length + 1) : raw;
-  if (inBucket === '') {
+/** x-amz-rename-source is the URL-encoded key, without its bucket: a slash in front belongs to it. @throws InvalidArgument. */
+function sourceKey(header: string | undefined): string {
+  if (header === undefined || header === '') {
     throw new S3Error('InvalidArgument', 'x-amz-rename-source names no key.', {
-      data: { ArgumentName: 'x-amz-rename-source', ArgumentValue: header ?? '' },
+      data: { ArgumentName: 'x-amz-rename-source', ArgumentValue: '' },
     });
   }
-  const key = decodeKey(inBucket);
+  const key = decodeKey(header);
   checkKey(key);
   return key;
 }

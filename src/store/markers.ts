@@ -73,7 +73,7 @@ export class Markers {
       const source = core.findMarker(from.bucket, from.key);
       if (!source) throw noSuchKey(from.key);
       const was = markerInfo(from.bucket, from.key, source);
-      if (sourceCondition) checkRead(sourceCondition, was, 'copy');
+      if (sourceCondition) checkRead(sourceCondition, was, 'rename');
       publisher.checkAgain(to.bucket, to.key, condition, known);
       if (from.bucket === to.bucket && from.key === to.key) return was;
       const via = viaOf(options.via, 'ObjectCreated:Copy');

@@ -177,7 +177,7 @@ export class Transfer {
     const { condition, sourceCondition } = options;
     const info = await this.copy(from, to, {
       facts: (source) => {
-        if (sourceCondition) checkRead(sourceCondition, source, 'copy');
+        if (sourceCondition) checkRead(sourceCondition, source, 'rename');
         return source.facts;
       },
       via: options.via,
@@ -221,7 +221,7 @@ export class Transfer {
     const { condition } = options;
     const hold = holdBucket(core, to.bucket);
     const source = await this.objects.found(from.bucket, from.key);
-    if (options.sourceCondition) checkRead(options.sourceCondition, describe(from.bucket, from.key, source), 'copy');
+    if (options.sourceCondition) checkRead(options.sourceCondition, describe(from.bucket, from.key, source), 'rename');
     const known = await publisher.current(to.bucket, to.key, condition);
     const target = core.target(to.bucket, to.key);
     const destination = destinationOf(core, target);

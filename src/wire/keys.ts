@@ -57,7 +57,7 @@ export interface CopySource {
 }
 
 /**
- * Reads x-amz-copy-source (and x-amz-rename-source): `bucket/key` or `/bucket/key`, percent-encoded, with `?versionId=` behind it.
+ * Reads x-amz-copy-source: `bucket/key` or `/bucket/key`, percent-encoded, with `?versionId=` behind it.
  * The whole is decoded once, so the first slash may be encoded too; a `?` of the key has to be.
  * @throws InvalidArgument; KeyTooLongError.
  */

@@ -141,8 +141,10 @@ describe('RenameObject', () => {
 
   it.each([
     ['a%20b/c', 'a b/c'],
-    ['/a', 'a'],
-    ['/photos/a', 'a'],
+    ['/a', '/a'],
+    ['//a', '//a'],
+    ['%2Fa', '/a'],
+    ['/photos/a', '/photos/a'],
     ['photos/a', 'photos/a'],
     ['a%2520b', 'a%20b'],
   ])('reads the source %s as %s, decoded once', async (header, key) => {
@@ -164,7 +166,7 @@ describe('RenameObject', () => {
     await expect(rename('older', token)).rejects.toMatchObject({ code: 'IdempotencyParameterMismatch' });
   });
 
-  it.each(['', '/', 'new', 'a%FF'])('refuses the source %j', async (source) => {
+  it.each(['', 'new', 'a%FF'])('refuses the source %j', async (source) => {
     await expect(renamer().rename(source)).rejects.toBeInstanceOf(S3Error);
   });
 });

@@ -70,10 +70,9 @@ export function markerContract(make: MakeStore): void {
       await refuses(w.store.move(at('a/'), at('b/'), free), 'PreconditionFailed');
       await refuses(w.store.move(at('a/'), at('full/'), free), 'PreconditionFailed');
       await refuses(w.store.put(BUCKET, 'full/', body(''), free), 'PreconditionFailed');
-      await refuses(
+      await expect(
         w.store.move(at('a/'), at('c/'), { sourceCondition: { ifMatch: [md5('x')] } }),
-        'PreconditionFailed',
-      );
+      ).rejects.toMatchObject({ code: 'PreconditionFailed', data: { Condition: 'x-amz-rename-source-If-Match' } });
       expect(await text(w.store, 'full/')).toBe('content');
       await w.store.move(at('a/'), at('full/'), { condition: { ifMatch: [md5('content')] } });
       expect(await list(w.store)).toEqual(['b/', 'full/']);
