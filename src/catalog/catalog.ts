@@ -10,6 +10,7 @@ import { Journal, listSegments, readTail } from './journal.js';
 import type { ByteFacts, CompletedUpload, JournalLine, Subject } from './lines.js';
 import { NotReady, ROOT_ID, type Index } from './lmdb.js';
 import { LostDirs } from './lost-dirs.js';
+import { Untold } from './untold.js';
 import {
   decodeRow,
   encodeRow,
@@ -44,6 +45,7 @@ export interface Completed extends CompletedUpload {
 export class Catalog {
   readonly identities: Identities;
   readonly lost: LostDirs;
+  readonly untold: Untold;
   /** Tells the identity of the directory that stands at a path now; a replay, which speaks of the past, does not ask. */
   world: ((dirs: readonly string[]) => Buffer | undefined) | undefined;
   /** Tells the fingerprint of the file that stands at a place of the tree now. */
@@ -56,6 +58,7 @@ export class Catalog {
   ) {
     this.identities = new Identities(index);
     this.lost = new LostDirs(index);
+    this.untold = new Untold(index);
   }
 
   /** Remembers ids of directories from now on, or no longer: a replay asks for the same ones again and again. Only inside one write. */

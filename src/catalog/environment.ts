@@ -28,6 +28,7 @@ const TABLES = [
   'identities',
   'dirs',
   'pending',
+  'untold',
   'verified',
   'uploads',
   'parts',

@@ -67,6 +67,8 @@ export interface DirRow {
   stampTrusted: boolean;
   /** When it was as the stamp says, every row of a file in it had its file. Only in the index. */
   full?: boolean;
+  /** Not read yet, and made since the directory above was: all in it is new. Only in the index. */
+  fresh?: boolean;
 }
 export type Row = FileRow | DirRow;
 
@@ -98,6 +100,7 @@ const HAS_STAMP = 4;
 const HAS_IDENTITY = 8;
 const NOTED = 16;
 const FULL = 32;
+const FRESH = 64;
 
 const FILE_HEAD = 2 + FINGERPRINT_BYTES + 8 + 6 + 16 + 2;
 const STAMP_BYTES = 32;
@@ -151,7 +154,8 @@ function encodeDir(row: DirRow): Buffer {
     (row.stamp ? HAS_STAMP : 0) |
     (row.identity ? HAS_IDENTITY : 0) |
     (row.noted ? NOTED : 0) |
-    (row.full ? FULL : 0);
+    (row.full ? FULL : 0) |
+    (row.fresh ? FRESH : 0);
   out.writeUIntBE(row.id, 2, 6);
   out.writeUIntBE(row.seq, 8, 6);
   row.stamp?.copy(out, 14);
@@ -213,6 +217,7 @@ function decodeDir(bytes: Buffer): DirRow {
   if (flags & HAS_STAMP) row.stamp = Buffer.from(bytes.subarray(14, 14 + STAMP_BYTES));
   if (flags & NOTED) row.noted = true;
   if (flags & FULL) row.full = true;
+  if (flags & FRESH) row.fresh = true;
   let at = DIR_HEAD;
   if (flags & HAS_IDENTITY) row.identity = Buffer.from(bytes.subarray(at, (at += IDENTITY_BYTES)));
   if (bytes.length > at) row.marker = JSON.parse(bytes.toString('utf8', at)) as NonNullable<DirRow['marker']>;
@@ -222,6 +227,11 @@ function decodeDir(bytes: Buffer): DirRow {
 /** Whether an encoded row is that of a file which was missing when somebody last looked. */
 export function isGone(bytes: Buffer): boolean {
   return bytes[0] === FILE && ((bytes[1] ?? 0) & GONE) !== 0;
+}
+
+/** Whether an encoded row is that of a file that a request came upon, and that nobody knew of before. */
+export function isUnseenNew(bytes: Buffer): boolean {
+  return bytes[0] === FILE && ((bytes[1] ?? 0) & UNSEEN_NEW) !== 0;
 }
 
 /** Whether an encoded row is that of a file whose bytes nobody has hashed, or whose hash is in doubt or unproven. */
@@ -249,6 +259,11 @@ export function dirStamp(stat: BigIntStats, view = 0n): Buffer {
   out.writeBigInt64BE(stat.mtimeNs, 16);
   out.writeBigInt64BE(stat.ctimeNs, 24);
   return out;
+}
+
+/** Whether a stamp was taken of this directory, whatever has changed in it since, and under the same settings. */
+export function isStampOf(stamp: Buffer, stat: BigIntStats, view: bigint): boolean {
+  return stamp.subarray(0, 16).equals(dirStamp(stat, view).subarray(0, 16));
 }
 
 /** Whether a stamp was taken of this directory with the same entries; a rename of the directory itself changes only its ctime. */

@@ -5,6 +5,8 @@ import type { Patience } from './patience.js';
 export interface ScanOptions {
   /** Compare every file with its row, not only directories with their stamps. */
   files: boolean;
+  /** Files that nobody knew of were made now. */
+  told?: boolean;
   patience: Patience;
   signal: AbortSignal;
   /** Before a directory is looked at; and when it turns out to be gone. */
@@ -36,6 +38,7 @@ export async function scan(live: Live, from: string, options: ScanOptions): Prom
     options.enter?.(path);
     const found = await live.lookAtDir(here, {
       files: options.files,
+      told: options.told === true,
       onFile: (name, file) => options.onFile?.(here, name, file),
     });
     if (!found) {

@@ -13,6 +13,8 @@ export interface Changes {
   /** Outside changes are wanted from now on for `ms`: whoever watches the tree, in whatever process, shall note them. */
   want(ms: number): void;
   readonly wanted: boolean;
+  /** The same until it is taken back, while no process runs too: what is found at the next start is told then. */
+  wantAlways(on: boolean): void;
   /**
    * Notes what another program did to a file that has been quiet since, unless nobody would be told anything new.
    * @param told fingerprint that the file had when it was last told of; '' if that it is gone. @returns whether it was noted.

@@ -7,9 +7,6 @@ import type { Change, ChangeReader, Changes, Position, SeenChange } from './chan
 import type { Core } from './core.js';
 import { knowledge } from './describe.js';
 
-/** Until when (ms) somebody waits for outside changes; in the index, so that all processes know. */
-const WANTED = 'events:wanted';
-
 export class ChangeFeed implements Changes {
   constructor(private readonly core: Core) {}
 
@@ -32,17 +29,30 @@ export class ChangeFeed implements Changes {
   }
 
   want(ms: number): void {
-    const { index } = this.core.catalog;
-    const until = Date.now() + ms;
+    const { index, untold } = this.core.catalog;
     index.refresh();
-    if (index.number(WANTED) < until) index.write(() => index.setNumber(WANTED, until));
+    untold.want(Date.now() + ms);
+  }
+
+  wantAlways(on: boolean): void {
+    const { index, untold } = this.core.catalog;
+    index.refresh();
+    untold.wantAlways(on);
   }
 
   get wanted(): boolean {
-    return this.core.catalog.index.number(WANTED) > Date.now();
+    return this.core.catalog.untold.wanted;
   }
 
   see(change: SeenChange, told: string | undefined): boolean {
+    const { untold } = this.core.catalog;
+    const noted = this.note(change, told, untold.isKnown(change.dirs, change.name));
+    untold.forget(change.dirs, change.name);
+    return noted;
+  }
+
+  /** @param known the file is known to have been there. */
+  private note(change: SeenChange, told: string | undefined, known: boolean): boolean {
     const { core } = this;
     const { catalog } = core;
     const { dirs, name, event } = change;
@@ -55,7 +65,7 @@ export class ChangeFeed implements Changes {
       if ((found !== undefined) !== (event === 'created')) return false;
       const row = found ? found.row : catalog.row(place);
       const fp = found ? formatFingerprint(found.fp) : '';
-      if (fp === told || (!found && !row && told === undefined)) return false;
+      if (fp === told || (!found && !row && told === undefined && !known)) return false;
       if (core.excludedPlace(dirs, name) && row?.published !== true) return false;
       catalog.journal.append({
         op: 'seen',

@@ -9,7 +9,7 @@ import { opendir } from 'node:fs/promises';
 import { errno } from '../base/errors.js';
 import { NO_FINGERPRINT } from '../catalog/catalog.js';
 import { GONE_COUNTER } from '../catalog/ghost.js';
-import { dirStamp, encodeRow, isGone, rowKey, type DirRow } from '../catalog/rows.js';
+import { dirStamp, encodeRow, isGone, isStampOf, isUnseenNew, rowKey, type DirRow } from '../catalog/rows.js';
 import { decodeName, isPossibleName } from '../fs/keypath.js';
 import { isAbsent, type Core } from './core.js';
 
@@ -69,13 +69,16 @@ export class DirReader {
       const trusted = !clock.isYoung(stat.mtimeNs > stat.ctimeNs ? stat.mtimeNs : stat.ctimeNs);
       this.core.tracker.settleDirs(segments);
       const gone = index.number(GONE_COUNTER);
-      const { id } = catalog.findDir(segments) ?? index.write(() => catalog.ensureDir(segments));
-      const counts = await this.addNew(path, segments, id);
+      const { id, stamp: before, fresh } = catalog.findDir(segments) ?? index.write(() => catalog.ensureDir(segments));
+      // what has no row then was not there when it was read before
+      const known = fresh === true || (before !== undefined && isStampOf(before, stat, this.core.view));
+      const counts = await this.addNew(path, segments, id, known);
       const stamp = dirStamp(stat, this.core.view);
       const row = index.write(() =>
         catalog.changeDir(segments, (now) => {
           now.stamp = stamp;
           delete now.full;
+          delete now.fresh;
           // a name that was missed while we read may be there after all
           now.stampTrusted = trusted && index.number(GONE_COUNTER) === gone;
         }),
@@ -109,8 +112,10 @@ export class DirReader {
     path: string,
     segments: readonly string[],
     id: number,
+    known: boolean,
   ): Promise<{ names: number; added: number }> {
-    const { index } = this.core.catalog;
+    const { index, untold } = this.core.catalog;
+    const tells = known && untold.wanted;
     const directory = await opendir(path, { encoding: 'buffer' as BufferEncoding, bufferSize: CHUNK });
     let names = 0;
     let added = 0;
@@ -119,17 +124,24 @@ export class DirReader {
       const value = index.get('tree', rowKey(id, name));
       return value === undefined || isGone(value);
     };
+    const isUnseen = (name: string): boolean => {
+      const value = index.get('tree', rowKey(id, name));
+      return value !== undefined && isUnseenNew(value);
+    };
     const flush = (): void => {
       names += batch.length;
       const missing = batch.filter(isNew);
+      // a request came upon it first
+      const unseen = tells ? batch.filter(isUnseen) : [];
       batch = [];
-      if (missing.length === 0) return;
+      if (missing.length === 0 && unseen.length === 0) return;
       index.write(() => {
         for (const name of missing) {
           if (!isNew(name)) continue;
           added++;
-          this.add(segments, id, name);
+          this.add(segments, id, name, tells);
         }
+        for (const name of unseen) if (isUnseen(name)) untold.note(segments, name, 'created', true);
       });
     };
     for await (const entry of directory) {
@@ -140,21 +152,27 @@ export class DirReader {
     return { names, added };
   }
 
-  /** Under the lock. */
-  private add(segments: readonly string[], id: number, name: string): void {
+  /** @param tells it came since the directory was read before, and somebody wants to know. Under the lock. */
+  private add(segments: readonly string[], id: number, name: string, tells: boolean): void {
     const { catalog, tracker } = this.core;
     const { index } = catalog;
     const key = rowKey(id, name);
     if (name.endsWith('/')) {
       const dirs = [...segments, name.slice(0, -1)];
       tracker.settleDir(dirs);
-      if (!index.has('tree', key)) catalog.newDir(id, dirs);
+      if (index.has('tree', key)) return;
+      const row = catalog.newDir(id, dirs);
+      if (tells) index.putRow(id, name, { ...row, fresh: true });
       return;
     }
     const row = catalog.rowAt(key);
-    if (!row) return index.put('tree', key, SEEN);
+    if (!row) {
+      if (tells) catalog.untold.note(segments, name, 'created', true);
+      return index.put('tree', key, SEEN);
+    }
     delete row.goneAt;
     index.put('tree', key, encodeRow(row));
+    catalog.untold.noteBack(segments, name);
   }
 
   /** Names of the entry's rows (a directory's ends in `/`); none for what is never served. */

@@ -57,6 +57,7 @@ function noteOne(core: Core, { dirs, name }: Missing, now: number): boolean {
   if (!row || row.goneAt !== undefined || !isGoneNow(core, dirs, name)) return false;
   if (isWorthKeeping(row)) core.catalog.putRow(place, { ...row, goneAt: now });
   else core.catalog.removeRow(place);
+  core.catalog.untold.note(dirs, name, 'removed');
   return true;
 }
 

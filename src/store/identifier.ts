@@ -275,8 +275,10 @@ export class Identifier {
     if (old?.file !== undefined) row.file = old.file;
     if (old?.from) row.from = old.from;
     if (old?.told) row.told = old.told;
-    if (!same) row.unseen = old?.unseen ?? (isSeen(old) ? 'changed' : 'new');
-    else if (old.unseen) row.unseen = old.unseen;
+    // somebody had looked at these very bytes, and they were hashed only now
+    const seen = old?.etag === '' && old.fp.equals(now.fp);
+    if (old?.unseen) row.unseen = old.unseen;
+    else if (!same && !seen) row.unseen = isSeen(old) ? 'changed' : 'new';
     catalog.putRow(now.place, row);
     return true;
   }

@@ -117,13 +117,15 @@ function leave({ catalog }: Ground, from: TreePlace, to: TreePlace): boolean {
   const key = catalog.rowKeyOf(from, false);
   const row = key && catalog.rowAt(key);
   if (!row) return false;
-  const seq = catalog.nextSeq();
   // other bytes have come to the key since: what is said of it now is said of those
-  if (!isWorthKeeping(row) || catalog.row(to)) {
-    catalog.journal.append({ op: 'delete', seq, ...subjectOf(from) });
+  const taken = catalog.row(to) !== undefined;
+  if (taken || !isWorthKeeping(row)) {
+    if (row.seq > 0) catalog.journal.append({ op: 'delete', seq: catalog.nextSeq(), ...subjectOf(from) });
     catalog.removeRow(from);
+    if (!taken && row.goneAt === undefined) catalog.untold.note(to.dirs, to.name, 'removed');
     return true;
   }
+  const seq = catalog.nextSeq();
   const line = {
     op: 'moved',
     seq,

@@ -11,8 +11,19 @@ export interface Live {
    * @returns names of its subdirectories, and how many names came, went and have changed; undefined if there is no such directory.
    */
   lookAtDir(dirs: readonly string[], options?: LookOptions): Promise<DirReport | undefined>;
-  /** Compares one file with its row and remembers what it found, so that the next look says `same`. */
-  lookAtFile(dirs: readonly string[], name: string): Promise<FileReport>;
+  /**
+   * Compares one file with its row and remembers what it found, so that the next look says `same`.
+   * @param told it is known that something has changed: a file that nobody knew of was made now.
+   */
+  lookAtFile(dirs: readonly string[], name: string, told?: boolean): Promise<FileReport>;
+  /**
+   * Changes by other programs that were found while somebody wants events, by whatever process, and of which nobody has been told: they are kept until they
+   * were told of (`store.changes.see`), or forgotten.
+   * @param after where the last page ended.
+   */
+  untold(after: Buffer | undefined, max: number): UntoldPage;
+  /** There is nothing to tell of a file. */
+  forgetUntold(dirs: readonly string[], name: string): void;
   /**
    * Files whose bytes nobody has hashed, or whose hash is in doubt, in the order of the index.
    * @param after where the last page ended. @returns up to `max` files; a page may be short or empty though `next` tells that there is more.
@@ -36,8 +47,16 @@ export interface Live {
 export interface LookOptions {
   force?: boolean;
   files?: boolean;
+  /** Files that nobody knew of were made now: something was told of a change, or all were looked at before. */
+  told?: boolean;
   /** With `files`: told of each file that is not as its row says, and of each that nobody has hashed. */
   onFile?: (name: string, report: FileReport) => void;
+}
+
+export interface UntoldPage {
+  entries: { dirs: readonly string[]; name: string; event: 'created' | 'removed'; fresh?: true }[];
+  /** Pass as `after` to go on; absent at the end. */
+  next?: Buffer;
 }
 
 export interface DirReport {

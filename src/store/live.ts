@@ -10,7 +10,16 @@ import { isAppending, knowledge } from './describe.js';
 import type { DirReader } from './dir-reader.js';
 import { noteGone } from './ghosts.js';
 import { isSettled, isUnproven, type Identifier } from './identifier.js';
-import type { DirReport, FileReport, HashOutcome, Live, LookOptions, Md5, UnhashedPage } from './live-contract.js';
+import type {
+  DirReport,
+  FileReport,
+  HashOutcome,
+  Live,
+  LookOptions,
+  Md5,
+  UnhashedPage,
+  UntoldPage,
+} from './live-contract.js';
 import { newRow } from './objects.js';
 
 /** Rows that are gone through at a time: so long the turn may be. */
@@ -88,7 +97,7 @@ export class LiveIndex implements Live {
   private async goThrough(
     dirs: readonly string[],
     row: DirRow,
-    { files, onFile }: LookOptions,
+    { files, onFile, told = false }: LookOptions,
     report: DirReport,
   ): Promise<{ live: number; gone: number }> {
     let live = 0;
@@ -107,7 +116,7 @@ export class LiveIndex implements Live {
         } else gone++;
       }
       if (!files) return;
-      for (const [i, file] of this.examine(dirs, names).entries()) {
+      for (const [i, file] of this.examine(dirs, names, told).entries()) {
         const { state } = file;
         if (state !== 'same' || file.hashed === false) onFile?.(names[i] ?? '', file);
         if (state === 'changed') report.changed++;
@@ -146,14 +155,14 @@ export class LiveIndex implements Live {
     }
   }
 
-  async lookAtFile(dirs: readonly string[], name: string): Promise<FileReport> {
+  async lookAtFile(dirs: readonly string[], name: string, told = false): Promise<FileReport> {
     this.begin();
     this.core.tracker.settleDirs(dirs);
-    return this.examine(dirs, [name])[0] ?? { state: 'gone' };
+    return this.examine(dirs, [name], told)[0] ?? { state: 'gone' };
   }
 
   /** Compares files of one directory with their rows, and remembers what was found, in few transactions. */
-  private examine(dirs: readonly string[], names: readonly string[]): FileReport[] {
+  private examine(dirs: readonly string[], names: readonly string[], told: boolean): FileReport[] {
     const { core } = this;
     const looks = names.map((name) => this.look(dirs, name));
     const missing = looks.flatMap(({ state, name }) => (state === 'gone' ? [{ dirs, name }] : []));
@@ -163,7 +172,10 @@ export class LiveIndex implements Live {
     );
     const recalled = open.length === 0 || this.rebuilding ? [] : this.identifier.recall(open);
     const now = new Map(open.map(({ found }, i) => [found, recalled[i]]));
-    this.remember(looks.flatMap(({ found, state }) => (found ? [{ found: now.get(found) ?? found, state }] : [])));
+    this.remember(
+      looks.flatMap(({ found, state }) => (found ? [{ found: now.get(found) ?? found, state }] : [])),
+      told,
+    );
     return looks.map(({ found, state, known }): FileReport => {
       if (!found) return { state, ...(known !== undefined && { known }) };
       const { stat } = found;
@@ -197,14 +209,14 @@ export class LiveIndex implements Live {
   }
 
   /** So that the next look says `same`, and those in doubt are found by `unhashed`. */
-  private remember(looks: readonly { found: Found; state: State }[]): void {
+  private remember(looks: readonly { found: Found; state: State }[], told: boolean): void {
     const { catalog } = this.core;
     const due = looks.filter(({ found, state }) => state !== 'same' || isNewlyDoubtful(found));
     if (due.length === 0) return;
     catalog.index.write(() => {
       for (const { found, state } of due) {
         const { place, fp, stat } = found;
-        const { unseen: _seen, goneAt: _gone, ...row } = catalog.row(place) ?? newRow();
+        const { unseen: _seen, goneAt: gone, ...row } = catalog.row(place) ?? newRow();
         // whoever appends puts the row that follows
         if (row.appendFrom !== undefined) continue;
         if (row.fp.equals(fp) || state === 'same') {
@@ -214,8 +226,26 @@ export class LiveIndex implements Live {
           const fresh: FileRow = { kind: 'file', fp, ctimeNs: stat.ctimeNs, seq, etag: '', published };
           catalog.putRow(place, { ...fresh, ...(facts && { facts }), ...(from && { from }) });
         }
+        if (place.kind !== 'tree') continue;
+        if (gone !== undefined) catalog.untold.noteBack(place.dirs, place.name);
+        else if (state === 'changed') catalog.untold.note(place.dirs, place.name, 'created');
+        else if (state === 'new' && told) catalog.untold.note(place.dirs, place.name, 'created', true);
       }
     });
+  }
+
+  untold(after: Buffer | undefined, max: number): UntoldPage {
+    const { changes, next } = this.core.catalog.untold.some(after, max);
+    const entries = changes.map(({ path, event, fresh }) => {
+      const dirs = path.split('/');
+      const name = dirs.pop() ?? '';
+      return { dirs, name, event, ...(fresh && { fresh }) };
+    });
+    return { entries, ...(next && { next }) };
+  }
+
+  forgetUntold(dirs: readonly string[], name: string): void {
+    this.core.catalog.untold.forget(dirs, name);
   }
 
   unhashed(cursor: Buffer | undefined, max: number): UnhashedPage {

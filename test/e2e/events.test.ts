@@ -11,6 +11,7 @@ import { promisify } from 'node:util';
 import {
   DeleteObjectCommand,
   GetBucketNotificationConfigurationCommand,
+  ListObjectsV2Command,
   PutBucketNotificationConfigurationCommand,
   PutObjectCommand,
   PutObjectTaggingCommand,
@@ -289,6 +290,66 @@ describe('notifications', () => {
     const outside = target.records.find(({ s3: { object } }) => object.key === 'cp.txt');
     expect(outside).toMatchObject({ userIdentity: { principalId: 'outside' }, s3: { object: { size: 7 } } });
   }, 60_000);
+});
+
+describe('changes by other programs while no server ran', () => {
+  it.each([
+    ['stopped, and clients ask at once', () => server.stop(), true],
+    ['killed', () => server.kill(), false],
+  ])(
+    'reach webhooks: the server was %s',
+    async (_how, end, asks) => {
+      await mkdir(at('box/old'));
+      for (const name of ['removed', 'changed', 'kept', 'old/renamed']) await writeFile(at('box', name), name);
+      await configure();
+      await put('ours');
+      await put('old/ours');
+      // all of it is known by now, directories too
+      await until(() => told().includes('ObjectCreated:Put old/ours'));
+      await until(() => server.output().includes('the tree is known'));
+      await sleep(4000);
+      target.records.length = 0;
+      // found while it runs, and not quiet yet when it ends
+      await writeFile(at('box/late'), 'late');
+      await unlink(at('box/old/ours'));
+      await sleep(800);
+      await end();
+      await unlink(at('box/removed'));
+      await writeFile(at('box/changed'), 'changed by others');
+      await writeFile(at('box/new'), 'new');
+      await mkdir(at('box/made/deep'), { recursive: true });
+      await writeFile(at('box/made/deep/new'), 'new');
+      await rename(at('box/old'), at('box/renamed'));
+      await unlink(at('box/ours'));
+      await start();
+      if (asks) {
+        const asked = [s3.send(new ListObjectsV2Command({ Bucket: 'box', MaxKeys: 2 }))];
+        await Promise.all(asked);
+        await s3.send(new ListObjectsV2Command({ Bucket: 'box' }));
+      }
+      const expected = [
+        'ObjectCreated:Put changed',
+        'ObjectCreated:Put late',
+        'ObjectCreated:Put made/deep/new',
+        'ObjectCreated:Put new',
+        'ObjectCreated:Put renamed/renamed',
+        'ObjectRemoved:Delete old/ours',
+        'ObjectRemoved:Delete old/renamed',
+        'ObjectRemoved:Delete ours',
+        'ObjectRemoved:Delete removed',
+      ];
+      await until(() => expected.every((line) => told().includes(line)));
+      await sleep(2500);
+      expect(told().sort()).toEqual(expected);
+      // at the next start nothing is new
+      await server.kill();
+      target.records.length = 0;
+      await start();
+      await sleep(5000);
+      expect(told()).toEqual([]);
+    },
+    90_000,
+  );
 });
 
 describe('gos3rve watch', () => {

@@ -80,9 +80,9 @@ export class EventService implements Notifier, ChangeSink {
       this.timer = setTimeout(() => void this.start().catch((error: unknown) => this.failed(error)), POLL_MS);
       return;
     }
-    this.started = true;
     for (const target of this.options.targets) this.open(target);
     await this.refreshSettings();
+    this.started = true;
     for (const { delivery } of this.channels.values()) delivery.pump();
     this.schedule();
   }
@@ -109,6 +109,10 @@ export class EventService implements Notifier, ChangeSink {
 
   wanted(): boolean {
     return this.active || this.options.store.changes.wanted;
+  }
+
+  starting(): boolean {
+    return !this.started && !this.closed;
   }
 
   /** Notes it for all who listen, unless it was told already or is S3's own doing: so the feed is read to its end before. */
@@ -154,6 +158,7 @@ export class EventService implements Notifier, ChangeSink {
     const settings = buckets.flatMap((bucket) => bucket.settings.notification ?? []);
     const was = this.active;
     this.active = this.channels.size > 0 && settings.length > 0;
+    if (this.active !== was || !this.started) store.changes.wantAlways(this.active);
     if (this.active === was) return;
     if (!this.active) {
       this.reader = undefined;

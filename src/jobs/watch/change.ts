@@ -16,5 +16,7 @@ export interface OutsideChange {
 export interface ChangeSink {
   /** Asked at each change: while nobody wants them, nothing is gathered. */
   wanted(): boolean;
+  /** It does not know yet whether it wants them: nothing is looked for before. */
+  starting?(): boolean;
   onOutsideChange(change: OutsideChange): void | Promise<void>;
 }

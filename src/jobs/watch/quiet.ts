@@ -9,6 +9,8 @@ const TICK_MS = 250;
 /** Files looked at in one go before others get their turn. */
 const SLICE = 64;
 const LIMIT = 100_000;
+/** Changes found by others that are taken up at a time. */
+const TAKE_UP = 1000;
 
 interface Waiting {
   dirs: readonly string[];
@@ -24,6 +26,8 @@ export interface QuietEvents {
   /** A file that nobody has hashed is quiet. */
   unhashed(dirs: readonly string[], name: string, size: number): void;
   changed(change: OutsideChange): Promise<void>;
+  /** Whether anybody wants to hear of changes: those that others have found are taken up. */
+  wanted(): boolean;
   /** Too many wait: this one was let go. */
   lost(): void;
   failed(error: unknown): void;
@@ -34,6 +38,7 @@ export class Quiet {
   private readonly timer: NodeJS.Timeout;
   private running: Promise<void> | undefined;
   private stopped = false;
+  private after: Buffer | undefined;
 
   constructor(
     private readonly live: Live,
@@ -81,7 +86,18 @@ export class Quiet {
       .finally(() => (this.running = undefined));
   }
 
+  /** What requests, a scan, other processes or one that was killed have found. */
+  private takeUp(): void {
+    if (this.live.rebuilding || !this.events.wanted()) return;
+    const { entries, next } = this.live.untold(this.after, TAKE_UP);
+    this.after = next;
+    for (const { dirs, name, event, fresh } of entries)
+      if (this.waiting.size < LIMIT && !this.waiting.has([...dirs, name].join('/')))
+        this.add(dirs, name, event, { fresh: fresh === true });
+  }
+
   private async work(): Promise<void> {
+    this.takeUp();
     const now = performance.now();
     let done = 0;
     for (const [path, entry] of this.waiting) {
@@ -97,9 +113,13 @@ export class Quiet {
     const file = await this.live.lookAtFile(dirs, name);
     if (file.state === 'gone') {
       if (event === 'removed') await this.events.changed({ dirs, name, event, ...(fresh === true && { fresh }) });
+      else this.live.forgetUntold(dirs, name);
       return;
     }
-    if (file.state === 'not-served') return;
+    if (file.state === 'not-served') {
+      this.live.forgetUntold(dirs, name);
+      return;
+    }
     const { quietForMs = this.live.quietMs, size = 0 } = file;
     // removed and back as it was: nothing has happened
     const what = file.state !== 'same' ? 'created' : event === 'removed' ? undefined : event;
@@ -109,5 +129,6 @@ export class Quiet {
     }
     if (file.hashed === false) this.events.unhashed(dirs, name, size);
     if (what) await this.events.changed({ dirs, name, event: what, size });
+    else this.live.forgetUntold(dirs, name);
   }
 }

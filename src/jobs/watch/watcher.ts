@@ -71,6 +71,7 @@ export class Watcher {
       changed: async (change) => {
         if (changes?.wanted()) await changes.onOutsideChange(change);
       },
+      wanted: () => changes?.wanted() === true,
       lost: () => options.onUnhashedSomewhere?.(),
       failed: (error) => this.failed(error),
     });
@@ -165,6 +166,7 @@ export class Watcher {
     if (whole) {
       const report = await this.options.live.lookAtDir(dirs, {
         files: true,
+        told: true,
         onFile: (name, file) => this.seen(dirs, name, file, true),
       });
       for (const name of report?.subdirs ?? []) this.lookForDirectory(below(dir, name));
@@ -172,7 +174,7 @@ export class Watcher {
     }
     for (const name of names) {
       if (this.abort.signal.aborted) return;
-      const file = await this.options.live.lookAtFile(dirs, name);
+      const file = await this.options.live.lookAtFile(dirs, name, true);
       this.seen(dirs, name, file, true);
       if (file.state === 'gone' || file.state === 'not-served') this.lookForDirectory(below(dir, name));
       await this.patience.turn();
@@ -205,7 +207,8 @@ export class Watcher {
   private async scanLoop(): Promise<void> {
     const { signal } = this.abort;
     while (!signal.aborted) {
-      while (this.options.live.rebuilding && !signal.aborted) await pause(REBUILD_POLL_MS, signal);
+      while ((this.options.live.rebuilding || this.options.changes?.starting?.() === true) && !signal.aborted)
+        await pause(REBUILD_POLL_MS, signal);
       const [dir] = this.scans;
       if (dir === undefined) {
         await this.wanted.wait(60_000);
@@ -252,6 +255,7 @@ export class Watcher {
     const began = performance.now();
     const report = await scan(this.options.live, dir, {
       files,
+      told: told || this.acquainted,
       patience: this.patience,
       signal: this.abort.signal,
       // before it is looked at, so that no change falls between
