@@ -227,8 +227,13 @@ export class Catalog {
   row(place: Place): FileRow | undefined {
     const key = this.rowKeyOf(place, false);
     const bytes = key && this.index.get(place.kind === 'tree' ? 'tree' : 'overflow', key);
-    const row = bytes && decodeRow(bytes);
-    if (row?.kind !== 'file') return undefined;
+    return bytes && this.rowOf(bytes, place);
+  }
+
+  /** The same, its bytes having been read. */
+  rowOf(bytes: Buffer, place: Place): FileRow | undefined {
+    const row = decodeRow(bytes);
+    if (row.kind !== 'file') return undefined;
     if (row.home === undefined || place.kind !== 'tree' || row.home === topOf(place.dirs)) return row;
     const { home: _elsewhere, ...rest } = row;
     return { ...rest, facts: withoutAccess(row.facts ?? {}) };

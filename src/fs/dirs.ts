@@ -72,6 +72,11 @@ export class Dirs {
     return dir;
   }
 
+  /** Whether a directory still lies where its path says. */
+  stands(dir: Dir): boolean {
+    return dir instanceof OpenDir && dir.holds();
+  }
+
   /** Flushes the directory's entries: fsync(2) of the directory. Directories that are gone need none. */
   async sync(dir: Dir): Promise<void> {
     if (!(dir instanceof OpenDir)) return;

@@ -3,7 +3,7 @@
  *
  * Binary form, 36 bytes, big-endian: mount identity u32, inode u64, birth time ns i64, size u64, mtime ns i64. Two are compared as bytes.
  */
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import type { BigIntStats } from 'node:fs';
 
 export const FINGERPRINT_BYTES = 36;
@@ -52,5 +52,5 @@ export function fingerprintSize(fp: Buffer): number {
  * overwrite in place with restored size and mtime gives another one.
  */
 export function derivedEtag(fp: Buffer, ctimeNs: bigint): string {
-  return `${createHash('md5').update(fp).update(String(ctimeNs)).digest('hex')}-1`;
+  return `${hash('md5', Buffer.concat([fp, Buffer.from(String(ctimeNs))]))}-1`;
 }

@@ -1,11 +1,12 @@
 /** ListObjects and ListObjectsV2: the same page, written in two ways. */
 import { S3Error } from '../base/errors.js';
+import type { Owner } from '../base/model.js';
 import type { ListEntry, ListPage, ObjectInfo } from '../store/contract.js';
 import { isoDate } from '../wire/headers.js';
 import { urlEncodeListing } from '../wire/keys.js';
-import { el, type XmlElement } from '../wire/xml.js';
+import { el, leaf, written, type XmlElement } from '../wire/xml.js';
 import { pageSize, quoted, urlEncoding } from './input.js';
-import { bucketOwner, ownerElement } from './owners.js';
+import { bucketOwner } from './owners.js';
 import type { OpContext, OpInput, OpResult } from './types.js';
 
 /** What all listings of keys share: the query, and how names are written. */
@@ -66,7 +67,7 @@ export async function listObjects(ctx: OpContext, input: OpInput): Promise<OpRes
       listing.delimiter !== '' && el('Delimiter', encode(listing.delimiter)),
       listing.encodingType,
       el('IsTruncated', page.next !== undefined),
-      ...contents(ctx, page.entries, encode, true),
+      contents(ctx, page.entries, encode, true),
       ...commonPrefixes(page.entries, encode),
     ]),
   };
@@ -91,33 +92,39 @@ export async function listObjectsV2(ctx: OpContext, input: OpInput): Promise<OpR
       listing.delimiter !== '' && el('Delimiter', encode(listing.delimiter)),
       listing.encodingType,
       el('IsTruncated', page.next !== undefined),
-      ...contents(ctx, page.entries, encode, input.query.get('fetch-owner') === 'true'),
+      contents(ctx, page.entries, encode, input.query.get('fetch-owner') === 'true'),
       ...commonPrefixes(page.entries, encode),
     ]),
   };
 }
 
+/** The hot path of a listing: text at once, without a tree of elements. */
 function contents(
   ctx: OpContext,
   entries: readonly ListEntry[],
   encode: Listing['encode'],
   withOwner: boolean,
-): XmlElement[] {
-  const owner = bucketOwner(ctx);
-  return entries.flatMap((entry) => {
-    if (isPrefix(entry)) return [];
-    return [
-      el('Contents', [
-        el('Key', encode(entry.key)),
-        el('LastModified', isoDate(entry.lastModified)),
-        el('ETag', quoted(entry.etag)),
-        ...checksumSummary(entry),
-        el('Size', entry.size),
-        withOwner && ownerElement(entry.facts.owner ?? owner),
-        el('StorageClass', entry.facts.storageClass ?? 'STANDARD'),
-      ]),
-    ];
-  });
+): XmlElement {
+  const bucket = bucketOwner(ctx);
+  let text = '';
+  for (const entry of entries) {
+    if (isPrefix(entry)) continue;
+    const { checksum, facts } = entry;
+    text += '<Contents>';
+    text += leaf('Key', encode(entry.key));
+    text += leaf('LastModified', isoDate(entry.lastModified));
+    text += leaf('ETag', quoted(entry.etag));
+    if (checksum) text += leaf('ChecksumAlgorithm', checksum.algorithm) + leaf('ChecksumType', checksum.type);
+    text += leaf('Size', entry.size);
+    if (withOwner) text += ownerText(facts.owner ?? bucket);
+    text += leaf('StorageClass', facts.storageClass ?? 'STANDARD');
+    text += '</Contents>';
+  }
+  return written(text);
+}
+
+function ownerText({ id, displayName }: Owner): string {
+  return `<Owner>${leaf('ID', id)}${leaf('DisplayName', displayName)}</Owner>`;
 }
 
 /** Listings name a checksum's kind, not its value. */

@@ -44,24 +44,40 @@ export function isAppending(found: Found): boolean {
 
 /** The object as it is known without reading it. */
 export function describe(bucket: string, key: string, found: Found): ObjectInfo {
+  const info = describeListed(bucket, key, found);
+  const { row } = found;
+  if (knowledge(found) === 'known' && row) {
+    const derived = derivedOf(found);
+    if (row.etag !== derived) info.aliases = [info.etag === derived ? row.etag : derived];
+  }
+  return info;
+}
+
+function derivedOf(found: Found): string {
   const { row, stat, fp } = found;
+  return row && isAppending(found) ? derivedEtag(row.fp, row.ctimeNs) : derivedEtag(fp, stat.ctimeNs);
+}
+
+/** The same without the other ETags that conditions accept: a listing does not tell them. */
+export function describeListed(bucket: string, key: string, found: Found): ObjectInfo {
+  const { row, stat } = found;
   const known = knowledge(found);
-  const appending = isAppending(found);
-  const derived = appending && row ? derivedEtag(row.fp, row.ctimeNs) : derivedEtag(fp, stat.ctimeNs);
+  const appending = known === 'known' && row?.appendFrom !== undefined;
+  const certain = known === 'known' && row !== undefined;
+  const derived = certain && row.told === undefined ? undefined : derivedOf(found);
   // told before the file was hashed, and still being asked for: it stays for a while
-  const told = row?.told?.[1] === derived && row.told[0] > Date.now();
+  const told = derived !== undefined && row?.told?.[1] === derived && row.told[0] > Date.now();
   const info: ObjectInfo = {
     bucket,
     key,
     size: appending ? (row?.appendFrom ?? 0) : Number(stat.size),
-    etag: known === 'known' && row && !told ? row.etag : derived,
+    etag: derived === undefined || (certain && !told) ? (row?.etag ?? '') : derived,
     lastModified: Number((appending && row ? row.fp.readBigInt64BE(28) : stat.mtimeNs) / 1_000_000n),
     changed: Number((appending && row ? row.ctimeNs : stat.ctimeNs) / 1_000_000n),
     versionId: 'null',
     facts: factsOf(key, row?.facts, row?.published === true),
   };
-  if (known === 'known' && row) {
-    if (row.etag !== derived) info.aliases = [told ? row.etag : derived];
+  if (certain) {
     if (row.checksum) info.checksum = row.checksum;
   }
   // of a restored file, too: where its parts lie, no hash has to prove, only their ETag and checksums

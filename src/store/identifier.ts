@@ -303,9 +303,10 @@ export function isUnproven({ row, stat }: Found): boolean {
 /** Whether a derived ETag was told that the row does not remember for long enough. */
 function isToldAnew(found: Found, until: number): boolean {
   const { row, fp, stat } = found;
-  const derived = derivedEtag(fp, stat.ctimeNs);
-  const remembered = row?.told?.[1] === derived;
-  if (knowledge(found) === 'known' && !(remembered && (row?.told?.[0] ?? 0) > Date.now())) return false;
+  const known = knowledge(found) === 'known';
+  if (known && row?.told === undefined) return false;
+  const remembered = row?.told?.[1] === derivedEtag(fp, stat.ctimeNs);
+  if (known && !(remembered && (row?.told?.[0] ?? 0) > Date.now())) return false;
   return !remembered || (row?.told?.[0] ?? 0) < until;
 }
 

@@ -3,7 +3,7 @@ import type { Catalog } from '../catalog/catalog.js';
 import { escapeNul, pairKey } from '../catalog/rows.js';
 import type { ListEntry, ListPage, ListQuery } from './contract.js';
 import type { Core, Found } from './core.js';
-import { describe } from './describe.js';
+import { describeListed } from './describe.js';
 import { adoptLost, noteGone, type Missing } from './ghosts.js';
 import type { Identifier } from './identifier.js';
 import type { DirReader } from './dir-reader.js';
@@ -48,7 +48,7 @@ export class Lister {
       if ('marker' in one) return [one.marker];
       if ('prefix' in one) return [{ prefix: one.prefix }];
       const found = now[at++];
-      return found ? [describe(bucket, one.key, found)] : [];
+      return found ? [describeListed(bucket, one.key, found)] : [];
     });
   }
 }

@@ -21,6 +21,8 @@ const FIRST_PAGE = 4;
 const PAGE = 256;
 /** Of names without a file so many are noted at a time. */
 const MAX_MISSING = 2000;
+/** Files that are looked at together. */
+const AHEAD = 64;
 /** S3's limit; a file whose path is longer cannot be asked for. */
 const MAX_KEY_BYTES = 1024;
 
@@ -31,6 +33,14 @@ export interface Bound {
 }
 
 export type Walked = { key: string; found: Found } | { key: string; marker: ObjectInfo };
+
+interface Entry {
+  name: Buffer;
+  /** Its row. */
+  value: Buffer;
+  /** Its file, if several were looked at together. */
+  found?: Found;
+}
 
 interface Frame {
   /** Real path. */
@@ -43,7 +53,7 @@ interface Frame {
   ids: string[];
   /** An excluded name is on the way: only what clients put is shown. */
   hidden: boolean;
-  page: { name: Buffer; value: Buffer }[];
+  page: Entry[];
   at: number;
   pageSize: number;
   /** Where the next page starts. */
@@ -105,7 +115,7 @@ export class Walker {
         const walked = await this.directory(frame, name.slice(0, -1), key, inner);
         if (walked) return walked;
       } else if (this.isWithin(key) && Buffer.byteLength(key) <= MAX_KEY_BYTES) {
-        const found = this.readable(frame, name, () => this.file(frame, name));
+        const found = this.readable(frame, name, () => this.file(frame, name, entry));
         if (found) return { key, found };
         if (!isGone(entry.value) && this.missing.length < MAX_MISSING)
           this.missing.push({ dirs: frame.segments, name });
@@ -156,19 +166,40 @@ export class Walker {
     }
   }
 
-  private file(frame: Frame, name: string): Found | undefined {
-    let dir: Dir;
-    try {
-      dir = this.core.dirs.get(frame.path);
-    } catch (error) {
-      if (isAbsent(error)) return undefined;
-      throw error;
-    }
-    const found = this.core.statFile(dir, name, this.bucketPath, { kind: 'tree', dirs: frame.segments, name });
+  private file(frame: Frame, name: string, entry: Entry): Found | undefined {
+    if (!entry.found) this.lookAhead(frame);
+    const found = entry.found ?? this.lookCloser(frame, name);
     if (!found) return undefined;
     if (found.row?.published === true) return found;
     const hidden = frame.hidden || this.core.excludes.entry([...frame.segments, name], this.bucketDirs.length, false);
     return hidden ? undefined : found;
+  }
+
+  private lookCloser({ path, segments: dirs }: Frame, name: string): Found | undefined {
+    let dir: Dir;
+    try {
+      dir = this.core.dirs.get(path);
+    } catch (error) {
+      if (isAbsent(error)) return undefined;
+      throw error;
+    }
+    return this.core.statFile(dir, name, this.bucketPath, { kind: 'tree', dirs, name });
+  }
+
+  /** Looks at the file just taken and at those behind it: the page will most likely tell them all. */
+  private lookAhead(frame: Frame): void {
+    const files = frame.page.slice(frame.at - 1, frame.at - 1 + AHEAD).filter(({ name }) => name.at(-1) !== 0x2f);
+    const found = this.core.statFiles(
+      frame.path,
+      files.map(({ name, value }) => ({
+        place: { kind: 'tree', dirs: frame.segments, name: name.toString('utf8') },
+        row: value,
+      })),
+    );
+    for (const [i, one] of files.entries()) {
+      const there = found[i];
+      if (there) one.found = there;
+    }
   }
 
   /** Checks the directory by stat, reads it again if it changed. @returns undefined if it is gone, a loop, or not readable. */
@@ -208,7 +239,7 @@ export class Walker {
     };
   }
 
-  private take(frame: Frame): { name: Buffer; value: Buffer } | undefined {
+  private take(frame: Frame): Entry | undefined {
     for (;;) {
       const entry = frame.page[frame.at++];
       if (entry) {

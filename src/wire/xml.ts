@@ -13,6 +13,8 @@ export interface XmlElement {
   attributes?: Record<string, string>;
   /** Text, or children in order. */
   children: string | XmlElement[];
+  /** What is written instead of all this: see {@link written}. */
+  markup?: string;
 }
 
 export interface RenderOptions {
@@ -44,6 +46,17 @@ export function el(
   return attributes === undefined ? { name, children: content } : { name, attributes, children: content };
 }
 
+/** Elements that are written already, by {@link leaf}: long lists need no tree. */
+export function written(markup: string): XmlElement {
+  return { name: '', children: [], markup };
+}
+
+/** An element with text only, as it stands in the document. */
+export function leaf(name: string, text: string | number): string {
+  if (text === '') return `<${name}></${name}>`;
+  return `<${name}>${typeof text === 'number' ? text : escape(text)}</${name}>`;
+}
+
 // CR, LF and TAB would be normalised by the reader (XML 1.0 sections 2.11 and 3.3.3); the other control characters cannot be
 // written in XML 1.0 at all, and S3 writes them as numeric references all the same.
 const SPECIAL = /[&<>"\u0000-\u001f\ufffe\uffff]/;
@@ -68,6 +81,7 @@ export function renderXml(root: XmlElement, options: RenderOptions = {}): string
 }
 
 function renderElement(e: XmlElement, extra: string): string {
+  if (e.markup !== undefined) return e.markup;
   let open = e.name + extra;
   if (e.attributes !== undefined) {
     for (const [name, value] of Object.entries(e.attributes)) open += ` ${name}="${escape(value)}"`;
