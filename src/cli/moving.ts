@@ -55,11 +55,13 @@ async function moveObject(
     if (replaced && !force) throw taken(to.key);
   } else {
     await store.getBucket(to.bucket);
-    await store.move(from, to, force ? {} : { condition: { ifNoneMatch: ['*'] } }).catch((error: unknown) => {
+    const free = { condition: { ifNoneMatch: ['*'] }, resume: true };
+    await store.move(from, to, force ? {} : free).catch((error: unknown) => {
       throw error instanceof S3Error && error.code === 'PreconditionFailed' ? taken(to.key) : error;
     });
   }
-  const step = { kind: 'object', from: showTarget(from), to: showTarget(to), ...(replaced && { replaced }) };
+  const there = force || dryRun ? { replaced } : { resumed: true };
+  const step = { kind: 'object', from: showTarget(from), to: showTarget(to), ...(replaced && there) };
   if (json) await out.json(step);
   else if (dryRun || replaced || out.terminal) await out.line(told(step, dryRun));
   return 0;

@@ -247,6 +247,8 @@ export interface MoveOptions extends ChangeOptions {
   condition?: WriteCondition;
   /** Checked against the source under the lock. */
   sourceCondition?: ReadCondition;
+  /** What a killed move to another file system has left at the target, a copy of the source, does not count against the condition: the source goes. */
+  resume?: boolean;
 }
 
 export interface MovePrefixOptions extends ChangeOptions {

@@ -37,12 +37,24 @@ export class MountMover {
 
   /** Ends a move that was interrupted behind its copy. @returns false if what is at `to` is something else. */
   async resume(from: ObjectRef, to: ObjectRef, via: Attribution | undefined): Promise<boolean> {
-    const [source, there] = [await this.objects.found(from.bucket, from.key), this.core.find(to.bucket, to.key)];
-    if (!there || knowledge(source) !== 'known' || knowledge(there) !== 'known') return false;
+    const there = this.core.find(to.bucket, to.key);
+    const source = there && (await this.hashed(from, describe(to.bucket, to.key, there)));
+    if (!there || !source || knowledge(source) !== 'known' || knowledge(there) !== 'known') return false;
     const [old, copy] = [describe(from.bucket, from.key, source), describe(to.bucket, to.key, there)];
     if (!isCopy(old, copy) || !sameFacts(factsAt(this.core, from, to, old.facts), copy.facts)) return false;
     await this.objects.removeSame(from, source, viaOf(via, 'ObjectRemoved:Delete'));
     return true;
+  }
+
+  /** The source; if nobody knows its hash and it may have been copied, it is hashed now. */
+  private async hashed({ bucket, key }: ObjectRef, there: ObjectInfo): Promise<Found | undefined> {
+    const { core, objects } = this;
+    const found = await objects.found(bucket, key);
+    if (knowledge(found) === 'known' || !looksCopied(describe(bucket, key, found), there)) return found;
+    const again = (): Found | undefined => core.find(bucket, key);
+    await objects.identifier.hashPlace(found, again);
+    core.catalog.index.refresh();
+    return again();
   }
 
   private async copy(

@@ -167,7 +167,18 @@ export class Transfer {
       this.objects.markers.find(from.bucket, from.key)
         ? this.moveMarker(from, to, options)
         : this.attemptMove(from, to, options),
-    );
+    ).catch((error: unknown) => this.resumed(from, to, options, error));
+  }
+
+  /** @throws `error` unless a copy of the source stands at the target, on another mount. */
+  private async resumed(from: ObjectRef, to: ObjectRef, options: MoveOptions, error: unknown): Promise<ObjectInfo> {
+    if (!options.resume || !(error instanceof S3Error && error.code === 'PreconditionFailed')) throw error;
+    const { core, objects } = this;
+    const [source, there] = [core.find(from.bucket, from.key), core.find(to.bucket, to.key)];
+    if (!source || !there || source.stat.dev === there.stat.dev) throw error;
+    if (!(await this.mounts.resume(from, to, options.via))) throw error;
+    await this.pruneAfter(source);
+    return objects.head(to.bucket, to.key);
   }
 
   /** A marker is an object of no bytes: at a key that can be no directory it becomes an empty file, before the marker goes. */
