@@ -20,7 +20,7 @@ export type Table = Database<Buffer, Buffer>;
 
 /**
  * Tables: `tree` rows by (directory, name); `overflow` rows by (bucket, key); where files and directories were last seen (identities.ts);
- * changes that are to be told of (untold.ts); multipart uploads and their parts; part layouts; counters.
+ * changes that are to be told of (untold.ts); files that were appended to (store/growth.ts); multipart uploads and their parts; part layouts; counters.
  */
 const TABLES = [
   'tree',
@@ -30,6 +30,7 @@ const TABLES = [
   'pending',
   'untold',
   'verified',
+  'growths',
   'uploads',
   'parts',
   'layouts',

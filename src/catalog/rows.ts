@@ -30,8 +30,8 @@ export interface FileRow {
   layout?: number;
   /** Overflow objects: name of the file under `.gos3rve/overflow/<bucket>/`. */
   file?: string;
-  /** Made longer in place by us: bytes that were there before are as they were. */
-  appended?: boolean;
+  /** Made longer in place by us, by the appends of this chain (store/growth.ts). Only in the index. */
+  appended?: string;
   /** An append is under way: readers see only this many bytes, with `fp` and etag as they were. */
   appendFrom?: number;
   /** Which one: the id of its line in the journal, which names the process. */

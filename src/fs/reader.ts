@@ -77,7 +77,11 @@ export async function readRange(
  * Whether the bytes may have changed since the file was opened. A ctime alone also moves when the file is replaced, unlinked, linked or
  * renamed (harmless: we read the old inode); with the same links and the same name it is taken for a write with restored times.
  */
-export function isTorn(file: OpenFile): boolean {
+export function isTorn(file: {
+  fd: number;
+  path: string;
+  stat: Pick<BigIntStats, 'size' | 'mtimeNs' | 'ctimeNs' | 'nlink'>;
+}): boolean {
   const now = fstatSync(file.fd, { bigint: true });
   if (now.size !== file.stat.size || now.mtimeNs !== file.stat.mtimeNs) return true;
   if (now.ctimeNs === file.stat.ctimeNs || now.nlink !== file.stat.nlink) return false;
@@ -102,7 +106,7 @@ export function closeRead(fd: number): void {
   }
 }
 
-function wasRenamed(file: OpenFile): boolean {
+function wasRenamed(file: Pick<OpenFile, 'fd' | 'path'>): boolean {
   if (process.platform !== 'linux') return true;
   return readlinkSync(`/proc/self/fd/${file.fd}`) !== file.path;
 }

@@ -21,6 +21,7 @@ import { openAgain, type Staged } from '../fs/stage.js';
 import type { ObjectInfo, ObjectRef } from './contract.js';
 import { isAbsent, type Core, type Found } from './core.js';
 import { describe, isAppending, knowledge } from './describe.js';
+import { beginGrowth, breakGrowth, endGrowth, stateOf } from './growth.js';
 import type { Hold } from './hold.js';
 import { newRow, type Current, type Objects } from './objects.js';
 import { Retry } from './publish.js';
@@ -118,6 +119,7 @@ export class InPlace {
     const base: FileRow = known && now.row ? now.row : { ...newRow(), published, seq, ...(facts && { facts }) };
     const etag = known ? base.etag : describe(bucket, key, now).etag;
     const appending = { appendFrom: Number(stat.size), appendId: id };
+    beginGrowth(catalog.index, stateOf(now), id);
     catalog.putRow(place, { ...base, etag, fp, ctimeNs: stat.ctimeNs, ...appending });
   }
 
@@ -150,7 +152,8 @@ export class InPlace {
       catalog.journal.append({ op: 'appended', id, seq, fp: formatFingerprint(fp), ctime, facts });
       catalog.removeRow(there.place);
       const row = catalog.fileRow({ ...bytes, fp: formatFingerprint(fp) }, facts, seq, ctimeNs, true);
-      row.appended = true;
+      const chain = endGrowth(catalog.index, { fp, ctimeNs, etag: bytes.etag }, id);
+      if (chain !== undefined) row.appended = chain;
       if (there.row?.unproven) row.unproven = true;
       this.objects.publisher.dropOverflow(bucket, key, dirtied);
       catalog.putRow(there.place, row);
@@ -178,19 +181,21 @@ export class InPlace {
       if (cut && look.cutTo !== undefined) ftruncateSync(file.fd, look.cutTo);
       const left = cut ? look.leftAfter : look?.left;
       if (left) this.tell(piece, left);
+      const whole = cut && look.cutTo === Number(before.stat.size);
+      const stat = fstatSync(file.fd, { bigint: true });
+      const fp = fingerprint(stat, mounts.idOf(stat.dev, before.dir.path));
+      if (whole) endGrowth(catalog.index, { ...stateOf(before), fp, ctimeNs: stat.ctimeNs }, id);
+      else breakGrowth(catalog.index, fp, id);
       if (!place || row?.appendId !== id) return left;
       const { appendFrom: _ended, appendId: _id, ...rest } = row;
-      const whole = cut && look.cutTo === Number(before.stat.size);
       // an ETag that was only derived is no fact
       const fact = before.row?.etag ?? '';
       if (!whole || knowledge(before) !== 'known') {
         catalog.putRow(place, { ...rest, etag: whole ? fact : '' });
         return left;
       }
-      const stat = fstatSync(file.fd, { bigint: true });
-      const fp = formatFingerprint(fingerprint(stat, mounts.idOf(stat.dev, before.dir.path)));
       const { facts = {}, published } = rest;
-      const old = { ...catalog.bytesOf(rest), fp };
+      const old = { ...catalog.bytesOf(rest), fp: formatFingerprint(fp) };
       catalog.adoptLine({ op: 'prepare', id, ...subjectOf(place), bytes: old, facts, published }, stat.ctimeNs);
       return left;
     });

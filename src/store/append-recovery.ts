@@ -11,6 +11,7 @@ import { commonLength } from '../fs/append.js';
 import { fingerprint, fingerprintSize, formatFingerprint } from '../fs/fingerprint.js';
 import { FRAGMENT, openRw } from './append-in-place.js';
 import type { Core, Found } from './core.js';
+import { breakGrowth } from './growth.js';
 import { tokenOf } from './settle.js';
 
 type Append = Extract<JournalLine, { op: 'append' }>;
@@ -50,6 +51,7 @@ export function settleAppend(core: Core, line: Append): void {
     const { appendFrom: _ended, appendId: _id, ...rest } = row;
     const now = lstatSync(path, { bigint: true, throwIfNoEntry: false });
     catalog.putRow(place, rest);
+    breakGrowth(catalog.index, row.fp, line.id);
     if (!same || !now || Number(now.size) !== line.size || rest.etag === '') return;
     // the cut gave it another mtime: written down, so that the facts also hold once the index was made anew
     const fp = fingerprint(now, core.mounts.idOf(now.dev, dirname(path)));

@@ -22,6 +22,7 @@ import { viaOf } from './attribution.js';
 import type { Attribution, ObjectInfo, ObjectPart, ObjectRef, OpenObject, PutOptions } from './contract.js';
 import { isAbsent, lstatOf, noSuchKey, type Core, type Found, type Target } from './core.js';
 import { describe, isAppending, knowledge, openFound, sameFacts } from './describe.js';
+import { holdsGrown, stateOf } from './growth.js';
 import { holdBucket, type Hold } from './hold.js';
 import type { Identifier } from './identifier.js';
 import { Markers } from './markers.js';
@@ -114,7 +115,7 @@ export class Objects {
       info,
       parts: async () =>
         partsOf(layout === undefined ? undefined : this.core.catalog.index.layout(layout), info.checksum),
-      read: (start, end, sink) => readRange(file, start, end, sink, () => this.stillHolds(info, found.row, file)),
+      read: (start, end, sink) => readRange(file, start, end, sink, () => this.stillHolds(info, found, file)),
       close: async () => {
         if (closed) return;
         closed = true;
@@ -124,16 +125,16 @@ export class Objects {
   }
 
   /**
-   * Whether a file that seems to have changed while it was read holds the same bytes all the same: it was replaced or moved by us, moved away and
-   * back, or only appended to. Under the lock, for a rename under way shows its new ctime before its new path.
+   * Whether a file that seems to have changed while it was read holds the same bytes all the same: it was moved away and back, or only appended to by
+   * us, wherever it is now. Under the lock, for a rename under way shows its new ctime before its new path.
    */
-  private stillHolds({ bucket, key, size }: ObjectInfo, told: FileRow | undefined, file: OpenFile): boolean {
+  private stillHolds({ bucket, key, size }: ObjectInfo, told: Found, file: OpenFile): boolean {
     return this.core.catalog.index.write(() => {
       if (!isTorn(file)) return true;
       const now = this.core.find(bucket, key);
-      if (now?.stat.ino !== file.stat.ino || now.stat.size < BigInt(size) || knowledge(now) !== 'known') return false;
-      if (told?.etag === now.row?.etag && now.stat.size === BigInt(size)) return true;
-      return isAppending(now) || now.row?.appended === true;
+      const there = now?.stat.ino === file.stat.ino && now.stat.dev === file.stat.dev && knowledge(now) === 'known';
+      if (there && told.row?.etag === now.row?.etag && now.stat.size === BigInt(size)) return true;
+      return holdsGrown(this.core.catalog.index, stateOf(told), file, size);
     });
   }
 

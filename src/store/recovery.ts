@@ -11,6 +11,7 @@ import type { Dangling, Origin } from '../catalog/replay.js';
 import { replacerOf } from '../fs/statefile.js';
 import type { Core } from './core.js';
 import { settleAppend } from './append-recovery.js';
+import { forgetGrowths } from './growth.js';
 import type { Publisher } from './publish.js';
 import { adoptMove, adoptStanding, identityAt, settleOverflow, tokenOf } from './settle.js';
 import type { Uploads } from './uploads.js';
@@ -173,6 +174,7 @@ export function restoreUploads(core: Core, uploads: Uploads, fresh: boolean): vo
     );
     if (fresh) uploads.dropUnknown(new Set(folders.keys()));
     catalog.forgetCompleted();
+    forgetGrowths(catalog.index);
     for (const [id, folder] of folders) {
       const done = catalog.completed(id);
       tryOne(core, () => {

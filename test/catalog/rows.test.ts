@@ -40,7 +40,7 @@ const file: fc.Arbitrary<FileRow> = fc.record(
     layout: seq,
     file: text,
     appendFrom: fc.nat(),
-    appended: fc.boolean(),
+    appended: fc.string(),
   },
   { requiredKeys: ['kind', 'fp', 'ctimeNs', 'seq', 'etag', 'published'] },
 );
