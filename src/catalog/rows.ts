@@ -7,7 +7,7 @@
 import type { BigIntStats } from 'node:fs';
 import { crc32 } from '@node-rs/crc32';
 import type { Checksum, KeyFacts } from '../base/model.js';
-import { FINGERPRINT_BYTES } from '../fs/fingerprint.js';
+import { FINGERPRINT_BYTES, wrapNs } from '../fs/fingerprint.js';
 
 export interface FileRow {
   kind: 'file';
@@ -118,7 +118,9 @@ export function encodeRow(row: Row): Buffer {
 function encodeFile(row: FileRow): Buffer {
   const { facts, checksum, partCount, layout, file, goneAt, appendFrom, appendId, appended, told, home, from } = row;
   const append = { appendFrom, appendId, appended };
-  const rare = { facts, checksum, partCount, layout, file, goneAt, ...append, told, home, from };
+  // a time that 64 bits cannot hold
+  const ctime = wrapNs(row.ctimeNs) === row.ctimeNs ? undefined : String(row.ctimeNs);
+  const rare = { facts, checksum, partCount, layout, file, goneAt, ...append, told, home, from, ctime };
   const tail = Object.values(rare).some((v) => v !== undefined) ? Buffer.from(JSON.stringify(rare)) : Buffer.alloc(0);
   const out = Buffer.alloc(FILE_HEAD + tail.length + CRC_BYTES);
   out[0] = FILE;
@@ -132,7 +134,7 @@ function encodeFile(row: FileRow): Buffer {
     (row.unproven ? UNPROVEN : 0);
   row.fp.copy(out, 2);
   let at = 2 + FINGERPRINT_BYTES;
-  out.writeBigInt64BE(row.ctimeNs, at);
+  out.writeBigInt64BE(wrapNs(row.ctimeNs), at);
   out.writeUIntBE(row.seq, (at += 8), 6);
   at += 6;
   if (row.etag) {
@@ -201,8 +203,10 @@ function decodeFile(bytes: Buffer): FileRow {
     const parts = bytes.readUInt16BE(at + 16);
     row.etag = bytes.toString('hex', at, at + 16) + (parts > 0 ? `-${parts}` : '');
   }
-  if (bytes.length > FILE_HEAD) Object.assign(row, JSON.parse(bytes.toString('utf8', FILE_HEAD)));
-  return row;
+  if (bytes.length === FILE_HEAD) return row;
+  const { ctime, ...rare } = JSON.parse(bytes.toString('utf8', FILE_HEAD)) as Partial<FileRow> & { ctime?: string };
+  if (ctime !== undefined) row.ctimeNs = BigInt(ctime);
+  return Object.assign(row, rare);
 }
 
 function decodeDir(bytes: Buffer): DirRow {
@@ -256,8 +260,8 @@ export function dirStamp(stat: BigIntStats, view = 0n): Buffer {
   const out = Buffer.allocUnsafe(STAMP_BYTES);
   out.writeBigUInt64BE(stat.dev ^ view, 0);
   out.writeBigUInt64BE(stat.ino, 8);
-  out.writeBigInt64BE(stat.mtimeNs, 16);
-  out.writeBigInt64BE(stat.ctimeNs, 24);
+  out.writeBigInt64BE(wrapNs(stat.mtimeNs), 16);
+  out.writeBigInt64BE(wrapNs(stat.ctimeNs), 24);
   return out;
 }
 

@@ -1,6 +1,7 @@
 /** Buckets and objects as `ls` prints them: a page at a time, whatever they are. */
 import { UsageError } from '../base/errors.js';
 import type { ListEntry, ObjectInfo, Store } from '../store/contract.js';
+import { isoDate } from '../wire/dates.js';
 import { humanSize, printable, type Output } from './output.js';
 import { showTarget, type ObjectTarget } from './target.js';
 
@@ -70,7 +71,7 @@ export async function* objects(store: Store, target: ObjectTarget): AsyncGenerat
 function asJson(bucket: string, entry: ListEntry): Record<string, unknown> {
   if (!('key' in entry)) return { bucket, prefix: entry.prefix };
   const { key, size, etag, lastModified } = entry;
-  return { bucket, key, size, etag, lastModified: new Date(lastModified).toISOString() };
+  return { bucket, key, size, etag, lastModified: isoDate(lastModified) };
 }
 
 const WIDTH = 12;

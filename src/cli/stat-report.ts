@@ -1,6 +1,7 @@
 /** What `stat` tells, as data and as lines. */
 import type { Acl, Tags } from '../base/model.js';
 import type { Bucket, ObjectInfo } from '../store/contract.js';
+import { isoDate } from '../wire/dates.js';
 import { localTime } from './listing.js';
 import { humanSize, printable } from './output.js';
 
@@ -14,7 +15,7 @@ export function objectFacts(info: ObjectInfo): Known {
     bucket,
     key,
     size,
-    lastModified: iso(lastModified),
+    lastModified: isoDate(lastModified),
     etag,
     formerEtags: aliases,
     contentType,
@@ -32,7 +33,7 @@ export function bucketFacts({ name, created, settings }: Bucket): Known {
   const { created: _created, tags, policy, acl, ...others } = settings;
   return {
     bucket: name,
-    created: iso(created),
+    created: isoDate(created),
     ...others,
     tags: tags && tagRecord(tags),
     grants: acl && grants(acl),
@@ -91,10 +92,6 @@ function grants(acl: Acl): string[] {
           : grantee.email;
     return `${who} ${permission}`;
   });
-}
-
-function iso(ms: number): string {
-  return new Date(ms).toISOString();
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {

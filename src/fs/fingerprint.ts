@@ -2,6 +2,8 @@
  * The fingerprint of a file: what must be unchanged for facts of its bytes (ETag, checksums) to hold (DESIGN rule 4).
  *
  * Binary form, 36 bytes, big-endian: mount identity u32, inode u64, birth time ns i64, size u64, mtime ns i64. Two are compared as bytes.
+ *
+ * A file may bear any time, and 64 bits of ns reach from 1677 to 2262: one beyond is kept modulo 2^64, 584 years. Equal stays equal.
  */
 import { hash } from 'node:crypto';
 import type { BigIntStats } from 'node:fs';
@@ -13,15 +15,28 @@ export function fingerprint(stat: BigIntStats, mount: number): Buffer {
   const out = Buffer.allocUnsafe(FINGERPRINT_BYTES);
   out.writeUInt32BE(mount, 0);
   out.writeBigUInt64BE(stat.ino, 4);
-  out.writeBigInt64BE(stat.birthtimeNs, 12);
+  out.writeBigInt64BE(wrapNs(stat.birthtimeNs), 12);
   out.writeBigUInt64BE(stat.size, 20);
-  out.writeBigInt64BE(stat.mtimeNs, 28);
+  out.writeBigInt64BE(wrapNs(stat.mtimeNs), 28);
   return out;
+}
+
+/** A time in ns as 64 bits can hold it. */
+export function wrapNs(ns: bigint): bigint {
+  return BigInt.asIntN(64, ns);
+}
+
+/** What ext4, XFS (bigtime) and NFS can hold begins here, 1901-12-13, and ends within 2^64 ns of it, in 2446 and 2486. */
+const EARLIEST_NS = -(2n ** 31n) * 1_000_000_000n;
+
+/** A wrapped time as it most likely was: of 1901 to 2486. */
+function unwrapNs(ns: bigint): bigint {
+  return EARLIEST_NS + BigInt.asUintN(64, ns - EARLIEST_NS);
 }
 
 /** Readable form for the journal: `mount:inode:birth:size:mtime`, decimal. */
 export function formatFingerprint(fp: Buffer): string {
-  return `${fp.readUInt32BE(0)}:${fp.readBigUInt64BE(4)}:${fp.readBigInt64BE(12)}:${fp.readBigUInt64BE(20)}:${fp.readBigInt64BE(28)}`;
+  return `${fp.readUInt32BE(0)}:${fp.readBigUInt64BE(4)}:${unwrapNs(fp.readBigInt64BE(12))}:${fp.readBigUInt64BE(20)}:${fingerprintMtimeNs(fp)}`;
 }
 
 /** @throws SyntaxError on a text that {@link formatFingerprint} did not write. */
@@ -32,9 +47,9 @@ export function parseFingerprint(text: string): Buffer {
   const out = Buffer.allocUnsafe(FINGERPRINT_BYTES);
   out.writeUInt32BE(Number(mount), 0);
   out.writeBigUInt64BE(BigInt(ino), 4);
-  out.writeBigInt64BE(BigInt(birth), 12);
+  out.writeBigInt64BE(wrapNs(BigInt(birth)), 12);
   out.writeBigUInt64BE(BigInt(size), 20);
-  out.writeBigInt64BE(BigInt(mtime), 28);
+  out.writeBigInt64BE(wrapNs(BigInt(mtime)), 28);
   return out;
 }
 
@@ -45,6 +60,11 @@ export function looksRestored(a: Buffer, b: Buffer): boolean {
 
 export function fingerprintSize(fp: Buffer): number {
   return Number(fp.readBigUInt64BE(20));
+}
+
+/** mtime, for where no stat is at hand; of files dated before 1901 or after 2486 it is 584 years off. */
+export function fingerprintMtimeNs(fp: Buffer): bigint {
+  return unwrapNs(fp.readBigInt64BE(28));
 }
 
 /**

@@ -6,7 +6,7 @@ import type { Checksum } from '../base/model.js';
 import type { Completed } from '../catalog/catalog.js';
 import type { PartRecord } from '../catalog/lines.js';
 import type { Layout } from '../catalog/rows.js';
-import { fingerprintSize, parseFingerprint } from '../fs/fingerprint.js';
+import { fingerprintMtimeNs, fingerprintSize, parseFingerprint } from '../fs/fingerprint.js';
 import { appendFile, applyInherit, createStaging, discard, setMtime } from '../fs/stage.js';
 import { clientMtime } from './mtime.js';
 import { combineChecksums, compositeChecksum } from '../wire/checksums.js';
@@ -272,7 +272,7 @@ function answerOf({ bucket, key, bytes, facts, partCount }: Completed): ObjectIn
     key,
     size: fingerprintSize(fp),
     etag: bytes.etag,
-    lastModified: Number(fp.readBigInt64BE(28) / 1_000_000n),
+    lastModified: Number(fingerprintMtimeNs(fp) / 1_000_000n),
     versionId: 'null',
     facts,
     ...(bytes.checksum && { checksum: bytes.checksum }),

@@ -9,7 +9,7 @@
 import { closeSync, readlinkSync, realpathSync } from 'node:fs';
 import { lookup as mimeType } from 'mime-types';
 import type { KeyFacts } from '../base/model.js';
-import { derivedEtag, looksRestored } from '../fs/fingerprint.js';
+import { derivedEtag, fingerprintMtimeNs, looksRestored } from '../fs/fingerprint.js';
 import { openRegular, type OpenFile } from '../fs/reader.js';
 import { identityOf } from '../catalog/identities.js';
 import { withoutAccess } from '../catalog/rows.js';
@@ -72,7 +72,7 @@ export function describeListed(bucket: string, key: string, found: Found): Objec
     key,
     size: appending ? (row?.appendFrom ?? 0) : Number(stat.size),
     etag: derived === undefined || (certain && !told) ? (row?.etag ?? '') : derived,
-    lastModified: Number((appending && row ? row.fp.readBigInt64BE(28) : stat.mtimeNs) / 1_000_000n),
+    lastModified: Number((appending && row ? fingerprintMtimeNs(row.fp) : stat.mtimeNs) / 1_000_000n),
     changed: Number((appending && row ? row.ctimeNs : stat.ctimeNs) / 1_000_000n),
     versionId: 'null',
     facts: factsOf(key, row?.facts, row?.published === true),

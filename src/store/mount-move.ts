@@ -127,9 +127,9 @@ export function isCopy(source: ObjectInfo, there: ObjectInfo): boolean {
   return looksCopied(source, there) && known?.some((etag) => copied?.includes(etag)) === true;
 }
 
-/** Node takes times as seconds; half a microsecond keeps the rounding from falling below a whole one. */
-function seconds(ns: bigint): number {
-  return Number(ns / 1000n) / 1e6 + 5e-7;
+/** Node takes times as seconds; half a microsecond keeps the rounding from falling below a whole one. As a text, for it takes a negative number for now. */
+function seconds(ns: bigint): string {
+  return String(Number(ns / 1000n) / 1e6 + 5e-7);
 }
 
 /** MD5 of a file, or by the parts of a layout. */

@@ -30,7 +30,7 @@ const file: fc.Arbitrary<FileRow> = fc.record(
   {
     kind: fc.constant('file' as const),
     fp: bytes(36),
-    ctimeNs: fc.bigInt({ min: -(2n ** 63n), max: 2n ** 63n - 1n }),
+    ctimeNs: fc.bigInt({ min: -(2n ** 65n), max: 2n ** 65n }),
     seq,
     etag,
     published: fc.boolean(),
