@@ -1,6 +1,7 @@
 /** CompleteMultipartUpload: the parts are checked, joined into one staging file and published like any other object. */
 import { createHash } from 'node:crypto';
 import { fstatSync } from 'node:fs';
+import type { FileHandle } from 'node:fs/promises';
 import { S3Error } from '../base/errors.js';
 import type { Checksum } from '../base/model.js';
 import type { Completed } from '../catalog/catalog.js';
@@ -70,8 +71,7 @@ export class Completer {
       return await this.publish(upload, asked, refs, parts, options, hold);
     } catch (error) {
       // parts that vanish under us: the upload was aborted
-      const vanished = isAbsent(error) || (error instanceof S3Error && error.code === 'InvalidPart');
-      if (vanished) uploads.get(bucket, key, uploadId);
+      if (isLost(error)) uploads.get(bucket, key, uploadId);
       // another process completed it while we joined the parts
       const now = this.core.catalog.completed(uploadId);
       const same = now?.bucket === bucket && now.key === key && now.parts === digest(asked);
@@ -99,7 +99,7 @@ export class Completer {
     const checksum = checksumOf(upload, parts);
     checkDeclared(upload, checksum, options);
     checkListed(upload, refs);
-    const ready = await this.join(upload, parts, options);
+    const ready = await this.join(upload, refs, parts, options);
     const bytes = {
       etag: etagOfParts(parts.map(({ etag }) => etag)),
       layout: layoutOf(parts),
@@ -136,16 +136,7 @@ export class Completer {
         throw new S3Error('InvalidPartOrder', undefined, { data: { UploadId: uploadId } });
       previous = ref.partNumber;
     }
-    for (const ref of refs) {
-      const part = this.uploads.part(uploadId, ref.partNumber);
-      if (part?.etag !== ref.etag) throw invalidPart(uploadId, ref.partNumber, ref.etag);
-      for (const [algorithm, value] of Object.entries(ref.checksums)) {
-        // also one of an algorithm that the part was not sent with: nothing says that it is right
-        if (part.checksum?.algorithm !== algorithm || part.checksum.value !== value)
-          throw invalidPart(uploadId, ref.partNumber, ref.etag);
-      }
-      parts.push(part);
-    }
+    for (const ref of refs) parts.push(this.listed(uploadId, ref));
     for (const part of parts.slice(0, -1)) {
       if (part.size >= this.core.minPartSize) continue;
       throw new S3Error('EntityTooSmall', undefined, {
@@ -160,12 +151,25 @@ export class Completer {
     return parts;
   }
 
+  /** The part that a client lists, as it is recorded now. @throws InvalidPart if it is another. */
+  private listed(uploadId: string, { partNumber, etag, checksums }: PartRef): PartRecord {
+    const part = this.uploads.part(uploadId, partNumber);
+    if (part?.etag !== etag) throw invalidPart(uploadId, partNumber, etag);
+    for (const [algorithm, value] of Object.entries(checksums)) {
+      // also one of an algorithm that the part was not sent with: nothing says that it is right
+      if (part.checksum?.algorithm !== algorithm || part.checksum.value !== value)
+        throw invalidPart(uploadId, partNumber, etag);
+    }
+    return part;
+  }
+
   private async join(
     { bucket, key, uploadId, facts }: Upload,
+    refs: PartRef[],
     parts: PartRecord[],
     options: CompleteOptions,
   ): Promise<Ready> {
-    const { core, uploads } = this;
+    const { core } = this;
     const target = core.target(bucket, key);
     core.room.check(
       target.base.path,
@@ -174,10 +178,9 @@ export class Completer {
     const { path, file } = await createStaging(this.objects.staging(target));
     try {
       let size = 0;
-      for (const part of parts) {
-        const copied = await appendFile(file, uploads.partPath(bucket, uploadId, part), size);
-        if (copied !== part.size) throw invalidPart(uploadId, part.partNumber, part.etag);
-        size += copied;
+      for (const [i, part] of parts.entries()) {
+        await this.appendPart(file, { bucket, uploadId }, part, refs[i], size);
+        size += part.size;
         options.onProgress?.();
       }
       const inherit = this.objects.publisher.inheritFrom(target);
@@ -193,6 +196,38 @@ export class Completer {
       await file.close().catch(() => undefined);
     }
   }
+
+  /**
+   * A part that is sent again takes the place of the old file while we read: the same bytes are as good from the new one. @param ref what the client
+   * lists. @throws InvalidPart if the part is another by now, or its file is damaged.
+   */
+  private async appendPart(
+    file: FileHandle,
+    { bucket, uploadId }: Pick<Upload, 'bucket' | 'uploadId'>,
+    part: PartRecord,
+    ref: PartRef | undefined,
+    position: number,
+  ): Promise<void> {
+    const { core, uploads } = this;
+    for (let from = part; ;) {
+      try {
+        const copied = await appendFile(file, uploads.partPath(bucket, uploadId, from), position);
+        if (copied === part.size) return;
+        throw invalidPart(uploadId, part.partNumber, part.etag);
+      } catch (error) {
+        if (!isLost(error) || !ref) throw error;
+        core.catalog.index.refresh();
+        const now = this.listed(uploadId, ref);
+        if (now.file === from.file || now.size !== part.size) throw error;
+        from = now;
+      }
+    }
+  }
+}
+
+/** What is missing, or not as it was recorded. */
+function isLost(error: unknown): boolean {
+  return isAbsent(error) || (error instanceof S3Error && error.code === 'InvalidPart');
 }
 
 function layoutOf(parts: PartRecord[]): Layout {

@@ -1,4 +1,5 @@
-import { readFile } from 'node:fs/promises';
+import { readFile, readdir } from 'node:fs/promises';
+import path from 'node:path';
 import { crc32 } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
 import type { Part, PartRef, UploadPage } from '../../../src/store/contract.js';
@@ -93,6 +94,44 @@ export function multipartContract(make: MakeStore): void {
       expect(twins[0]?.etag).toBe(twins[1]?.etag);
       expect((await w.store.completeUpload(BUCKET, 'm', id, parts)).etag).toBe(multipartEtag(['x']));
       expect(await list(w.store)).toEqual(['m']);
+    });
+
+    const DURING: [string, (n: number) => string, string[]][] = [
+      ['takes a part that is sent again while the upload is completed', () => part('x'), ['done']],
+      [
+        'never mixes in a part that is replaced while the upload is completed',
+        (n) => part(n % 2 ? 'y' : 'x'),
+        ['done', 'InvalidPart'],
+      ],
+    ];
+    it.each(DURING)('%s', async (_name, content, allowed) => {
+      const numbers = Array.from({ length: 24 }, (_, i) => i + 1);
+      const answers = new Set<string>();
+      for (let round = 0; round < 3; round++) {
+        const id = await start();
+        const listed = refs(
+          await putParts(
+            w.store,
+            'm',
+            id,
+            numbers.map((n) => [n, part('x')]),
+          ),
+        );
+        const again = async (number: number): Promise<unknown> => {
+          for (let n = 0; ; n++) await w.store.putPart(BUCKET, 'm', id, number, body(content(n)));
+        };
+        const sent = [12, 18, 24].map((number) => refuses(again(number), 'NoSuchUpload'));
+        const answer = await w.store.completeUpload(BUCKET, 'm', id, listed).then(
+          () => 'done',
+          (error: Error & { code?: string }) => error.code ?? error.message,
+        );
+        answers.add(answer);
+        if (answer === 'done') expect(md5(await text(w.store, 'm'))).toBe(md5(part('x', 24 * MIN_PART)));
+        else await w.store.abortUpload(BUCKET, 'm', id);
+        await Promise.all(sent);
+        expect(await readdir(path.join(w.root, '.gos3rve', 'staging', 'uploads'))).toEqual([]);
+      }
+      expect([...answers].filter((one) => !allowed.includes(one))).toEqual([]);
     });
 
     it('publishes only the parts that are named', async () => {
