@@ -5,9 +5,10 @@
 import { join } from 'node:path';
 import { FINGERPRINT_BYTES, formatFingerprint, parseFingerprint } from '../fs/fingerprint.js';
 import type { KeyFacts } from '../base/model.js';
+import { Appends } from './appends.js';
 import { Identities, identityOf } from './identities.js';
 import { Journal, listSegments, readTail } from './journal.js';
-import type { ByteFacts, CompletedUpload, JournalLine, Subject } from './lines.js';
+import type { Appended, ByteFacts, CompletedUpload, JournalLine, Subject } from './lines.js';
 import { NotReady, ROOT_ID, type Index } from './lmdb.js';
 import { LostDirs } from './lost-dirs.js';
 import { Untold } from './untold.js';
@@ -28,7 +29,6 @@ export type Place =
 
 type Prepare = Extract<JournalLine, { op: 'prepare' }>;
 type Moving = Extract<JournalLine, { op: 'moving' }>;
-type Append = Extract<JournalLine, { op: 'append' }>;
 /** Another program renamed a file. */
 export type MovedFile = Extract<JournalLine, { op: 'moved'; bytes: ByteFacts }>;
 
@@ -46,6 +46,7 @@ export class Catalog {
   readonly identities: Identities;
   readonly lost: LostDirs;
   readonly untold: Untold;
+  readonly appends: Appends;
   /** Tells the identity of the directory that stands at a path now; a replay, which speaks of the past, does not ask. */
   world: ((dirs: readonly string[]) => Buffer | undefined) | undefined;
   /** Tells the fingerprint of the file that stands at a place of the tree now. */
@@ -59,6 +60,7 @@ export class Catalog {
     this.identities = new Identities(index);
     this.lost = new LostDirs(index);
     this.untold = new Untold(index);
+    this.appends = new Appends(index);
   }
 
   /** Remembers ids of directories from now on, or no longer: a replay asks for the same ones again and again. Only inside one write. */
@@ -394,9 +396,11 @@ export class Catalog {
     return this.tails().flatMap((lines) => lines.filter((line) => line.op === 'prepare').reverse());
   }
 
-  /** The same of appends. */
-  looseAppends(): Append[] {
-    return this.tails().flatMap((lines) => lines.filter((line) => line.op === 'append'));
+  /** Of an append that a killed process had written down as done, before the index knew. */
+  looseAppended(id: string): Appended | undefined {
+    return this.tails()
+      .flat()
+      .find((line) => line.op === 'appended' && line.id === id) as Appended | undefined;
   }
 
   /** The same of directories that were about to be renamed. */

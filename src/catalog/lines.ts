@@ -93,9 +93,17 @@ export type JournalLine =
       op: 'append';
       id: string;
       path: string;
+      /** Of the file before, by which it is known wherever it is renamed to. */
+      fp: string;
+      ctime: string;
       size: number;
-      ino: string;
+      /** What was known of the old bytes; absent if nothing was. */
+      etag?: string;
       piece: string;
+      /** ms */
+      time: number;
+      /** Of the machine, so that after a power cut nobody takes the process for one that still lives. */
+      boot: string;
       bytes: Omit<ByteFacts, 'fp'>;
       facts: KeyFacts;
       via?: Via;
@@ -208,6 +216,9 @@ export interface PartRecord {
   lastModified: number;
   checksum?: { algorithm: Checksum['algorithm']; value: string };
 }
+
+export type Append = Extract<JournalLine, { op: 'append' }>;
+export type Appended = Extract<JournalLine, { op: 'appended' }>;
 
 /** A file's row as a compacted segment has it. */
 export type StoredRow = Omit<

@@ -7,11 +7,10 @@
 import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Place } from './catalog.js';
-import type { JournalLine } from './lines.js';
+import type { Append, JournalLine } from './lines.js';
 import { SegmentReader, baseOf, listSegments, type Damage, type Placed } from './segments.js';
 
 export type Prepare = Extract<JournalLine, { op: 'prepare' }>;
-export type Append = Extract<JournalLine, { op: 'append' }>;
 export type Moving = Extract<JournalLine, { op: 'moving' }>;
 export type Numbered = Extract<JournalLine, { seq: number }>;
 

@@ -9,11 +9,13 @@ import { randomBytes } from 'node:crypto';
 import { closeSync, constants, fchmodSync, fstatSync, ftruncateSync, openSync, type BigIntStats } from 'node:fs';
 import { open, type FileHandle } from 'node:fs/promises';
 import { S3Error } from '../base/errors.js';
+import { bootId } from '../base/process.js';
 import type { DigestPlan, KeyFacts, WriteCondition } from '../base/model.js';
-import { subjectOf, type Place } from '../catalog/catalog.js';
+import { subjectOf } from '../catalog/catalog.js';
 import { identityOf } from '../catalog/identities.js';
-import type { ByteFacts, Via } from '../catalog/lines.js';
-import { rowName, type FileRow } from '../catalog/rows.js';
+import type { Append, ByteFacts, Via } from '../catalog/lines.js';
+import { rowOf } from '../catalog/row-of.js';
+import type { FileRow } from '../catalog/rows.js';
 import { appendTogether, commonLength, type Appended } from '../fs/append.js';
 import { fingerprint, formatFingerprint } from '../fs/fingerprint.js';
 import { closeRead, type OpenFile } from '../fs/reader.js';
@@ -64,7 +66,7 @@ export class InPlace {
    */
   async append(piece: Piece, { found, file: current }: Current, bytes: Bytes): Promise<ObjectInfo> {
     const { core } = this;
-    const { bucket, key, staged, via, condition } = piece;
+    const { bucket, key, condition } = piece;
     const { publisher } = this.objects;
     const { catalog } = core;
     const subject = subjectOf(found.place);
@@ -76,17 +78,8 @@ export class InPlace {
     let marked = false;
     try {
       const known = await publisher.current(bucket, key, condition);
-      const ticket = catalog.journal.prepare({
-        op: 'append',
-        id,
-        path: subject.path,
-        size: Number(found.stat.size),
-        ino: String(found.stat.ino),
-        piece: staged.path,
-        bytes,
-        facts: found.row?.facts ?? {},
-        via,
-      });
+      const line = this.lineOf(growth, subject.path);
+      const ticket = catalog.journal.prepare(line);
       try {
         if (core.durable) await catalog.journal.flush(ticket.segment);
         catalog.record(() => {
@@ -94,20 +87,40 @@ export class InPlace {
           const now = publisher.checkAgain(bucket, key, condition, known);
           if (!now || !isUnchanged(now, found) || now.stat.nlink > 1n || isAppending(now)) throw new Retry();
           this.mark(bucket, key, now, id);
+          catalog.appends.note(line);
         });
         marked = true;
-        const info = await this.write(growth);
+        const info = await this.write(growth, line);
         catalog.journal.settle(ticket);
         return info;
       } catch (error) {
         // what cannot be cut back now stays open: the next start does it
-        const left = marked ? this.undo(growth, error) : undefined;
+        const left = marked ? this.undo(growth, line, error) : undefined;
         publisher.abandon(id, ticket);
         throw error instanceof Mixed ? mixed(piece, left) : error;
       }
     } finally {
       await file.close();
     }
+  }
+
+  private lineOf({ piece, before, id, bytes }: Growth, path: string): Append {
+    const { stat, fp, row } = before;
+    return {
+      op: 'append',
+      id,
+      path,
+      fp: formatFingerprint(fp),
+      ctime: String(stat.ctimeNs),
+      size: Number(stat.size),
+      ...(row && knowledge(before) === 'known' && { etag: row.etag }),
+      piece: piece.staged.path,
+      time: Date.now(),
+      boot: bootId(),
+      bytes,
+      facts: row?.facts ?? {},
+      via: piece.via,
+    };
   }
 
   /** From now on the object is what it is now, however long its file becomes. Under the lock. */
@@ -123,7 +136,7 @@ export class InPlace {
     catalog.putRow(place, { ...base, etag, fp, ctimeNs: stat.ctimeNs, ...appending });
   }
 
-  private async write({ piece, before, file, id, bytes, state }: Growth): Promise<ObjectInfo> {
+  private async write({ piece, before, file, id, bytes, state }: Growth, line: Append): Promise<ObjectInfo> {
     const { core } = this;
     const { bucket, key, staged } = piece;
     const { catalog } = core;
@@ -150,6 +163,7 @@ export class InPlace {
       const { ctimeNs } = written;
       const ctime = String(ctimeNs);
       catalog.journal.append({ op: 'appended', id, seq, fp: formatFingerprint(fp), ctime, facts });
+      catalog.appends.forget(line);
       catalog.removeRow(there.place);
       const row = catalog.fileRow({ ...bytes, fp: formatFingerprint(fp) }, facts, seq, ctimeNs, true);
       const chain = endGrowth(catalog.index, { fp, ctimeNs, etag: bytes.etag }, id);
@@ -169,12 +183,13 @@ export class InPlace {
    * bytes holds without the index too, and when it comes back to its place.
    * @returns what of the piece is left in the file.
    */
-  private undo(growth: Growth, error: unknown): Leftover | undefined {
+  private undo(growth: Growth, line: Append, error: unknown): Leftover | undefined {
     const { piece, before, file, id, bytes } = growth;
     const { catalog, mounts } = this.core;
     const look = error instanceof Touched ? undefined : lookAtTail(growth, error);
     return catalog.index.write(() => {
-      const { place, row } = this.rowOf(before);
+      const { place, row } = rowOf(catalog, identityOf(before.fp), before.place);
+      catalog.appends.forget(line);
       // committed, but not flushed: it stands
       if (row && row.appendFrom === undefined && row.etag === bytes.etag) return undefined;
       const cut = look?.cutTo !== undefined && isSame(fstatSync(file.fd, { bigint: true }), look.stat);
@@ -204,21 +219,6 @@ export class InPlace {
   private tell({ bucket, key, staged }: Piece, { at, length }: Leftover): void {
     if (length === staged.size) return;
     this.core.log('error', FRAGMENT, { bucket, key, offset: at, bytes: length });
-  }
-
-  /** The row of a file, also where a folder above it was renamed. */
-  private rowOf({ place, fp }: Found): { place?: Place; row?: FileRow } {
-    const { catalog } = this.core;
-    const isOurs = (row: FileRow | undefined): row is FileRow =>
-      row !== undefined && identityOf(row.fp).equals(identityOf(fp));
-    const row = catalog.row(place);
-    if (isOurs(row)) return { place, row };
-    const seen = catalog.identities.find(identityOf(fp));
-    if (seen?.kind !== 'file') return {};
-    const dirs = catalog.identities.pathOf(seen.key.readUIntBE(0, 6));
-    const moved = catalog.rowAt(seen.key);
-    if (!dirs || !isOurs(moved)) return {};
-    return { place: { kind: 'tree', dirs, name: rowName(seen.key).toString('utf8') }, row: moved };
   }
 }
 

@@ -1,81 +1,153 @@
 /**
  * Appends of processes that were killed: what they had put behind the old end is cut off, or stays where another program has written behind it. Done when a
- * store is opened, by `gc`, and by the next append to the key.
+ * store is opened, by `gc`, and by whoever comes upon such a file, which may bear another name by now.
  */
-import { closeSync, existsSync, fstatSync, ftruncateSync, lstatSync, openSync, statSync } from 'node:fs';
+import { closeSync, existsSync, fstatSync, ftruncateSync, openSync, type BigIntStats } from 'node:fs';
 import { dirname } from 'node:path';
-import { tokenAlive } from '../base/process.js';
-import { placeOf, split } from '../catalog/catalog.js';
-import type { JournalLine } from '../catalog/lines.js';
+import { errno } from '../base/errors.js';
+import { bootId, processToken, tokenAlive } from '../base/process.js';
+import { identityOfAppend } from '../catalog/appends.js';
+import { placeOf, split, subjectOf, type Place } from '../catalog/catalog.js';
+import { identityOf } from '../catalog/identities.js';
+import type { Append } from '../catalog/lines.js';
+import { rowOf } from '../catalog/row-of.js';
+import type { FileRow } from '../catalog/rows.js';
 import { commonLength } from '../fs/append.js';
-import { fingerprint, fingerprintSize, formatFingerprint } from '../fs/fingerprint.js';
+import { fingerprint, fingerprintSize, formatFingerprint, parseFingerprint } from '../fs/fingerprint.js';
+import { lstatOf } from '../fs/stat.js';
 import { FRAGMENT, openRw } from './append-in-place.js';
-import type { Core, Found } from './core.js';
+import type { Core } from './core.js';
 import { breakGrowth } from './growth.js';
 import { tokenOf } from './settle.js';
 
-type Append = Extract<JournalLine, { op: 'append' }>;
+/** How long (ms) a file that was renamed, or whose disk is away, is waited for. */
+const KEEP_MS = 7 * 24 * 3_600_000;
 
 /** Whether the process that appends to a file has died meanwhile. */
-export function isOrphaned({ row }: Found): boolean {
-  return row?.appendId !== undefined && !tokenAlive(tokenOf(row.appendId), 0);
+export function isOrphaned({ id, boot, time }: Append): boolean {
+  if (tokenOf(id) === processToken()) return false;
+  return boot !== bootId() || !tokenAlive(tokenOf(id), Date.now() - time);
 }
 
-/** Ends the appends of dead processes that mark a row, this one or all. Nothing else is touched. @returns how many. */
-export function settleOrphans(core: Core, id?: string): number {
+/** Ends the appends of dead processes, as far as their files are found. */
+export function settleOrphans(core: Core): void {
+  const orphans = core.catalog.appends.all().filter(isOrphaned);
+  if (orphans.length > 0) core.catalog.index.write(() => orphans.forEach((line) => settleAppend(core, line)));
+}
+
+/**
+ * Cuts off what a dead process appended in part; bytes that are not of its piece are somebody else's and stay.
+ * @param seen path where the file stands, if that is known. @returns false if there is more to do later: its process lives, or the file is not found.
+ */
+export function settleAppend(core: Core, line: Append, seen?: string): boolean {
+  if (!isOrphaned(line)) return false;
   const { catalog } = core;
   return catalog.index.write(() => {
-    const lines = catalog.looseAppends().filter((line) => id === undefined || line.id === id);
-    const marked = lines.filter(({ id, path }) => catalog.row(placeOf({ path }))?.appendId === id);
-    const orphans = marked.filter(({ id }) => !tokenAlive(tokenOf(id), 0));
-    for (const line of orphans) settleAppend(core, line);
-    return orphans.length;
-  });
-}
-
-/** Cuts off what a dead process appended in part; bytes that are not of its piece are somebody else's and stay. */
-export function settleAppend(core: Core, line: Append): void {
-  if (tokenAlive(tokenOf(line.id), 0)) return;
-  const { catalog } = core;
-  const place = placeOf({ path: line.path });
-  const path = core.pathOf(split(line.path));
-  catalog.index.write(() => {
-    const row = catalog.row(place);
-    if (row && fingerprintSize(row.fp) > line.size) return;
-    // another one is under way by now
-    const ours = row?.appendId === undefined || row.appendId === line.id;
-    const same = ours && isFile(path, line);
-    if (same) cutOff(core, path, line);
+    const { place, row } = rowOf(catalog, identityOfAppend(line), placeOf({ path: line.path }));
+    // it was ended; another one may be under way by now
+    const ended = row !== undefined && row.appendFrom === undefined && fingerprintSize(row.fp) > line.size;
+    if (!ended && (row?.appendId ?? line.id) === line.id) {
+      const path = locate(core, line, place, seen);
+      if (path === undefined && Date.now() - line.time < KEEP_MS) {
+        catalog.appends.note(line);
+        return false;
+      }
+      if (path === undefined || !adoptAppended(core, line, path, place)) cutBack(core, line, path, { place, row });
+    }
     catalog.journal.append({ op: 'abort', id: line.id });
-    if (!row || !ours) return;
-    const { appendFrom: _ended, appendId: _id, ...rest } = row;
-    const now = lstatSync(path, { bigint: true, throwIfNoEntry: false });
-    catalog.putRow(place, rest);
-    breakGrowth(catalog.index, row.fp, line.id);
-    if (!same || !now || Number(now.size) !== line.size || rest.etag === '') return;
-    // the cut gave it another mtime: written down, so that the facts also hold once the index was made anew
-    const fp = fingerprint(now, core.mounts.idOf(now.dev, dirname(path)));
-    const bytes = { ...catalog.bytesOf(rest), fp: formatFingerprint(fp) };
-    const { facts = {}, published } = rest;
-    catalog.adoptLine({ op: 'prepare', id: line.id, path: line.path, bytes, facts, published }, now.ctimeNs);
+    breakGrowth(catalog.index, parseFingerprint(line.fp), line.id);
+    catalog.appends.forget(line);
+    return true;
   });
 }
 
-function isFile(path: string, { ino }: Append): boolean {
-  const stat = lstatSync(path, { bigint: true, throwIfNoEntry: false });
-  return stat?.isFile() === true && String(stat.ino) === ino;
+const complained = new Set<string>();
+
+/** The same of a file that somebody has come upon: what cannot be done must not keep it from being read. */
+export function settleFoundAppend(core: Core, line: Append, path: string): boolean {
+  const { index } = core.catalog;
+  if (core.options.readOnly || !index.ready || !isOrphaned(line)) return false;
+  try {
+    return settleAppend(core, line, path);
+  } catch (error) {
+    if (errno(error) === undefined) throw error;
+    if (!complained.has(line.id))
+      core.log('warn', 'an interrupted append could not be cut off; the object stays what it was', {
+        path,
+        error: String(error),
+      });
+    complained.add(line.id);
+    return false;
+  }
+}
+
+/** Where the file stands now, as far as anybody knows. */
+function locate(core: Core, line: Append, place: Place | undefined, seen: string | undefined): string | undefined {
+  const paths = [seen, core.pathOf(split(line.path))];
+  if (place?.kind === 'tree' && place.dirs[0] !== '') paths.push(`${core.pathOf(place.dirs)}/${place.name}`);
+  const identity = identityOfAppend(line);
+  return paths.find((path) => {
+    const stat = path === undefined ? undefined : lstatOf(path);
+    return path !== undefined && stat?.isFile() === true && identityOf(fpOf(core, stat, path)).equals(identity);
+  });
+}
+
+function fpOf(core: Core, stat: BigIntStats, path: string): Buffer {
+  return fingerprint(stat, core.mounts.idOf(stat.dev, dirname(path)));
+}
+
+/** Its process had written down that it was done, and was killed before the index knew. */
+function adoptAppended(core: Core, line: Append, path: string, place: Place | undefined): boolean {
+  const { catalog } = core;
+  const appended = catalog.looseAppended(line.id);
+  const stat = lstatOf(path);
+  if (!appended || !stat || formatFingerprint(fpOf(core, stat, path)) !== appended.fp) return false;
+  const subject = place ? subjectOf(place) : { path: line.path };
+  const { facts = line.facts, fp } = appended;
+  const bytes = { ...line.bytes, fp };
+  catalog.adoptLine({ op: 'prepare', id: line.id, ...subject, bytes, facts, published: true }, BigInt(appended.ctime));
+  return true;
+}
+
+function cutBack(
+  core: Core,
+  line: Append,
+  path: string | undefined,
+  { place, row }: { place: Place | undefined; row: FileRow | undefined },
+): void {
+  const { catalog } = core;
+  if (path !== undefined) cutOff(core, path, line);
+  if (!row || !place) return;
+  const { appendFrom: _ended, appendId: _id, ...rest } = row;
+  const stat = path === undefined ? undefined : lstatOf(path);
+  if (path === undefined || !stat || Number(stat.size) !== line.size)
+    return catalog.putRow(place, { ...rest, ...(row.appendFrom !== undefined && { etag: line.etag ?? '' }) });
+  // the cut gave it another mtime: written down, so that the facts also hold once the index was made anew
+  const fp = fpOf(core, stat, path);
+  const { facts = {}, published } = rest;
+  const known = line.etag !== undefined && (row.etag === line.etag || row.appendFrom !== undefined);
+  if (known && row.fp.equals(parseFingerprint(line.fp))) {
+    const bytes = { ...catalog.bytesOf(rest), fp: formatFingerprint(fp) };
+    catalog.adoptLine({ op: 'prepare', id: line.id, ...subjectOf(place), bytes, facts, published }, stat.ctimeNs);
+  } else {
+    const { checksum: _checksum, layout: _layout, partCount: _parts, ...bare } = rest;
+    const seq = row.facts ? catalog.nextSeq() : row.seq;
+    const said = { fp: formatFingerprint(fp), ctime: String(stat.ctimeNs) };
+    if (row.facts) catalog.journal.append({ op: 'facts', seq, ...subjectOf(place), facts, ...said });
+    catalog.putRow(place, { ...bare, seq, etag: '', fp, ctimeNs: stat.ctimeNs });
+  }
 }
 
 function cutOff(core: Core, path: string, line: Append): void {
   const file = openRw(path);
   try {
-    const { size, ino } = fstatSync(file, { bigint: true });
-    const end = Number(size);
-    if (String(ino) !== line.ino || end <= line.size) return;
+    const stat = fstatSync(file, { bigint: true });
+    const end = Number(stat.size);
+    if (!identityOf(fpOf(core, stat, path)).equals(identityOfAppend(line)) || end <= line.size) return;
     // zeros: blocks that never reached the disk
     const common = commonBytes(file, line);
     if (line.size + common === end) return ftruncateSync(file, line.size);
-    if (common === statSync(line.piece, { throwIfNoEntry: false })?.size) return;
+    if (BigInt(common) === lstatOf(line.piece)?.size) return;
     core.log('warn', FRAGMENT, { file: line.path, offset: line.size, bytes: common });
   } finally {
     closeSync(file);

@@ -14,7 +14,6 @@ import { closeRead } from '../fs/reader.js';
 import { appendFile, applyInherit, discard, openAgain, stageBody, stageCopy } from '../fs/stage.js';
 import { combineChecksums } from '../wire/checksums.js';
 import { InPlace, isUnchanged, withoutSetId, type Bytes, type Piece } from './append-in-place.js';
-import { isOrphaned, settleOrphans } from './append-recovery.js';
 import { viaOf } from './attribution.js';
 import type { ObjectInfo, ObjectRef, PutOptions } from './contract.js';
 import { noSuchKey, type Core, type Found } from './core.js';
@@ -75,8 +74,7 @@ export class Appender {
     const { core } = this;
     core.catalog.index.refresh();
     const found = core.find(bucket, key);
-    if (found === undefined || !isAppending(found)) return false;
-    return !isOrphaned(found) || settleOrphans(core, found.row?.appendId) === 0;
+    return found !== undefined && isAppending(found);
   }
 
   /** @throws InvalidWriteOffset, NoSuchKey, NoSuchBucket. */

@@ -17,11 +17,13 @@ import { S3Error, errno } from '../base/errors.js';
 import { parseAliases } from './aliases.js';
 import { Excludes } from './excludes.js';
 import type { Catalog, Place } from '../catalog/catalog.js';
+import { identityOf } from '../catalog/identities.js';
+import type { Append } from '../catalog/lines.js';
 import type { DirRow, FileRow } from '../catalog/rows.js';
 import { withoutAccess } from '../catalog/rows.js';
 import { FileClock } from '../fs/clock.js';
 import { Dirs, type Dir } from '../fs/dirs.js';
-import { fingerprint } from '../fs/fingerprint.js';
+import { derivedEtag, fingerprint, parseFingerprint } from '../fs/fingerprint.js';
 import { STATE_DIR, keyToPath } from '../fs/keypath.js';
 import { Mounts } from '../fs/mounts.js';
 import { ExactNames, foldsNames } from '../fs/names.js';
@@ -117,6 +119,8 @@ export class Core {
   private readonly aliases: Map<string, string[]>;
   readonly tracker: Tracker;
   readonly room: Room;
+  /** Ends an append to the file at a path if its process has died. @returns whether that was done. */
+  settleAppend: ((line: Append, path: string) => boolean) | undefined;
 
   constructor(
     /** Real path. */
@@ -324,7 +328,7 @@ export class Core {
       throw error;
     }
     if (!stat.isFile() || this.exact?.has(dir.path, name) === false) return undefined;
-    return {
+    const found: Found = {
       place,
       stat,
       fp: fingerprint(stat, this.mounts.idOf(stat.dev, dir.path)),
@@ -333,6 +337,17 @@ export class Core {
       name,
       ...(link !== undefined && { link }),
     };
+    const append = this.appendTo(found);
+    if (!append) return found;
+    const settled = link === undefined && this.settleAppend?.(append, `${dir.path}/${name}`) === true;
+    return settled ? this.statFile(dir, name, bucketPath, place) : asBefore(found, append);
+  }
+
+  /** What is being appended to a file, under whatever name that began. */
+  private appendTo({ stat, fp, row }: Found): Append | undefined {
+    if (row?.appendFrom === undefined && row?.fp.equals(fp) === true) return undefined;
+    const append = this.catalog.appends.find(identityOf(fp));
+    return append && stat.size >= BigInt(append.size) ? append : undefined;
   }
 
   /**
@@ -347,7 +362,8 @@ export class Core {
       const stat = plainFile(`${path}/${place.name}`);
       if (!stat) return undefined;
       const fp = fingerprint(stat, this.mounts.idOf(stat.dev, path));
-      return { place, stat, fp, row: this.catalog.rowOf(row, place), dir, name: place.name };
+      const found: Found = { place, stat, fp, row: this.catalog.rowOf(row, place), dir, name: place.name };
+      return this.appendTo(found) ? undefined : found;
     });
     return this.dirs.stands(dir) ? all : [];
   }
@@ -567,6 +583,25 @@ function plainFile(path: string): BigIntStats | undefined {
     // asked again, one by one
     return undefined;
   }
+}
+
+/** A file that is being appended to: the object is what was there before, also where another program has renamed it meanwhile. */
+function asBefore(found: Found, { id, fp, ctime, size, etag }: Append): Found {
+  const { row } = found;
+  if (row?.appendFrom !== undefined && identityOf(row.fp).equals(identityOf(found.fp))) return found;
+  const before = parseFingerprint(fp);
+  const old: FileRow = {
+    kind: 'file',
+    fp: before,
+    ctimeNs: BigInt(ctime),
+    seq: row?.seq ?? 0,
+    etag: etag ?? derivedEtag(before, BigInt(ctime)),
+    published: row?.published ?? false,
+    ...(row?.facts && { facts: row.facts }),
+    appendFrom: size,
+    appendId: id,
+  };
+  return { ...found, row: old };
 }
 
 /** Removes a directory; one that others put something into stays. */

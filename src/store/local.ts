@@ -23,6 +23,7 @@ import { Appender } from './append.js';
 import { PrefixMover } from './prefix.js';
 import { adoptLostMove } from './settle.js';
 import { Transfer } from './transfer.js';
+import { settleFoundAppend } from './append-recovery.js';
 import { cleanStaging, recover, restoreUploads } from './recovery.js';
 import { Uploads } from './uploads.js';
 import { Verifier } from './verify.js';
@@ -90,6 +91,7 @@ export class LocalStoreImpl implements LocalStore {
     const reader = new DirReader(core);
     this.lister = new Lister(core, reader, this.identifier);
     core.tracker.adopt = (from, to) => adoptLostMove(core, from, to);
+    core.settleAppend = (line, path) => settleFoundAppend(core, line, path);
     this.prefixes = new PrefixMover(core, this.objects, this.transfer, this.lister);
     this.live = new LiveIndex(core, reader, this.identifier);
     this.inspect = new Inspector(core);

@@ -1,5 +1,5 @@
 /** After a crash: what was prepared is adopted or dropped, what was appended is cut back, stale staging files go (DESIGN rule 3). */
-import { lstatSync, readdirSync, rmSync } from 'node:fs';
+import { readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { errno } from '../base/errors.js';
 import { tokenAlive } from '../base/process.js';
@@ -8,6 +8,7 @@ import { isLeft } from '../catalog/segments.js';
 import { dirsOf, type Moving } from '../catalog/moved.js';
 import type { JournalLine } from '../catalog/lines.js';
 import type { Dangling, Origin } from '../catalog/replay.js';
+import { lstatOf } from '../fs/stat.js';
 import { replacerOf } from '../fs/statefile.js';
 import type { Core } from './core.js';
 import { settleAppend } from './append-recovery.js';
@@ -34,7 +35,11 @@ export function recover(core: Core, publisher: Publisher, dangling: Dangling): v
     settle(origin, line.id, () => settlePrepare(core, publisher, line, origin));
   for (const { line, origin } of dangling.moves)
     settle(origin, line.id, () => settleMoving(core, publisher, line, origin));
-  for (const { line, origin } of dangling.appends) settle(origin, line.id, () => settleAppend(core, line));
+  for (const { line, origin } of dangling.appends) {
+    let settled = dangling.aborted.has(line.id);
+    if (!settled) tryOne(core, () => (settled = settleAppend(core, line)));
+    note(origin, settled);
+  }
   for (const { paths, origin } of dangling.dirs) {
     const done = tryOne(core, () => index.write(() => removeEmpty(core, publisher, paths, origin)));
     note(origin, done && isLeft(join(catalog.journal.directory, origin.segment)));
@@ -101,8 +106,8 @@ const LOCK_WAIT = 60_000;
  */
 function removeEmpty(core: Core, publisher: Publisher, paths: readonly string[], { until }: Origin): void {
   const ours = paths.filter((path) => {
-    const stat = lstatSync(core.pathOf(split(path)), { throwIfNoEntry: false });
-    return stat?.isDirectory() === true && stat.ctimeMs <= until + LOCK_WAIT;
+    const stat = lstatOf(core.pathOf(split(path)));
+    return stat?.isDirectory() === true && Number(stat.ctimeMs) <= until + LOCK_WAIT;
   });
   const { catalog } = core;
   for (const path of ours) catalog.changeDir(split(path), (row) => (row.made = true));
@@ -118,8 +123,10 @@ function removeEmpty(core: Core, publisher: Publisher, paths: readonly string[],
  */
 export function cleanStaging(core: Core, dryRun = false): number {
   let removed = 0;
+  // needed to cut back what was appended of them, once their files are found
+  const kept = new Set(core.catalog.appends.all().map(({ piece }) => piece));
   const clean = (folder: string, makerOf: MakerOf): boolean =>
-    tryOne(core, () => (removed += cleanFolder(folder, makerOf, dryRun)));
+    tryOne(core, () => (removed += cleanFolder(folder, makerOf, kept, dryRun)));
   for (const staging of core.mounts.stagings()) clean(staging, stagerOf);
   for (const folder of uploadFolders(core).values()) clean(folder, stagerOf);
   const events = join(core.stateDir, 'events');
@@ -136,14 +143,14 @@ function stagerOf(name: string): string | undefined {
   return dash < 0 || name.split('.').length !== 3 ? undefined : name.slice(0, dash);
 }
 
-function cleanFolder(directory: string, makerOf: MakerOf, dryRun: boolean): number {
+function cleanFolder(directory: string, makerOf: MakerOf, kept: ReadonlySet<string>, dryRun: boolean): number {
   let removed = 0;
   for (const name of names(directory)) {
     const maker = makerOf(name);
     if (maker === undefined) continue;
     const path = join(directory, name);
-    const age = Date.now() - (lstatSync(path, { throwIfNoEntry: false })?.mtimeMs ?? 0);
-    if (tokenAlive(maker, age)) continue;
+    const age = Date.now() - Number(lstatOf(path)?.mtimeMs ?? 0);
+    if (kept.has(path) || tokenAlive(maker, age)) continue;
     if (!dryRun) rmSync(path, { recursive: true, force: true });
     removed++;
   }
