@@ -49,8 +49,8 @@ export class Catalog {
   readonly appends: Appends;
   /** Tells the identity of the directory that stands at a path now; a replay, which speaks of the past, does not ask. */
   world: ((dirs: readonly string[]) => Buffer | undefined) | undefined;
-  /** Tells the fingerprint of the file that stands at a place of the tree now. */
-  standing: ((place: Place) => Buffer | undefined) | undefined;
+  /** Tells the fingerprint of the file that stands at a place now; for an overflow object, of the body with this name, else of its row's. */
+  standing: ((place: Place, file?: string) => Buffer | undefined) | undefined;
   private dirIds: DirIds | undefined;
 
   constructor(

@@ -9,11 +9,11 @@
  */
 import { spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { existsSync, readFileSync, readdirSync, rmSync, statSync, unlinkSync } from 'node:fs';
+import { existsSync, readFileSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { crc32 } from '@node-rs/crc32';
-import { UsageError } from '../base/errors.js';
+import { UsageError, errno } from '../base/errors.js';
 import { bootId, processToken, tokenAlive } from '../base/process.js';
 import {
   giveTo,
@@ -79,7 +79,12 @@ export class Claim {
     if (marks(this.directory).length > 0) return;
     const closed = join(this.directory, CLOSED);
     rmSync(closed, { force: true });
-    leaveNote(closed, stateOf(path));
+    try {
+      leaveNote(closed, stateOf(path));
+    } catch (error) {
+      // another process that closed it at the same moment has noted the same
+      if (errno(error) !== 'EEXIST') throw error;
+    }
   }
 
   private leaveMark(): void {
@@ -98,7 +103,10 @@ function doubtOf(directory: string, path: string): string | undefined {
   let open = 0;
   let crashed = 0;
   for (const name of marks(directory)) {
-    const [boot, format = 'v1'] = (readNote(join(directory, name)) ?? '').trim().split(' ');
+    const note = readNote(join(directory, name));
+    // its process has closed the index meanwhile
+    if (note === undefined) continue;
+    const [boot, format = 'v1'] = note.trim().split(' ');
     if (boot === bootId() && tokenAlive(name.slice(MARK.length, name.lastIndexOf('-')), 0)) {
       // two indexes would be two locks
       if (format !== `v${FORMAT}`)
@@ -108,7 +116,7 @@ function doubtOf(directory: string, path: string): string | undefined {
     }
     if (boot !== bootId()) doubt = 'it was open when the machine went down';
     else crashed++;
-    unlinkSync(join(directory, name));
+    rmSync(join(directory, name), { force: true });
   }
   if (open > 0 || !existsSync(path)) return doubt;
   try {

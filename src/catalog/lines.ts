@@ -40,6 +40,13 @@ export interface MovedKeys {
   tag: string;
 }
 
+/** An overflow object by its folder and key, and the name of its body. */
+export interface Aside {
+  bucket: string;
+  key: string;
+  file: string;
+}
+
 export type JournalLine =
   /** Heads each segment. `token` names its process; `upTo`: a compacted one, which speaks for all lines up to this number. */
   | {
@@ -72,6 +79,8 @@ export type JournalLine =
       file?: string;
       /** Overflow: name of the file that goes once this one stands. */
       replaces?: string;
+      /** Tree: the overflow copy of the key, which goes once this one stands. */
+      aside?: Aside;
       /** A move: where the object comes from. */
       from?: Subject;
       /** The multipart upload that is completed by this. */
@@ -110,8 +119,8 @@ export type JournalLine =
     }
   /** `facts` as they were by then, which may be others than those of the append line. */
   | { op: 'appended'; id: string; seq: number; fp: string; ctime: string; facts?: KeyFacts }
-  /** `kept`: as of a commit. */
-  | ({ op: 'delete'; seq: number; rmdirs?: string[]; kept?: true; via?: Via } & Subject)
+  /** `kept`: as of a commit. `file`: name of an overflow object's body. */
+  | ({ op: 'delete'; seq: number; rmdirs?: string[]; kept?: true; file?: string; via?: Via } & Subject)
   /** `fp` and `ctime` where nobody has hashed the file: by them it is known when it was renamed. */
   | ({ op: 'facts'; seq: number; facts: KeyFacts; fp?: string; ctime?: string; via?: Via } & Subject)
   /**

@@ -145,6 +145,13 @@ export class Merge {
   }
 }
 
+/** As many operations as a process may have had under way when it was killed. */
+const AT_ONCE = 1000;
+
+function supersedes(line: Prepare | Append | Moving): boolean {
+  return line.op === 'prepare' && (line.replaces !== undefined || line.aside !== undefined);
+}
+
 /** A line that waits for another, and where it lies. */
 interface Held {
   line: Prepare | Append | Moving;
@@ -159,6 +166,8 @@ class Head {
   private ahead: Event | undefined;
   /** What the last numbered line completed. */
   private committed: Held | undefined;
+  /** The latest that were completed and whose process may have had no time to remove what they supersede. */
+  private readonly superseding: Held[] = [];
   private dirs: { paths: string[]; start: number } | undefined;
   private readonly waiting = new Map<string, Held>();
   /** Operations of other segments that a line here settles, and where it lies: it is to be seen as long as they are. */
@@ -191,14 +200,18 @@ class Head {
       this.waiting.set(line.id, { line, start });
     else if (line.op === 'dirs') this.dirs = { paths: line.paths, start };
     else if (line.op === 'abort') this.drop(line.id, start);
-    // its process lived on: the last commit is no orphan
-    else if (line.op === 'sealed') this.committed = undefined;
-    else if ('seq' in line && Number.isSafeInteger(line.seq)) {
+    else if (line.op === 'sealed') {
+      // its process lived on: the last commit is no orphan
+      this.committed = undefined;
+      this.superseding.length = 0;
+    } else if ('seq' in line && Number.isSafeInteger(line.seq)) {
       this.dirs = undefined;
       const ends = line.op === 'commit' || line.op === 'appended' || line.op === 'moved';
       const held = ends && 'id' in line && line.id !== undefined ? this.waiting.get(line.id) : undefined;
       if (held) this.waiting.delete(held.line.id);
       this.committed = held;
+      if (held && supersedes(held.line)) this.superseding.push(held);
+      if (this.superseding.length > AT_ONCE) this.superseding.shift();
       return { line, segment, start, end, ...(held && { prepare: held.line }) };
     }
     return undefined;
@@ -221,14 +234,15 @@ class Head {
     // the last commit may be an orphan: written by a process that was killed before its transaction ended
     const { committed, dirs } = this;
     for (const id of this.aborted.keys()) dangling.aborted.add(id);
-    for (const { line } of [...(committed ? [committed] : []), ...this.waiting.values()]) {
+    const held = new Set([...this.superseding, ...(committed ? [committed] : []), ...this.waiting.values()]);
+    for (const { line } of held) {
       if (line.op === 'prepare') dangling.prepares.push({ line, origin });
       else if (line.op === 'moving') dangling.moves.push({ line, origin });
       else if (line === committed?.line) dangling.ended.push(origin);
       else dangling.appends.push({ line, origin });
     }
     if (dirs) dangling.dirs.push({ paths: dirs.paths, origin });
-    const open = [...this.waiting.values(), ...(committed ? [committed] : []), ...(dirs ? [dirs] : [])];
+    const open = [...held, ...(dirs ? [dirs] : [])];
     const needed = [...this.aborted].filter(([id]) => waits(id)).map(([, start]) => ({ start }));
     return [...open, ...needed].reduce((least, { start }) => Math.min(least, start), this.reader.end);
   }

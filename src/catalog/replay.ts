@@ -4,7 +4,7 @@
  */
 import { derivedEtag, parseFingerprint } from '../fs/fingerprint.js';
 import { NO_FINGERPRINT, placeOf, split, type Catalog, type Place } from './catalog.js';
-import { lostPlace } from './lost.js';
+import { lostBy } from './lost.js';
 import { applyMoved, applyTouched } from './moved.js';
 import { Merge, type Dangling, type Event } from './merge.js';
 import { restoreDir, restoreDone, restoreRow } from './restore.js';
@@ -122,14 +122,22 @@ export class Replay {
   /** A line that cannot be understood (mended wrongly by hand) costs itself only. */
   private applied(event: Event): void {
     try {
-      const kept = lostPlace(this.catalog, event);
-      if (kept) this.kept.push(kept);
-      else apply(this.catalog, event);
+      const lost = lostBy(this.catalog, event);
+      if (!lost) apply(this.catalog, event);
+      else if (lost.halfway) apply(this.catalog, withoutSource(event));
+      this.kept.push(...(lost?.places ?? []));
     } catch (error) {
       if (!(error instanceof TypeError || error instanceof SyntaxError || error instanceof RangeError)) throw error;
       this.damaged(event.segment, { start: event.start, bytes: Buffer.from(JSON.stringify(event.line)) });
     }
   }
+}
+
+/** A move as a copy. */
+function withoutSource({ prepare, ...event }: Event): Event {
+  if (prepare?.op !== 'prepare') return event;
+  const { from: _stays, ...rest } = prepare;
+  return { ...event, prepare: rest };
 }
 
 function unmark(catalog: Catalog, path: string): void {

@@ -29,6 +29,7 @@ interface Ground {
   readonly quietMs: number;
   readonly view: bigint;
   pathOf(dirs: readonly string[]): string;
+  overflowDir(folder: string): string;
 }
 /** A file that was found, with what is known of its place. */
 interface Found {
@@ -51,7 +52,7 @@ export class Tracker {
 
   constructor(private readonly core: Ground) {
     core.catalog.world = (dirs) => this.identityAt(dirs);
-    core.catalog.standing = (place) => this.fingerprintAt(place);
+    core.catalog.standing = (place, file) => this.fingerprintAt(place, file);
   }
 
   /** Identity of the directory at a path now; undefined for what is none (a link too), or on a file system without birth times. */
@@ -63,8 +64,13 @@ export class Tracker {
     return Buffer.from(identityOf(fingerprint(stat, this.core.mounts.idOf(stat.dev, path))));
   }
 
-  private fingerprintAt(place: Place): Buffer | undefined {
-    if (place.kind !== 'tree' || place.dirs[0] === '') return undefined;
+  private fingerprintAt(place: Place, file?: string): Buffer | undefined {
+    if (place.kind === 'overflow') {
+      const name = file ?? this.core.catalog.row(place)?.file;
+      const stat = name === undefined ? undefined : lstatOf(`${this.core.overflowDir(place.bucket)}/${name}`);
+      return stat?.isFile() === true ? fingerprint(stat, 0) : undefined;
+    }
+    if (place.dirs[0] === '') return undefined;
     const dir = this.core.pathOf(place.dirs);
     const stat = lstatOf(`${dir}/${place.name}`);
     return stat?.isFile() === true ? fingerprint(stat, this.core.mounts.idOf(stat.dev, dir)) : undefined;

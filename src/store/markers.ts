@@ -3,6 +3,7 @@ import type { Checksum, KeyFacts, WriteCondition } from '../base/model.js';
 import type { Via } from '../catalog/lines.js';
 import type { DirRow } from '../catalog/rows.js';
 import { keyToPath } from '../fs/keypath.js';
+import { discard } from '../fs/stage.js';
 import { checkRead, checkWrite } from '../wire/conditions.js';
 import { viaOf } from './attribution.js';
 import type { Attribution, MoveOptions, ObjectInfo, ObjectRef } from './contract.js';
@@ -48,13 +49,14 @@ export class Markers {
     const marker = { time: Date.now(), ...said };
     const known = await this.publisher.current(bucket, key, condition);
     const dirtied = new Set<string>();
-    this.core.catalog.record(() => {
+    const superseded = this.core.catalog.record(() => {
       guard.hold();
       const there = this.publisher.checkAgain(bucket, key, condition, known);
       guard.check?.(there);
-      this.mark(bucket, key, marker, via, dirtied);
+      return this.mark(bucket, key, marker, via, dirtied);
     });
     await this.flushed(dirtied);
+    if (superseded !== undefined) discard(superseded);
     return markerInfo(bucket, key, marker);
   }
 
@@ -68,6 +70,7 @@ export class Markers {
     const hold = holdBucket(core, to.bucket);
     const known = await publisher.current(to.bucket, to.key, condition);
     const dirtied = new Set<string>();
+    let superseded: string | undefined;
     const info = core.catalog.record(() => {
       hold();
       const source = core.findMarker(from.bucket, from.key);
@@ -78,14 +81,18 @@ export class Markers {
       if (from.bucket === to.bucket && from.key === to.key) return was;
       const via = viaOf(options.via, 'ObjectCreated:Copy');
       const marker = { ...source, facts: factsAt(core, from, to, source.facts) };
-      this.mark(to.bucket, to.key, marker, via, dirtied, this.dirsOf(from.bucket, from.key));
+      superseded = this.mark(to.bucket, to.key, marker, via, dirtied, this.dirsOf(from.bucket, from.key));
       return markerInfo(to.bucket, to.key, source);
     });
     await this.flushed(dirtied);
+    if (superseded !== undefined) discard(superseded);
     return info;
   }
 
-  /** Under the lock: makes the directory, puts the marker - and takes it from the directory `from`, which goes if it was ours and is empty. */
+  /**
+   * Under the lock: makes the directory, puts the marker - and takes it from the directory `from`, which goes if it was ours and is empty.
+   * @returns the body that it supersedes, to be discarded once the marker is flushed.
+   */
   private mark(
     bucket: string,
     key: string,
@@ -93,10 +100,11 @@ export class Markers {
     via: Via,
     dirtied: Set<string>,
     from?: readonly string[],
-  ): void {
+  ): string | undefined {
     const { core, publisher } = this;
     const { catalog } = core;
-    publisher.dropOverflow(bucket, key, dirtied);
+    const old = core.findOverflow(bucket, key);
+    if (old) publisher.forgetOverflow(old);
     const dirs = this.dirsOf(bucket, key);
     const bucketDirs = core.bucketDirs(bucket);
     const reached = core.reach(core.bucketDir(bucket), dirs.slice(bucketDirs.length));
@@ -125,6 +133,7 @@ export class Markers {
       catalog.noteDirs(dirs);
       catalog.noteSettled();
     });
+    return old && `${old.dir.path}/${old.name}`;
   }
 
   /** Under the lock; a numbered line must follow. @returns the directories that were removed. */

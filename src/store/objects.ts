@@ -17,7 +17,7 @@ import { formatFingerprint } from '../fs/fingerprint.js';
 import { createHasher, prepareHashes } from '../fs/hash.js';
 import { keyToPath } from '../fs/keypath.js';
 import { closeRead, isTorn, readRange, type OpenFile } from '../fs/reader.js';
-import { discard, stageBody, type StageOptions } from '../fs/stage.js';
+import { stageBody, type StageOptions } from '../fs/stage.js';
 import { viaOf } from './attribution.js';
 import type { Attribution, ObjectInfo, ObjectPart, ObjectRef, OpenObject, PutOptions } from './contract.js';
 import { isAbsent, lstatOf, noSuchKey, type Core, type Found, type Target } from './core.js';
@@ -262,14 +262,8 @@ export class Objects {
     core.catalog.removeRow(found.place);
     const rmdirs = found.place.kind === 'tree' ? publisher.prune(found.place.dirs) : [];
     for (const path of rmdirs) dirtied.add(core.pathOf(path.split('/').slice(0, -1)));
-    publisher.recordDelete(subjectOf(found.place), rmdirs, { via, kept });
-    if (found.place.kind === 'overflow') return;
-    const aside = core.findOverflow(bucket, key);
-    if (!aside) return;
-    discard(aside.dir.at(aside.name));
-    dirtied.add(aside.dir.path);
-    core.catalog.removeRow(aside.place);
-    publisher.recordDelete(subjectOf(aside.place), []);
+    publisher.recordDelete(subjectOf(found.place), rmdirs, { via, kept, ...(!inTree && { file: found.name }) });
+    if (inTree) publisher.dropOverflow(bucket, key, dirtied);
   }
 
   /** Deletes an object if it is still what was found. @throws OperationAborted otherwise. */

@@ -12,7 +12,7 @@ import { S3Error, errno } from '../base/errors.js';
 import type { KeyFacts, WriteCondition } from '../base/model.js';
 import { samePlace, subjectOf } from '../catalog/catalog.js';
 import type { Journal } from '../catalog/journal.js';
-import type { ByteFacts, CompletedUpload, JournalLine, Subject, Via } from '../catalog/lines.js';
+import type { Aside, ByteFacts, CompletedUpload, JournalLine, Subject, Via } from '../catalog/lines.js';
 import type { Dir } from '../fs/dirs.js';
 import { fingerprint, formatFingerprint } from '../fs/fingerprint.js';
 import { discard, type Inherit } from '../fs/stage.js';
@@ -99,7 +99,7 @@ export interface Arrived {
   kept?: boolean;
 }
 
-type Destination = Pick<Prepare, 'mkdirs' | 'file' | 'replaces'>;
+type Destination = Pick<Prepare, 'mkdirs' | 'file' | 'replaces' | 'aside'>;
 
 export class Publisher {
   /** Renamed, but the write that was to record it failed: settled by the next write that succeeds. */
@@ -155,7 +155,7 @@ export class Publisher {
     const known = await this.current(bucket, key, condition);
     const target = core.target(bucket, key);
     const mount = core.mounts.idOf(staged.stat.dev, target.base.path);
-    const destination = destinationOf(core, target);
+    const destination = { ...destinationOf(core, target), ...asideOf(core, bucket, key, target) };
     const { facts: given } = facts;
     const said = typeof given === 'function' ? given(core.find(bucket, key)) : given;
     const line: Prepare = {
@@ -192,6 +192,8 @@ export class Publisher {
     if (!samePlace(now.place, target.place) || now.missing.length > target.missing.length) throw new Retry();
     const { file, replaces } = destination;
     if (file !== undefined && core.catalog.row(now.place)?.file !== replaces) throw new Retry();
+    const aside = now.place.kind === 'tree' ? core.findOverflow(bucket, key) : undefined;
+    if (aside && aside.name !== destination.aside?.file && aside.dir.at(aside.name) !== from) throw new Retry();
     const name = file ?? now.name;
     let kept = false;
     const dir = core.inMissing(now, (dir, made) => {
@@ -201,8 +203,7 @@ export class Publisher {
       place(from, dir.at(name), exclusive || guard.exclusive === true, exclusive);
       return dir;
     });
-    if (target.place.kind === 'tree') this.dropOverflow(bucket, key, dirtied);
-    else this.dropMarker(bucket, key);
+    if (target.place.kind === 'overflow') this.dropMarker(bucket, key);
     return { dir, name, kept };
   }
 
@@ -217,6 +218,7 @@ export class Publisher {
     const dirtied = new Set<string>();
     let renamed = false;
     let recorded = false;
+    const supersedes = line.replaces !== undefined || line.aside !== undefined;
     try {
       if (core.durable) await catalog.journal.flush(ticket.segment);
       this.decide();
@@ -229,19 +231,17 @@ export class Publisher {
         const seq = catalog.nextSeq();
         this.appendCommit(line, seq, stat, kept);
         const row = catalog.publish(line, seq, stat.ctimeNs);
-        // the file that is replaced goes afterwards: until then the line is looked at again after a crash
-        if (line.replaces === undefined) catalog.journal.settle(ticket);
+        // the file that is superseded goes afterwards: until then the line is looked at again after a crash
+        if (!supersedes) catalog.journal.settle(ticket);
         catalog.noteSettled();
         const fp = fingerprint(stat, core.mounts.idOf(stat.dev, dir.path));
         return { place: target.place, stat, fp, row, dir, name };
       });
       recorded = true;
-      if (line.replaces !== undefined) {
-        // not before: until the row names the new file, other processes read the old one
-        discard(join(target.dirPath, line.replaces));
-        catalog.journal.settle(ticket);
-      }
       await core.syncDirs(dirtied);
+      // not before: until then a power cut may bring the old one back
+      if (line.replaces !== undefined) discard(join(target.dirPath, line.replaces));
+      if (line.aside) await this.dropSuperseded(line.aside);
       return found;
     } catch (error) {
       if (renamed && !recorded && takenBack(line, target)) renamed = false;
@@ -249,6 +249,7 @@ export class Publisher {
       throw error;
     } finally {
       if (!renamed) this.abandon(line.id, ticket);
+      else if (recorded && supersedes) catalog.journal.settle(ticket);
     }
   }
 
@@ -295,14 +296,34 @@ export class Publisher {
     }
   }
 
-  /** An overflow copy of a key that now has a path is superseded. */
+  /** The overflow copy of a key that has a path by now goes, unless another came meanwhile. */
+  private async dropSuperseded({ bucket, key, file }: Aside): Promise<void> {
+    const { core } = this;
+    const dirtied = new Set<string>();
+    core.catalog.record(() => {
+      const old = core.findOverflowIn(bucket, key);
+      if (old?.name === file) this.drop(old, dirtied);
+    });
+    if (core.durable) await core.catalog.journal.flush(core.catalog.journal.segment);
+    await core.syncDirs(dirtied);
+  }
+
+  /** Under the lock: an overflow copy that is kept aside goes; what stands in its way is flushed. */
   dropOverflow(bucket: string, key: string, dirtied: Set<string>): void {
     const old = this.core.findOverflow(bucket, key);
-    if (!old) return;
-    this.core.catalog.removeRow(old.place);
+    if (old) this.drop(old, dirtied);
+  }
+
+  private drop(old: Found, dirtied: Set<string>): void {
+    this.forgetOverflow(old);
     discard(old.dir.at(old.name));
     dirtied.add(old.dir.path);
-    this.recordDelete(subjectOf(old.place), []);
+  }
+
+  /** Its row goes and a line says so; its file is the caller's to discard, once what supersedes it is flushed. Under the lock. */
+  forgetOverflow(old: Found): void {
+    this.core.catalog.removeRow(old.place);
+    this.recordDelete(subjectOf(old.place), [], { file: old.name });
   }
 
   /** A body at `dir/` supersedes the marker. */
@@ -315,7 +336,11 @@ export class Publisher {
   }
 
   /** Appends a delete line and drops the row. Under the lock. */
-  recordDelete(subject: Subject, rmdirs: string[], { via, kept }: { via?: Via; kept?: boolean } = {}): void {
+  recordDelete(
+    subject: Subject,
+    rmdirs: string[],
+    { via, kept, file }: { via?: Via; kept?: boolean; file?: string } = {},
+  ): void {
     const { catalog } = this.core;
     catalog.journal.append({
       op: 'delete',
@@ -323,6 +348,7 @@ export class Publisher {
       ...subject,
       ...(rmdirs.length > 0 && { rmdirs }),
       ...(kept && { kept: true as const }),
+      ...(file !== undefined && { file }),
       ...(via && { via }),
     });
     catalog.noteSettled();
@@ -468,6 +494,13 @@ function madePaths(target: Target): string[] {
   const { dirs } = target.place as Extract<Target['place'], { kind: 'tree' }>;
   const depth = dirs.length - target.missing.length;
   return target.missing.map((_, i) => dirs.slice(0, depth + i + 1).join('/'));
+}
+
+/** The overflow copy that an object supersedes when it comes to stand at its path. */
+export function asideOf(core: Core, bucket: string, key: string, target: Target): Pick<Prepare, 'aside'> {
+  if (target.place.kind !== 'tree') return {};
+  const old = core.findOverflow(bucket, key);
+  return old ? { aside: { bucket: core.overflowFolder(bucket), key, file: old.name } } : {};
 }
 
 /** What a prepare line says of its target: directories to make; for an overflow object a new file, and the one that it replaces. */

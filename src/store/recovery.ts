@@ -14,7 +14,7 @@ import type { Core } from './core.js';
 import { settleAppend } from './append-recovery.js';
 import { forgetGrowths } from './growth.js';
 import type { Publisher } from './publish.js';
-import { adoptMove, adoptStanding, identityAt, settleOverflow, tokenOf } from './settle.js';
+import { adoptMove, adoptStanding, identityAt, settleAside, settleOverflow, tokenOf } from './settle.js';
 import type { Uploads } from './uploads.js';
 
 type Prepare = Extract<JournalLine, { op: 'prepare' }>;
@@ -45,20 +45,31 @@ export function recover(core: Core, publisher: Publisher, dangling: Dangling): v
     note(origin, done && isLeft(join(catalog.journal.directory, origin.segment)));
   }
   for (const origin of dangling.ended) note(origin, isLeft(join(catalog.journal.directory, origin.segment)));
-  for (const place of dangling.kept) tryOne(core, () => index.write(() => tellAgain(core, place)));
+  for (const place of dangling.kept) tryOne(core, () => index.write(() => tellAgain(core, publisher, place)));
   index.write(() => {
     for (const [segment, end] of ends) if (end !== undefined) index.setNumber(`seg:${segment}`, end);
   });
 }
 
-/** What stands there although the journal says that it was replaced or removed: said anew, so that the next rebuild need not look again. Under the lock. */
-function tellAgain(core: Core, place: Place): void {
+/**
+ * What stands there although the journal says that it was replaced or removed, and what does not stand there although it says that it came: said anew,
+ * so that the next rebuild need not look again. Under the lock.
+ */
+function tellAgain(core: Core, publisher: Publisher, place: Place): void {
   const { catalog } = core;
   const row = catalog.row(place);
-  if (!row || row.etag === '' || catalog.standing?.(place)?.equals(row.fp) !== true) return;
-  const { facts = {}, published } = row;
-  const line = { op: 'prepare', id: '', ...subjectOf(place), bytes: catalog.bytesOf(row), facts, published } as const;
-  catalog.adoptLine(line, row.ctimeNs);
+  if (row && catalog.standing?.(place)?.equals(row.fp) === true) {
+    const { facts = {}, published, file } = row;
+    const bytes = catalog.bytesOf(row);
+    const line = { op: 'prepare', id: '', ...subjectOf(place), bytes, facts, published } as const;
+    catalog.adoptLine({ ...line, ...(file !== undefined && { file }) }, row.ctimeNs);
+    return;
+  }
+  publisher.recordDelete(subjectOf(place), []);
+  if (!row?.facts) return;
+  const seq = catalog.nextSeq();
+  catalog.journal.append({ op: 'facts', seq, ...subjectOf(place), facts: row.facts });
+  catalog.putRow(place, { ...row, seq });
 }
 
 /** One file that cannot be looked at must not keep the store from opening. */
@@ -76,6 +87,7 @@ function settlePrepare(core: Core, publisher: Publisher, line: Prepare, origin: 
   if (adoptStanding(core, line)) return;
   if (tokenAlive(tokenOf(line.id), 0)) return;
   if ('key' in line) settleOverflow(core, line);
+  else settleAside(core, line);
   removeEmpty(core, publisher, line.mkdirs ?? [], origin);
   core.catalog.journal.append({ op: 'abort', id: line.id });
 }

@@ -35,7 +35,21 @@ export function adoptStanding(core: Core, line: Prepare): boolean {
   // ending a move changed the ctime
   core.catalog.adoptLine(line, lstatSync(path, { bigint: true }).ctimeNs);
   if ('key' in line) settleOverflow(core, line);
+  else settleAside(core, line);
   return true;
+}
+
+/** The overflow copy of an object that stands at its path goes, if the line says so. */
+export function settleAside(core: Core, line: Prepare): void {
+  const { catalog } = core;
+  if (!line.aside || catalog.row(placeOf(line))?.fp.equals(parseFingerprint(line.bytes.fp)) !== true) return;
+  const { bucket, key, file } = line.aside;
+  const old = core.findOverflowIn(bucket, key);
+  if (old?.name !== file) return;
+  catalog.removeRow(old.place);
+  catalog.journal.append({ op: 'delete', seq: catalog.nextSeq(), bucket, key, file });
+  discard(old.dir.at(file));
+  catalog.noteSettled();
 }
 
 /** Of two overflow files of one key only that of the row stays. */

@@ -21,7 +21,7 @@ import { MountMover } from './mount-move.js';
 import { storedChecksum, type Current, type Objects } from './objects.js';
 import { clientMtime } from './mtime.js';
 import { Outdated } from './place.js';
-import { destinationOf, Retry, retried, thinkOver, type Facts, type Guard } from './publish.js';
+import { asideOf, destinationOf, Retry, retried, thinkOver, type Facts, type Guard } from './publish.js';
 import { pulled } from './pulled.js';
 
 type Prepare = Extract<JournalLine, { op: 'prepare' }>;
@@ -235,7 +235,8 @@ export class Transfer {
     if (options.sourceCondition) checkRead(options.sourceCondition, describe(from.bucket, from.key, source), 'rename');
     const known = await publisher.current(to.bucket, to.key, condition);
     const target = core.target(to.bucket, to.key);
-    const destination = destinationOf(core, target);
+    const stays = from.bucket === to.bucket && from.key === to.key;
+    const destination = { ...destinationOf(core, target), ...(!stays && asideOf(core, to.bucket, to.key, target)) };
     const line: Prepare = {
       op: 'prepare',
       id: `${core.token}-${randomBytes(6).toString('hex')}`,

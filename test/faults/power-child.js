@@ -82,8 +82,8 @@ const ACTS = {
 const MIX = ['put', 'put', 'put', 'put', 'multipart', 'remove', 'copy', 'move', 'tag'];
 
 async function client(id) {
-  // over directories that come and go, and a key that is no path
-  const keys = [`c${id}/a`, `c${id}/deep/er/b`, `c${id}//overflow`, `flat-${id}`];
+  // over directories that come and go, a key that is no path, and one that is a path as long as there is no `a`
+  const keys = [`c${id}/a`, `c${id}/a/below`, `c${id}/deep/er/b`, `c${id}//overflow`, `flat-${id}`];
   const held = new Map(keys.map((key) => [key, null]));
   for (const key of keys) {
     const there = await store.head(bucket, key).catch(() => undefined);

@@ -164,6 +164,15 @@ export const OPERATIONS = {
     },
     run: (store) => store.delete(BUCKET, 'a/b/c'),
   },
+  'put where an overflow object was kept aside': {
+    setup: async (store, root) => {
+      await put(store, 'a', 'file', 'old');
+      await put(store, 'a/below', 'old', 'old');
+      await store.delete(BUCKET, 'a');
+      await foreign(root, 'a/below', 'their bytes');
+    },
+    run: (store) => store.put(BUCKET, 'a/below', body('newer'), { facts: { metadata: { version: 'new' } } }),
+  },
   'delete an overflow object': {
     sampled: true,
     setup: (store) => put(store, '../up', 'old', 'old'),
