@@ -27,6 +27,11 @@ const GRANT_HEADERS: readonly (readonly [header: string, permission: Permission]
   ['x-amz-grant-full-control', 'FULL_CONTROL'],
 ];
 
+/** Names of the headers that set an ACL, of those that are there. */
+export function aclHeaders(h: Readonly<Record<string, string | undefined>>): string[] {
+  return ['x-amz-acl', ...GRANT_HEADERS.map(([name]) => name)].filter((name) => h[name] !== undefined);
+}
+
 /** The owner alone, with everything: S3's default. */
 export function privateAcl(owner: Owner): Acl {
   return { owner, grants: [fullControl(owner)] };

@@ -17,6 +17,8 @@ export interface PolicyRequest {
   resource: string;
   /** Values of condition keys; names in any case. A key without value is absent. */
   conditions: Readonly<Record<string, readonly string[]>>;
+  /** Condition keys that a statement must demand fixed values of, or its Allow does not count. */
+  pins?: readonly string[];
 }
 
 /** An explicit Deny wins over every Allow; undefined when no statement speaks of the request. */
@@ -30,6 +32,7 @@ export function evaluatePolicy(policy: Policy, request: PolicyRequest): 'Allow' 
     if (verdict === 'Allow' && statement.effect === 'Allow') continue;
     if (!applies(statement, request, resource, values)) continue;
     if (statement.effect === 'Deny') return 'Deny';
+    if (!fixes(statement, request.pins ?? [])) continue;
     verdict = 'Allow';
   }
   return verdict;
@@ -43,6 +46,10 @@ function applies(statement: Statement, request: PolicyRequest, resource: string,
     resources.list.some((pattern) => pattern.matches(resource, values)) !== resources.not &&
     conditions.every((condition) => condition.holds(values))
   );
+}
+
+function fixes({ conditions }: Statement, pins: readonly string[]): boolean {
+  return pins.every((pin) => conditions.some(({ fixed, key }) => fixed && key === pin.toLowerCase()));
 }
 
 function principalIs(principal: Principal, identity: Identity): boolean {

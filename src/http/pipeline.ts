@@ -83,11 +83,19 @@ async function perform(gateway: Gateway, exchange: Exchange): Promise<OpResult> 
   // Load bucket settings, and authorize
   const peer = peerOf(exchange);
   const facts = { headers, query: target.query, secure: isSecure(exchange, peer.sourceIp), ...peer };
-  const enter = async (): Promise<Pick<OpContext, 'bucket' | 'authorize'>> => {
+  const asked = { bucket: target.bucket, key, query: target.query, headers };
+  const enter = async (text?: string): Promise<Pick<OpContext, 'bucket' | 'authorize'>> => {
     const bucket = await loadBucket(gateway.store, operation, target);
     const found = bucket ? { bucket } : {};
-    const authorize = makeAuthorize(gateway.store, rootOwner(gateway.service), identity, { ...facts, ...found });
+    const tags = operation.tags;
+    const authorize = makeAuthorize(gateway.store, rootOwner(gateway.service), identity, {
+      ...facts,
+      ...found,
+      ...(tags && { tags: () => tags({ ...asked, text }) }),
+    });
     await authorize(operation.action, target.bucket, key);
+    for (const right of operation.alsoNeeds?.(asked, gateway.store) ?? [])
+      await authorize(right.action, right.bucket, right.key, right);
     return { authorize, ...found };
   };
   const entered = await enter();
@@ -113,7 +121,7 @@ async function perform(gateway: Gateway, exchange: Exchange): Promise<OpResult> 
   const { bucket: _then, ...rest } = context;
 
   // Run
-  return handler({ ...rest, ...(await enter()) }, input);
+  return handler({ ...rest, ...(await enter(input.text)) }, input);
 }
 
 function authenticateRequest(gateway: Gateway, exchange: Exchange, target: Target): AuthResult {

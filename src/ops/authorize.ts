@@ -9,11 +9,11 @@ import { aclAllows } from '../auth/acl.js';
 import { evaluatePolicy, isPublicPolicy, parsePolicy } from '../auth/policy.js';
 import type { Identity } from '../auth/types.js';
 import { S3Error } from '../base/errors.js';
-import type { Acl, Owner, Permission } from '../base/model.js';
+import type { Acl, Owner, Permission, Tags } from '../base/model.js';
 import type { Bucket, BucketSettings, ObjectInfo, Store } from '../store/contract.js';
 import { policyConditions, type RequestFacts } from './policy-conditions.js';
 import { bucketAcl, isPublicGrant, objectAcl } from './owners.js';
-import type { OpContext } from './types.js';
+import type { AuthorizeTerms, OpContext } from './types.js';
 
 export type { RequestFacts } from './policy-conditions.js';
 
@@ -32,6 +32,7 @@ const BUCKET_PERMISSION: Readonly<Record<string, Permission>> = {
 /** What an object's ACL can allow. */
 const OBJECT_PERMISSION: Readonly<Record<string, Permission>> = {
   's3:GetObject': 'READ',
+  's3:GetObjectAttributes': 'READ',
   's3:GetObjectAcl': 'READ_ACP',
   's3:PutObjectAcl': 'WRITE_ACP',
 };
@@ -57,7 +58,7 @@ export function makeAuthorize(
   identity: Identity,
   facts: RequestFacts,
 ): OpContext['authorize'] {
-  return async (action, bucketName, key) => {
+  return async (action, bucketName, key, terms = {}) => {
     if (bucketName === '') return allowService(identity);
     if (action === 's3:CreateBucket') return allowService(identity);
     const bucket = facts.bucket?.name === bucketName ? facts.bucket : await store.getBucket(bucketName);
@@ -67,7 +68,15 @@ export function makeAuthorize(
     if (isOwner && bucket.settings.policy === undefined) return;
     // DeleteObjects authorizes each of its keys by itself and reports refusals per key.
     if (action === 's3:DeleteObject' && (key === undefined || key === '')) return;
-    await decide({ store, owner, identity, facts, bucket, isOwner }, action, key === '' ? undefined : key);
+    if (terms.onlyIf && !(await terms.onlyIf())) return;
+    const given = asksForTags(bucket.settings) ? await (terms.tags ?? facts.tags ?? none)() : [];
+    // The pipeline asks again once the body that holds them was read.
+    if (given === undefined) return;
+    await decide(
+      { store, owner, identity, facts, bucket, isOwner, terms, given },
+      action,
+      key === '' ? undefined : key,
+    );
   };
 }
 
@@ -90,16 +99,28 @@ interface Case {
   facts: RequestFacts;
   bucket: Bucket;
   isOwner: boolean;
+  terms: AuthorizeTerms;
+  /** Tags that the object is to have; only looked for where the policy asks for them. */
+  given: Tags;
+}
+
+function none(): Tags {
+  return [];
+}
+
+function asksForTags({ policy }: BucketSettings): boolean {
+  return policy !== undefined && /RequestObjectTag/i.test(policy);
 }
 
 async function decide(c: Case, action: string, key: string | undefined): Promise<void> {
   const verdict = await policyVerdict(c, action, key);
   if (verdict === 'Deny' && !(c.isOwner && POLICY_ACTIONS.has(action))) throw new S3Error('AccessDenied');
+  if (c.terms.unlessDenied === true) return;
   if (c.isOwner || verdict === 'Allow') {
     if (key !== undefined && action.startsWith('s3:GetObject')) await hideMissing(c, key);
     return;
   }
-  if (await aclVerdict(c, action, key)) return;
+  if (await aclVerdict(c, c.terms.within ?? action, key)) return;
   throw new S3Error('AccessDenied');
 }
 
@@ -131,12 +152,17 @@ async function policyVerdict(c: Case, action: string, key: string | undefined): 
     key !== undefined && /ExistingObjectTag/i.test(settings.policy)
       ? ((await headOrNothing(c.store, name, key))?.facts.tags ?? [])
       : [];
-  const verdict = evaluatePolicy(policy, {
+  const request = {
     identity: c.identity,
     action,
     resource: `arn:aws:s3:::${name}${key === undefined ? '' : `/${key}`}`,
-    conditions: policyConditions(c.facts, c.identity, tags),
-  });
+    conditions: policyConditions(c.facts, c.identity, tags, c.given),
+  };
+  const { within, pins } = c.terms;
+  let verdict = evaluatePolicy(policy, request);
+  if (verdict === undefined && within !== undefined && pins !== undefined) {
+    verdict = evaluatePolicy(policy, { ...request, action: within, pins });
+  }
   // RestrictPublicBuckets: a public policy lets in nobody but the owner.
   if (verdict === 'Allow' && settings.publicAccessBlock?.restrictPublicBuckets === true && isPublicPolicy(policy)) {
     return undefined;
@@ -159,7 +185,7 @@ async function aclVerdict(c: Case, action: string, key: string | undefined): Pro
 
 /** The case as a listing of this one key would be: a policy that lets list under `public/` shows what is missing there, not elsewhere. */
 function listing(c: Case, key: string): Case {
-  return { ...c, facts: { ...c.facts, query: new Map([['prefix', key]]) } };
+  return { ...c, facts: { ...c.facts, query: new Map([['prefix', key]]) }, terms: {}, given: [] };
 }
 
 async function headOrNothing(store: AuthStore, bucket: string, key: string): Promise<ObjectInfo | undefined> {

@@ -6,6 +6,7 @@ import { parseHttpDate } from '../wire/headers.js';
 import { checkKey } from '../wire/keys.js';
 import { childrenOf, childText, el, parseXml, type XmlElement } from '../wire/xml.js';
 import { checkVersion, unquoted } from './input.js';
+import { deleteRights } from './rights.js';
 import type { OpContext, OpInput, OpResult } from './types.js';
 
 /** S3, DeleteObjects: keys of one request. */
@@ -90,7 +91,7 @@ async function deleteOne(
     if (object.error !== undefined) throw object.error;
     checkKey(key);
     checkVersion(versionId, key);
-    await ctx.authorize('s3:DeleteObject', bucket, key);
+    for (const right of deleteRights({ bucket, key })) await ctx.authorize(right.action, bucket, key, right);
     await ctx.store.delete(bucket, key, { via: ctx.via, ...(condition && { condition }) });
     return quiet ? undefined : el('Deleted', named);
   } catch (thrown) {

@@ -2,7 +2,6 @@
 import type { Identity } from '../auth/types.js';
 import type { Tags } from '../base/model.js';
 import type { Bucket } from '../store/contract.js';
-import { parseTagging } from '../wire/headers.js';
 
 /** What of a request matters to authorization. */
 export interface RequestFacts {
@@ -13,6 +12,8 @@ export interface RequestFacts {
   sourceIp?: string;
   /** True behind TLS. */
   secure?: boolean;
+  /** The tags that the request gives an object; undefined while they are not known, for the body is not read. */
+  tags?: () => Tags | undefined;
   /** The request's bucket, if loaded. */
   bucket?: Bucket;
 }
@@ -20,11 +21,15 @@ export interface RequestFacts {
 /** Query parameters that are condition keys `s3:<name>`. */
 const QUERY_KEYS = ['prefix', 'delimiter', 'max-keys'] as const;
 
-/** @param existingTags tags of the object named, for `s3:ExistingObjectTag/<key>`. */
+/**
+ * @param existingTags tags of the object named, for `s3:ExistingObjectTag/<key>`.
+ * @param givenTags those that it is to have, for `s3:RequestObjectTag/<key>`.
+ */
 export function policyConditions(
   facts: RequestFacts,
   identity: Identity,
   existingTags: Tags,
+  givenTags: Tags,
 ): Record<string, string[]> {
   const now = new Date();
   const conditions: Record<string, string[]> = {
@@ -53,12 +58,8 @@ export function policyConditions(
   const source = facts.headers['x-amz-copy-source'];
   if (source !== undefined) set('s3:x-amz-copy-source', bareSource(source));
   for (const [key, value] of existingTags) set(`s3:ExistingObjectTag/${key}`, value);
-  const tagging = facts.headers['x-amz-tagging'];
-  if (tagging !== undefined) {
-    const tags = parseTagging(tagging);
-    for (const [key, value] of tags) set(`s3:RequestObjectTag/${key}`, value);
-    conditions['s3:RequestObjectTagKeys'] = tags.map(([key]) => key);
-  }
+  for (const [key, value] of givenTags) set(`s3:RequestObjectTag/${key}`, value);
+  conditions['s3:RequestObjectTagKeys'] = givenTags.map(([key]) => key);
   return conditions;
 }
 

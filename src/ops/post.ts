@@ -1,12 +1,11 @@
 /** PostObject: an upload by a browser's form. The pipeline has read and judged the form; its fields come as headers. */
-import { S3Error } from '../base/errors.js';
 import { planDigests, checksumHeaders } from '../wire/checksums.js';
-import { readFacts, validateTags } from '../wire/headers.js';
+import { readFacts } from '../wire/headers.js';
 import { encodeKey } from '../wire/keys.js';
-import { parseTagsXml } from '../wire/tagging.js';
 import { el, renderXml } from '../wire/xml.js';
 import { limitBody, quoted, refuseEncryption, refuseLock } from './input.js';
 import { writeOwnership } from './owners.js';
+import { formTags, formText } from './rights.js';
 import type { OpContext, OpInput, OpResult } from './types.js';
 
 export async function postObject(ctx: OpContext, input: OpInput): Promise<OpResult> {
@@ -16,8 +15,7 @@ export async function postObject(ctx: OpContext, input: OpInput): Promise<OpResu
   const facts = { ...readFacts(headers), ...writeOwnership(ctx, input) };
   const tagging = headers.tagging;
   if (tagging !== undefined && tagging !== '') {
-    facts.tags = parseTagsXml(fromBytes(tagging));
-    validateTags(facts.tags);
+    facts.tags = formTags(input);
   }
   const info = await ctx.store.put(bucket, key, limitBody(input.body), {
     facts,
@@ -54,18 +52,10 @@ function postResponse(location: string, bucket: string, key: string, etag: strin
 
 /** The address to send the browser to; one that cannot be understood counts for nothing (S3, "POST Object"). */
 function redirection(value: string | undefined, bucket: string, key: string, etag: string): string | undefined {
-  const text = value === undefined ? '' : fromBytes(value);
+  const text = value === undefined ? '' : formText(value);
   if (!/^https?:\/\//i.test(text) || !URL.canParse(text)) return undefined;
   const target = new URL(text);
   const added = `bucket=${encodeKey(bucket, false)}&key=${encodeKey(key, false)}&etag=${encodeKey(etag, false)}`;
   target.search = target.search === '' ? added : `${target.search}&${added}`;
   return target.href;
-}
-
-function fromBytes(latin1: string): string {
-  try {
-    return new TextDecoder('utf-8', { fatal: true }).decode(Buffer.from(latin1, 'latin1'));
-  } catch {
-    throw new S3Error('MalformedPOSTRequest');
-  }
 }

@@ -3,6 +3,7 @@ import { S3Error } from '../base/errors.js';
 import type { MoveOptions } from '../store/contract.js';
 import { renameSourceConditions, writeConditions } from '../wire/conditions.js';
 import { checkKey, decodeKey } from '../wire/keys.js';
+import { renameRights } from './rights.js';
 import type { OpContext, OpInput, OpResult } from './types.js';
 
 export async function renameObject(ctx: OpContext, input: OpInput): Promise<OpResult> {
@@ -17,9 +18,9 @@ export async function renameObject(ctx: OpContext, input: OpInput): Promise<OpRe
     if (replayed !== request) throw new S3Error('IdempotencyParameterMismatch');
     return {};
   }
-  // The source is read and goes away; writing the destination is what the row's action covers.
-  await ctx.authorize('s3:GetObject', bucket, source);
-  await ctx.authorize('s3:DeleteObject', bucket, source);
+  // Not in its row: once a token's rename is done, there is no source to ask about.
+  for (const right of renameRights(input, source, ctx.store))
+    await ctx.authorize(right.action, right.bucket, right.key, right);
   const condition = writeConditions(headers);
   const options: MoveOptions = {
     sourceCondition: renameSourceConditions(headers),

@@ -34,6 +34,19 @@ import { deletePublicAccessBlock, getPublicAccessBlock, putPublicAccessBlock } f
 import { postObject } from './post.js';
 import { renameObject } from './rename.js';
 import {
+  attributeRights,
+  bodyTags,
+  copyRights,
+  copyTags,
+  formRights,
+  formTags,
+  headerTags,
+  ofVersion,
+  partCopyRights,
+  versionsDeleteRights,
+  writeRights,
+} from './rights.js';
+import {
   deleteBucketTagging,
   deleteObjectTagging,
   getBucketTagging,
@@ -82,21 +95,43 @@ function row(name: string, route: string, action: string, handler?: Handler, mor
 const NO_BODY = { body: 'none' } as const;
 
 const OBJECTS: readonly Operation[] = [
-  row('GetObject', 'GET object', 'GetObject', getObject),
-  row('HeadObject', 'HEAD object', 'GetObject', headObject),
-  row('PutObject', 'PUT object', 'PutObject', putObject, { body: 'stream', precheck: precheckPut }),
-  row('CopyObject', 'PUT object #x-amz-copy-source', 'PutObject', copyObject, NO_BODY),
+  row('GetObject', 'GET object', 'GetObject', getObject, { alsoNeeds: ofVersion('s3:GetObjectVersion') }),
+  row('HeadObject', 'HEAD object', 'GetObject', headObject, { alsoNeeds: ofVersion('s3:GetObjectVersion') }),
+  row('PutObject', 'PUT object', 'PutObject', putObject, {
+    body: 'stream',
+    precheck: precheckPut,
+    alsoNeeds: writeRights,
+    tags: headerTags,
+  }),
+  row('CopyObject', 'PUT object #x-amz-copy-source', 'PutObject', copyObject, {
+    ...NO_BODY,
+    alsoNeeds: copyRights,
+    tags: copyTags,
+  }),
   // Not in the model, since no SDK sends it.
-  row('PostObject', 'POST bucket', 'PutObject', postObject, { body: 'form' }),
-  row('DeleteObject', 'DELETE object', 'DeleteObject', deleteObject),
+  row('PostObject', 'POST bucket', 'PutObject', postObject, { body: 'form', alsoNeeds: formRights, tags: formTags }),
+  row('DeleteObject', 'DELETE object', 'DeleteObject', deleteObject, { alsoNeeds: versionsDeleteRights }),
   row('DeleteObjects', 'POST bucket ?delete', 'DeleteObject', deleteObjects),
   row('RenameObject', 'PUT object ?renameObject', 'PutObject', renameObject, NO_BODY),
-  row('GetObjectAttributes', 'GET object ?attributes', 'GetObject', getObjectAttributes),
-  row('GetObjectTagging', 'GET object ?tagging', 'GetObjectTagging', getObjectTagging),
-  row('PutObjectTagging', 'PUT object ?tagging', 'PutObjectTagging', putObjectTagging),
-  row('DeleteObjectTagging', 'DELETE object ?tagging', 'DeleteObjectTagging', deleteObjectTagging),
-  row('GetObjectAcl', 'GET object ?acl', 'GetObjectAcl', getObjectAcl),
-  row('PutObjectAcl', 'PUT object ?acl', 'PutObjectAcl', putObjectAcl),
+  row('GetObjectAttributes', 'GET object ?attributes', 'GetObject', getObjectAttributes, {
+    alsoNeeds: attributeRights,
+  }),
+  row('GetObjectTagging', 'GET object ?tagging', 'GetObjectTagging', getObjectTagging, {
+    alsoNeeds: ofVersion('s3:GetObjectVersionTagging'),
+  }),
+  row('PutObjectTagging', 'PUT object ?tagging', 'PutObjectTagging', putObjectTagging, {
+    alsoNeeds: ofVersion('s3:PutObjectVersionTagging'),
+    tags: bodyTags,
+  }),
+  row('DeleteObjectTagging', 'DELETE object ?tagging', 'DeleteObjectTagging', deleteObjectTagging, {
+    alsoNeeds: ofVersion('s3:DeleteObjectVersionTagging'),
+  }),
+  row('GetObjectAcl', 'GET object ?acl', 'GetObjectAcl', getObjectAcl, {
+    alsoNeeds: ofVersion('s3:GetObjectVersionAcl'),
+  }),
+  row('PutObjectAcl', 'PUT object ?acl', 'PutObjectAcl', putObjectAcl, {
+    alsoNeeds: ofVersion('s3:PutObjectVersionAcl'),
+  }),
   row('GetObjectLegalHold', 'GET object ?legal-hold', 'GetObjectLegalHold', getLockOfObject),
   row('PutObjectLegalHold', 'PUT object ?legal-hold', 'PutObjectLegalHold'),
   row('GetObjectRetention', 'GET object ?retention', 'GetObjectRetention', getLockOfObject),
@@ -112,12 +147,19 @@ const OBJECTS: readonly Operation[] = [
 ];
 
 const MULTIPART: readonly Operation[] = [
-  row('CreateMultipartUpload', 'POST object ?uploads', 'PutObject', createMultipartUpload, NO_BODY),
+  row('CreateMultipartUpload', 'POST object ?uploads', 'PutObject', createMultipartUpload, {
+    ...NO_BODY,
+    alsoNeeds: writeRights,
+    tags: headerTags,
+  }),
   row('UploadPart', 'PUT object ?uploadId&partNumber', 'PutObject', uploadPart, {
     body: 'stream',
     precheck: precheckPart,
   }),
-  row('UploadPartCopy', 'PUT object ?uploadId&partNumber #x-amz-copy-source', 'PutObject', uploadPartCopy, NO_BODY),
+  row('UploadPartCopy', 'PUT object ?uploadId&partNumber #x-amz-copy-source', 'PutObject', uploadPartCopy, {
+    ...NO_BODY,
+    alsoNeeds: partCopyRights,
+  }),
   row('ListParts', 'GET object ?uploadId', 'ListMultipartUploadParts', listParts),
   row('CompleteMultipartUpload', 'POST object ?uploadId', 'PutObject', completeMultipartUpload),
   row('AbortMultipartUpload', 'DELETE object ?uploadId', 'AbortMultipartUpload', abortMultipartUpload),

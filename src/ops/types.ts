@@ -4,7 +4,7 @@
  */
 import type { Grantees } from '../auth/keyring.js';
 import type { Identity } from '../auth/types.js';
-import type { Body, Owner } from '../base/model.js';
+import type { Body, Owner, Tags } from '../base/model.js';
 import type { Notifier } from '../jobs/events/targets.js';
 import type { Attribution, Bucket, OpenObject, Store } from '../store/contract.js';
 import type { XmlElement } from '../wire/xml.js';
@@ -29,10 +29,42 @@ export interface Operation {
   writes: boolean;
   /** May run for buckets that do not exist (CreateBucket). */
   bucketOptional?: boolean;
+  /** Rights it needs beyond `action`, by what the request says (ops/rights.ts). */
+  alsoNeeds?: (asked: Asked, store: Pick<Store, 'head'>) => readonly (AuthorizeTerms & Subject)[];
+  /** The tags that the request gives an object, for policies that ask for them; undefined while they are in a body that is not read. */
+  tags?: (asked: AskedWithBody) => Tags | undefined;
   /** Refused before the body is asked for (before 100-continue is answered). */
   precheck?: (ctx: OpContext, input: OpInput) => Promise<void>;
   handler?: Handler;
 }
+
+/** What a request asks for, as far as it is known before the body. */
+export type Asked = Pick<OpInput, 'bucket' | 'key' | 'query' | 'headers'>;
+/** `text` once the body was read (mode `xml`). */
+export type AskedWithBody = Asked & { text?: string | undefined };
+
+export interface Subject {
+  action: string;
+  bucket: string;
+  key: string;
+}
+
+/** How a right beyond a row's own is judged. */
+export interface AuthorizeTerms {
+  /** Not needed unless this holds; asked only where the answer matters. */
+  onlyIf?: () => Promise<boolean>;
+  /** A Deny refuses, no Allow is needed. */
+  unlessDenied?: boolean;
+  /**
+   * What it is a part of. A bucket's ACL knows only writing as a whole, so who may do `within` by it may do this, too; so may whom a statement of
+   * the policy allows `within` on conditions that fix all of `pins` (condition keys), which says as much.
+   */
+  within?: string;
+  pins?: readonly string[];
+  /** Tags that the object is to have, where they are not those that the request names. */
+  tags?: () => Promise<Tags>;
+}
+
 export type Handler = (ctx: OpContext, input: OpInput) => Promise<OpResult>;
 
 /** Settings of the service that operations need. */
@@ -59,8 +91,8 @@ export interface OpContext {
   via?: Attribution;
   /** The request's bucket, loaded by the pipeline; absent at the service level and where bucketOptional found none. */
   bucket?: Bucket;
-  /** Throws AccessDenied unless the identity may do `action` there: for sources of copies, keys of DeleteObjects. */
-  authorize(action: string, bucket: string, key?: string): Promise<void>;
+  /** Throws AccessDenied unless the identity may do `action` there: for the source of a rename, keys of DeleteObjects. */
+  authorize(action: string, bucket: string, key?: string, terms?: AuthorizeTerms): Promise<void>;
   /** Sends status 200 and white space now, and again at each call, so that a long operation outlives client timeouts; errors then travel in the body. */
   keepAlive(): void;
 }

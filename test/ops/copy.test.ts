@@ -1,5 +1,4 @@
 import { describe, expect, it } from 'vitest';
-import { S3Error } from '../../src/base/errors.js';
 import type { KeyFacts } from '../../src/base/model.js';
 import { copyObject } from '../../src/ops/copy.js';
 import type { ObjectInfo } from '../../src/store/contract.js';
@@ -75,21 +74,5 @@ describe('CopyObject', () => {
     [{}, 'InvalidRequest', object('src', { size: 5 * 1024 ** 3 + 1 })],
   ])('refuses %j with %s', async (headers, code, of) => {
     await expect(copy(headers, of)).rejects.toMatchObject({ code });
-  });
-
-  it('needs leave to read the source', async () => {
-    const asked: unknown[] = [];
-    const ctx = context(
-      {},
-      {
-        authorize: (...args) => {
-          asked.push(args);
-          return Promise.reject(new S3Error('AccessDenied'));
-        },
-      },
-    );
-    const request = input({ key: 'dst', headers: { 'x-amz-copy-source': 'other/a%2Fb%20c' } });
-    await expect(copyObject(ctx, request)).rejects.toMatchObject({ code: 'AccessDenied' });
-    expect(asked).toEqual([['s3:GetObject', 'other', 'a/b c']]);
   });
 });
