@@ -2,7 +2,7 @@
 import { existsSync, renameSync, rmSync, statSync, type BigIntStats } from 'node:fs';
 import { constants } from 'node:os';
 import { open, type Database, type RootDatabase } from 'lmdb';
-import { errno } from '../base/errors.js';
+import { errno, toS3Error } from '../base/errors.js';
 import { DamagedIndex } from './rows.js';
 import { PAGE_SIZE, Witness } from './witness.js';
 
@@ -82,8 +82,13 @@ export function entriesOf(table: Table): number {
   return entryCount ?? 0;
 }
 
+/** @throws the S3 error of what the system says: it must not be taken for an error of a file that is served. */
 export function statAt(path: string): BigIntStats | undefined {
-  return statSync(path, { bigint: true, throwIfNoEntry: false });
+  try {
+    return statSync(path, { bigint: true, throwIfNoEntry: false });
+  } catch (error) {
+    throw toS3Error(error);
+  }
 }
 
 /** Names the file that lies at a path; '' for none. */

@@ -35,7 +35,7 @@ export class DirReader {
 
   constructor(private readonly core: Core) {}
 
-  /** Reads it from now on. @returns its row, or undefined if it is gone or not readable. */
+  /** Reads it from now on. @returns its row, or undefined if it is gone. @throws EACCES, EPERM. */
   read(path: string, segments: readonly string[]): Promise<ReadDir | undefined> {
     const id = segments.join('/');
     const running = this.running.get(id);
@@ -88,7 +88,7 @@ export class DirReader {
       if (isAbsent(error)) return undefined;
       if (errno(error) !== 'EACCES' && errno(error) !== 'EPERM') throw error;
       this.warnOnce(path, 'a directory cannot be read and is not listed');
-      return undefined;
+      throw error;
     }
   }
 

@@ -20,13 +20,14 @@ export class Lister {
     private readonly identifier: Identifier,
   ) {}
 
-  async list(bucket: string, query: ListQuery): Promise<ListPage> {
+  /** @param denied told of what may not be read and is left out; may throw. */
+  async list(bucket: string, query: ListQuery, denied?: (path: string) => void): Promise<ListPage> {
     this.core.bucketDir(bucket);
     if (query.max <= 0) return { entries: [] };
-    let source = new Merged(this.core, this.reader, bucket, query.prefix);
+    let source = new Merged(this.core, this.reader, bucket, query.prefix, denied);
     let { found, truncated } = await walk(source, query);
     if (adoptLost(this.core, source.missing)) {
-      source = new Merged(this.core, this.reader, bucket, query.prefix);
+      source = new Merged(this.core, this.reader, bucket, query.prefix, denied);
       ({ found, truncated } = await walk(source, query));
     }
     const entries = await this.entries(bucket, found);
@@ -108,8 +109,8 @@ class Merged {
   private other: Walked | undefined;
   private fresh = false;
 
-  constructor(core: Core, reader: DirReader, bucket: string, prefix: string) {
-    this.walker = new Walker(core, reader, bucket, prefix);
+  constructor(core: Core, reader: DirReader, bucket: string, prefix: string, denied?: (path: string) => void) {
+    this.walker = new Walker(core, reader, bucket, prefix, denied);
     this.overflow = new Overflow(core, core.catalog, bucket, prefix);
   }
 

@@ -142,7 +142,8 @@ export class PrefixMover {
     for (let after: string | undefined = ''; after !== undefined;) {
       options.signal?.throwIfAborted();
       this.core.catalog.index.refresh();
-      const page = await this.lister.list(from.bucket, { prefix, delimiter: flat ? '' : '/', after, max: PAGE });
+      const query = { prefix, delimiter: flat ? '' : '/', after, max: PAGE };
+      const page = await this.lister.list(from.bucket, query, cannotRead);
       yield page.entries;
       after = page.next;
     }
@@ -184,7 +185,10 @@ export class PrefixMover {
       } catch (error) {
         if (!(error instanceof S3Error)) throw error;
         // deleted meanwhile by somebody else
-        if (error.code === 'NoSuchKey') return;
+        if (error.code === 'NoSuchKey') {
+          console.log('HERE', error.stack, error.cause);
+          return;
+        }
         throw error.code === 'PreconditionFailed' ? taken(key) : error;
       }
     }
@@ -193,6 +197,11 @@ export class PrefixMover {
     if (step.replaced) report.replaced++;
     await options.onStep?.(step);
   }
+}
+
+/** What is passed over in a listing would be left behind by a move without a word. */
+function cannotRead(path: string): never {
+  throw new S3Error('AccessDenied', `${path} cannot be read (EACCES), so not all can be moved; nothing more was.`);
 }
 
 function nameOf(entry: ListEntry): string {

@@ -78,6 +78,8 @@ export class Walker {
     private readonly reader: DirReader,
     private readonly bucket: string,
     prefix: string,
+    /** Told of what may not be read and is passed over; may throw to end the walk. */
+    private readonly denied: (path: string) => void = () => undefined,
   ) {
     this.bucketDirs = core.bucketDirs(bucket);
     this.bucketPath = core.pathOf(this.bucketDirs);
@@ -162,6 +164,7 @@ export class Walker {
     } catch (error) {
       if (errno(error) !== 'EACCES' && errno(error) !== 'EPERM') throw error;
       this.reader.complain(frame.path, `${frame.path}/${name}`);
+      this.denied(`${frame.path}/${name}`);
       return undefined;
     }
   }
@@ -210,14 +213,18 @@ export class Walker {
     above: string[],
     bound: Bound | undefined,
   ): Promise<Frame | undefined> {
-    const stat = directoryStat(path);
+    const stat = this.permitted(path, () => directoryStat(path));
     if (!stat) return undefined;
     // the device too: the tops of all btrfs subvolumes or ZFS datasets bear the same inode number
     const id = `${stat.dev}:${stat.ino}`;
     if (above.includes(id)) return undefined;
     let row = this.core.catalog.findDir(segments);
     if (!row?.stamp || !row.stampTrusted || !row.stamp.equals(dirStamp(stat, this.core.view))) {
-      const read = await this.reader.read(path, segments);
+      const read = await this.reader.read(path, segments).catch((error: unknown) =>
+        this.permitted(path, () => {
+          throw error;
+        }),
+      );
       if (!read) return undefined;
       row = read.row;
     }
@@ -237,6 +244,17 @@ export class Walker {
       unchanged: row.stampTrusted,
       bound: bound && bound.bytes.length > 0 ? bound : undefined,
     };
+  }
+
+  /** The same of a directory itself. */
+  private permitted<T>(path: string, look: () => T | undefined): T | undefined {
+    try {
+      return look();
+    } catch (error) {
+      if (errno(error) !== 'EACCES' && errno(error) !== 'EPERM') throw error;
+      this.denied(path);
+      return undefined;
+    }
   }
 
   private take(frame: Frame): Entry | undefined {
@@ -294,7 +312,7 @@ function directoryStat(path: string): BigIntStats | undefined {
     const stat = lstatSync(path, { bigint: true });
     return stat.isDirectory() ? stat : undefined;
   } catch (error) {
-    if (isAbsent(error) || errno(error) === 'EACCES') return undefined;
+    if (isAbsent(error)) return undefined;
     throw error;
   }
 }
