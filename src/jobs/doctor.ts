@@ -7,7 +7,7 @@ import { STATE_DIR } from '../fs/keypath.js';
 import type { LocalStore } from '../store/local.js';
 import { examineRoom, examineWriting } from './doctor/disk.js';
 import type { Finding, Report } from './doctor/finding.js';
-import { examineOverflow, examineState } from './doctor/state.js';
+import { examineBuckets, examineOverflow, examineState } from './doctor/state.js';
 import { examineMounts, examineNode, examineWatches } from './doctor/system.js';
 import { examineTree, type TreeQuestion, type TreeSummary } from './doctor/tree.js';
 
@@ -30,6 +30,7 @@ export async function examine(question: DoctorQuestion, report: (finding: Findin
   if (written !== undefined) attempt('flush', report, () => examineWriting(written, report));
   attempt('state', report, () => examineState(root, stateDir, report));
   if (store) attempt('overflow', report, () => examineOverflow(store, report));
+  if (store) attempt('buckets', report, () => examineBuckets(store, stateDir, report));
   const summary = await examineTree(question, report);
   attempt('inotify', report, () => examineWatches(summary.directories, report));
   report({

@@ -21,6 +21,8 @@ import { noteBucketDeleted } from './hold.js';
 import type { Publisher } from './publish.js';
 import type { EndedUploads, Uploads } from './uploads.js';
 
+const NAMES_LIMIT = 10_000;
+
 interface Cached {
   stamp: string;
   settings: BucketSettings;
@@ -44,6 +46,8 @@ const S3_NAME = /^(?!xn--)(?!.*\.\.)(?!\d+\.\d+\.\d+\.\d+$)[a-z0-9][a-z0-9.-]{1,
 
 export class Buckets {
   private readonly cache = new Map<string, Cached>();
+  /** Which folder had a bucket's name when it was asked for. */
+  private readonly standing = new Map<string, string>();
   private readonly directory: string;
 
   constructor(
@@ -80,6 +84,7 @@ export class Buckets {
     const dirs = this.core.bucketDirs(name);
     const stat = statSync(this.pathOf(name), { throwIfNoEntry: false });
     if (!stat || (dirs.length === 0 && !this.core.isAlias(name))) throw noSuchBucket(name);
+    this.settle(name, dirs, stat);
     const settings = this.settings(name);
     return { name, created: settings.created ?? Math.floor(stat.birthtimeMs || stat.ctimeMs), settings };
   }
@@ -100,6 +105,7 @@ export class Buckets {
       this.write(name, { ...settings, created });
       try {
         core.makeDir(core.dirs.get(core.root), name);
+        this.note(name);
       } catch (error) {
         if (errno(error) === 'EEXIST')
           throw new S3Error('BucketAlreadyExists', undefined, { data: { BucketName: name } });
@@ -159,11 +165,22 @@ export class Buckets {
     return ended;
   }
 
+  /** So that the folder is known again under another name. Inside a write. */
+  private note(name: string): void {
+    const { catalog, tracker } = this.core;
+    const dirs = this.core.bucketDirs(name);
+    if (dirs.length !== 1 || !catalog.index.ready) return;
+    catalog.ensureDir(dirs);
+    tracker.settleDir(dirs);
+    catalog.noteDirs(dirs);
+  }
+
   update(name: string, change: (settings: BucketSettings) => BucketSettings): Bucket {
     this.core.checkWritable();
     return this.core.catalog.index.write(() => {
       const bucket = this.get(name);
       this.write(name, change(bucket.settings));
+      this.note(name);
       return this.get(name);
     });
   }
@@ -181,6 +198,15 @@ export class Buckets {
       if (notes.looseFiles.length < 5) notes.looseFiles.push(name);
     }
     return notes;
+  }
+
+  /** Another folder than before has the name: whether it was renamed, and whose settings it brings along. */
+  private settle(name: string, dirs: readonly string[], { dev, ino, birthtimeMs }: Stats): void {
+    const stands = `${dev}:${ino}:${birthtimeMs}`;
+    if (dirs.length !== 1 || this.standing.get(name) === stands || !this.core.catalog.index.ready) return;
+    if (this.core.options.readOnly !== true) this.core.tracker.settleDirs(dirs);
+    if (this.standing.size > NAMES_LIMIT) this.standing.clear();
+    this.standing.set(name, stands);
   }
 
   private names(): string[] {

@@ -122,6 +122,8 @@ export interface BucketSettings {
   publicAccessBlock?: PublicAccessBlock;
   cors?: CorsRule[];
   notification?: NotificationSettings;
+  /** Identity of the folder that they came along with when another program renamed it. */
+  folder?: string;
 }
 export interface PublicAccessBlock {
   blockPublicAcls: boolean;

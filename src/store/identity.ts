@@ -5,13 +5,16 @@
  *
  * Everything here runs synchronously; what changes something, under the lock.
  */
-import { lstatSync, type BigIntStats } from 'node:fs';
+import { lstatSync, readdirSync, type BigIntStats } from 'node:fs';
 import { subjectOf, type Catalog, type MovedFile, type Place } from '../catalog/catalog.js';
 import { identityOf } from '../catalog/identities.js';
+import type { MovedKeys } from '../catalog/lines.js';
+import { applyMoved, type MovedDir } from '../catalog/moved.js';
 import { rowKey, rowName, withoutAccess, type FileRow } from '../catalog/rows.js';
 import { fingerprint, formatFingerprint } from '../fs/fingerprint.js';
 import type { FileClock } from '../fs/clock.js';
 import type { Dir } from '../fs/dirs.js';
+import { isPossibleName } from '../fs/keypath.js';
 import type { Mounts } from '../fs/mounts.js';
 import { isAbsent, lstatOf } from '../fs/stat.js';
 import { leaveMissing, settleLost } from './left.js';
@@ -49,6 +52,13 @@ interface Source {
 export class Tracker {
   /** Ends a move of ours that was interrupted; tells whether there was one from one path to another. */
   adopt: ((from: readonly string[], to: readonly string[]) => boolean) | undefined;
+
+  /** What belongs to a directory beside its rows goes with it. @returns what the `moved` line has to say of it. */
+  carry:
+    | ((renamed: { from: readonly string[]; to: readonly string[]; identity: string }) => { overflow?: MovedKeys })
+    | undefined;
+  /** Top-level folders whose rows are looked after just now. */
+  private readonly settling = new Set<string>();
 
   constructor(private readonly core: Ground) {
     core.catalog.world = (dirs) => this.identityAt(dirs);
@@ -136,6 +146,7 @@ export class Tracker {
     const there = parent && index.row(parent.id, `${dirs.at(-1) ?? ''}/`);
     const row = there?.kind === 'dir' ? there : undefined;
     if (row?.identity?.equals(identity)) return true;
+    if (row?.identity && this.findElsewhere(dirs, row.identity)) return this.settleDir(dirs);
     const seen = identities.find(identity);
     const known = seen?.kind === 'dir' && seen.id !== row?.id ? seen.id : undefined;
     if (known !== undefined && this.isAway(known, identity)) {
@@ -148,6 +159,25 @@ export class Tracker {
       if (noted) catalog.noteDir(row, dirs);
     }
     return true;
+  }
+
+  /** A bucket's folder whose name another one has taken is looked for under other names at the top: the bucket goes with it. @returns whether it was found. */
+  private findElsewhere(dirs: readonly string[], identity: Buffer): boolean {
+    const [top = ''] = dirs;
+    if (dirs.length !== 1 || this.settling.size > 0) return false;
+    this.settling.add(top);
+    try {
+      const names = readdirSync(this.core.pathOf([]), { withFileTypes: true }).filter((entry) => entry.isDirectory());
+      const there = names.find(({ name }) => name !== top && this.identityIfSeen([name])?.equals(identity));
+      if (!there || !isPossibleName(there.name)) return false;
+      // a folder that nobody has looked at has no row yet
+      this.core.catalog.ensureDir([there.name]);
+      this.settleDir([there.name]);
+      const now = this.core.catalog.findDir(dirs);
+      return now?.identity?.equals(identity) !== true;
+    } finally {
+      this.settling.delete(top);
+    }
   }
 
   /** Whether a known directory no longer stands where it was seen. */
@@ -167,13 +197,23 @@ export class Tracker {
     if (!from) return;
     // a process of ours may have been killed between rename and its line
     if (this.adopt?.(from, dirs)) return;
+    const identity = this.identityAt(dirs)?.toString('hex') ?? '';
+    const carried = this.carry?.({ from, to: dirs, identity });
     const seq = catalog.nextSeq();
     const lost = from[0] === '' ? catalog.lost.find(Number(from[1])) : undefined;
     const was = lost && { was: `${[...lost.dirs, ...from.slice(2)].join('/')}/` };
-    catalog.journal.append({ op: 'moved', seq, path: `${dirs.join('/')}/`, from: `${from.join('/')}/`, ...was });
+    const line: MovedDir = {
+      op: 'moved',
+      seq,
+      path: `${dirs.join('/')}/`,
+      from: `${from.join('/')}/`,
+      ...was,
+      ...carried,
+    };
+    catalog.journal.append(line);
     // one that no directory stands for has only keys whose files went: nothing of it can turn up
     const ghostly = catalog.findDir(dirs)?.identity === undefined;
-    catalog.moveDir(from, dirs, seq);
+    applyMoved(catalog, line);
     if (lost && from.length === 2) catalog.lost.forget(lost.seq);
     const home = lost ? [...lost.dirs, ...from.slice(2)] : from;
     if (home[0] !== '') leaveMissing(this.core, id, home);

@@ -1,5 +1,6 @@
 /** What the commands that look after a root may ask of a local store beyond the contract. */
-import { unpairKey } from '../catalog/rows.js';
+import { pairKey, unpairKey } from '../catalog/rows.js';
+import { lstatOf } from '../fs/stat.js';
 import type { Core } from './core.js';
 
 export interface OverflowPage {
@@ -11,6 +12,25 @@ export interface OverflowPage {
 
 export class Inspector {
   constructor(private readonly core: Core) {}
+
+  /** Folders (below the root) that objects whose keys are no paths were put to; `/<number>` for one that another folder has replaced. */
+  *overflowFolders(): Generator<string> {
+    const { index } = this.core.catalog;
+    index.refresh();
+    for (let start: Buffer = Buffer.alloc(0); ;) {
+      const [first] = index.page('overflow', start, Buffer.from([0xff]), 1);
+      const [folder] = first ? unpairKey(first.key) : [];
+      if (folder === undefined) return;
+      yield folder;
+      start = Buffer.concat([pairKey(folder), Buffer.from([0, 1])]);
+    }
+  }
+
+  /** Whether a bucket, or the folder of one, is there. */
+  hasFolder(name: string): boolean {
+    const dirs = this.core.isAlias(name) ? this.core.bucketDirs(name) : name === '.' ? [] : name.split('/');
+    return lstatOf(this.core.pathOf(dirs))?.isDirectory() === true;
+  }
 
   /** Objects whose key was no possible path when they were put, in byte order of folder and key. */
   overflow(after: Buffer | undefined, max: number): OverflowPage {

@@ -1,4 +1,13 @@
-import { chmodSync, mkdirSync, mkdtempSync, realpathSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  mkdirSync,
+  mkdtempSync,
+  realpathSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -47,6 +56,21 @@ describe('doctor', () => {
     expect([...found.values()].filter(({ level }) => level === 'problem')).toEqual([]);
     expect(found.get('tree')?.message).toBe('1 files in 3 directories');
     expect(found.has('names-folded')).toBe(false);
+  });
+
+  it('tells of buckets that lost their folder, and of those whose name another one took', async () => {
+    const found = await findings(async (store) => {
+      for (const bucket of ['here', 'gone', 'taken', 'taker']) {
+        await store.createBucket(bucket, {});
+        await store.updateBucket(bucket, (settings) => ({ ...settings, tags: [['of', bucket]] }));
+      }
+      rmSync(join(root, 'gone'), { recursive: true });
+      rmSync(join(root, 'taken'), { recursive: true });
+      renameSync(join(root, 'taker'), join(root, 'taken'));
+      expect((await store.getBucket('taken')).settings.tags).toEqual([['of', 'taker']]);
+    });
+    expect(found.get('bucket-without-folder')).toMatchObject({ level: 'note', count: 1, examples: ['gone'] });
+    expect(found.get('bucket-replaced')).toMatchObject({ level: 'warning', count: 1 });
   });
 
   it('tells names that fold into one, by case and by accents', async () => {

@@ -75,6 +75,35 @@ function examineOwners(root: string, stateDir: string, report: Report): void {
   });
 }
 
+/** Settings and objects of buckets whose folder is not there: they would come back with a folder of that name. */
+export function examineBuckets(store: LocalStore, stateDir: string, report: Report): void {
+  const homeless = new Tally();
+  const replaced = new Tally();
+  const look = (bucket: string): void => {
+    if (bucket.startsWith('/')) replaced.add(bucket);
+    else if (!store.inspect.hasFolder(bucket)) homeless.add(bucket);
+  };
+  const settings = names(join(stateDir, 'buckets')).filter((name) => /^[^=]+\.json$/.test(name));
+  const folders = new Set(settings.map((name) => decoded(name.slice(0, -'.json'.length))));
+  for (const folder of store.inspect.overflowFolders()) folders.add(folder);
+  for (const bucket of folders) look(bucket);
+  homeless.tell(report, {
+    check: 'bucket-without-folder',
+    level: 'note',
+    one: 'bucket has settings or objects under .gos3rve, and no folder: they belong to the next folder of its name',
+    message:
+      'buckets have settings or objects under .gos3rve, and no folder: they belong to the next folder of their name',
+    cure: `bring the folder back; or remove ${join(stateDir, 'buckets')}/<name>.json, and what lies in .gos3rve/overflow/<name>`,
+  });
+  replaced.tell(report, {
+    check: 'bucket-replaced',
+    level: 'warning',
+    one: 'bucket lost its folder when another one took its name: its settings and objects are kept aside',
+    message: 'buckets lost their folders when others took their names: their settings and objects are kept aside',
+    cure: `move the folder back to the top, or look at ${join(stateDir, 'buckets')}/%2F*.json and .gos3rve/overflow/%2F* and remove what nobody misses`,
+  });
+}
+
 /** Why each object lies in overflow instead of at its path. */
 export function examineOverflow(store: LocalStore, report: Report): void {
   const impossible = new Tally();
@@ -102,6 +131,15 @@ export function examineOverflow(store: LocalStore, report: Report): void {
     message: 'objects had something in the way of their path; other programs find them under .gos3rve/overflow',
     cure: 'once the path is free, gos3rve gc moves them to it',
   });
+}
+
+/** Files of others may lie there. */
+function decoded(name: string): string {
+  try {
+    return decodeURIComponent(name);
+  } catch {
+    return name;
+  }
 }
 
 function modeOf(path: string): number | undefined {
