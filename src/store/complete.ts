@@ -99,6 +99,7 @@ export class Completer {
     const checksum = checksumOf(upload, parts);
     checkDeclared(upload, checksum, options);
     checkListed(upload, refs);
+    await this.checkEarly(upload, options);
     const ready = await this.join(upload, refs, parts, options);
     const bytes = {
       etag: etagOfParts(parts.map(({ etag }) => etag)),
@@ -120,6 +121,16 @@ export class Completer {
     );
     await this.end(bucket, key, uploadId);
     return info;
+  }
+
+  /** @throws NoSuchUpload before PreconditionFailed: what is in the way may be this very upload, completed by another process. */
+  private async checkEarly({ bucket, key, uploadId }: Upload, options: CompleteOptions): Promise<void> {
+    try {
+      await this.objects.publisher.checkEarly(bucket, key, options.condition);
+    } catch (error) {
+      this.uploads.get(bucket, key, uploadId);
+      throw error;
+    }
   }
 
   private async end(bucket: string, key: string, uploadId: string): Promise<void> {

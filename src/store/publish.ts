@@ -415,6 +415,19 @@ export class Publisher {
     return found && this.identifier.identify(bucket, key, found);
   }
 
+  /**
+   * Evaluates a condition before bytes are copied, so that what cannot succeed is told at once; {@link checkAgain} decides. @throws as that does.
+   */
+  async checkEarly(bucket: string, key: string, condition: WriteCondition | undefined): Promise<void> {
+    if (!condition) return;
+    const known = await this.current(bucket, key, condition);
+    try {
+      this.checkAgain(bucket, key, condition, known);
+    } catch (error) {
+      if (!(error instanceof Retry)) throw error;
+    }
+  }
+
   /** Under the lock: evaluates the condition on the file as it is now. @throws PreconditionFailed, NoSuchKey, Retry. */
   checkAgain(
     bucket: string,

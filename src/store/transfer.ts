@@ -51,6 +51,7 @@ export class Transfer {
     try {
       const said = (info: ObjectInfo): KeyFacts => (options.facts ? options.facts(info) : withoutAccess(info.facts));
       const facts = said(source.info);
+      await objects.publisher.checkEarly(to.bucket, to.key, options.condition);
       const onMarker = to.key.endsWith('/') && source.info.size === 0 && objects.markers.possible(to.bucket, to.key);
       if (onMarker) return await this.copyByReading(source, to, facts, options, hold);
       const target = core.target(to.bucket, to.key);

@@ -33,6 +33,20 @@ export function copyContract(make: MakeStore): void {
       expect(await text(w.store, 'b')).toBe('one');
     });
 
+    it('tells before it copies that its condition does not hold', async () => {
+      await put(w.store, 'a', 'one');
+      await put(w.store, 'b', 'two');
+      // Its time changes with every name that comes or goes in it.
+      const staging = async () => (await stat(path.join(w.root, '.gos3rve/staging'), { bigint: true })).mtimeNs;
+      const before = await staging();
+      await refuses(w.store.copy(at('a'), at('b'), { condition: { ifNoneMatch: ['*'] } }), 'PreconditionFailed');
+      await refuses(w.store.copy(at('a'), at('b'), { condition: { ifMatch: [md5('x')] } }), 'PreconditionFailed');
+      await refuses(w.store.copy(at('a'), at('c'), { condition: { ifMatch: [md5('x')] } }), 'NoSuchKey');
+      expect(await staging()).toBe(before);
+      await w.store.copy(at('a'), at('b'), { condition: { ifMatch: [md5('two')] } });
+      expect(await staging()).not.toBe(before);
+    });
+
     it('replaces facts, also of an object copied to itself', async () => {
       await w.store.put(BUCKET, 'a', body('bytes'), { facts: { metadata: { v: '1' } } });
       const info = await w.store.copy(at('a'), at('a'), {

@@ -2,6 +2,7 @@ import { readFile, readdir } from 'node:fs/promises';
 import path from 'node:path';
 import { crc32 } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
+import type { WriteCondition } from '../../../src/base/model.js';
 import type { Part, PartRef, UploadPage } from '../../../src/store/contract.js';
 import type { MakeStore } from './kit.js';
 import {
@@ -132,6 +133,28 @@ export function multipartContract(make: MakeStore): void {
         expect(await readdir(path.join(w.root, '.gos3rve', 'staging', 'uploads'))).toEqual([]);
       }
       expect([...answers].filter((one) => !allowed.includes(one))).toEqual([]);
+    });
+
+    it('tells before it joins the parts that its condition does not hold, and counts it once done', async () => {
+      const uploadId = await start();
+      const sent = refs(
+        await putParts(w.store, 'm', uploadId, [
+          [1, part('a')],
+          [2, part('b')],
+        ]),
+      );
+      let joined = 0;
+      const complete = (condition: WriteCondition) =>
+        w.store.completeUpload(BUCKET, 'm', uploadId, sent, { condition, onProgress: () => joined++ });
+      await refuses(complete({ ifMatch: [md5('x')] }), 'NoSuchKey');
+      await put(w.store, 'm', 'there');
+      await refuses(complete({ ifNoneMatch: ['*'] }), 'PreconditionFailed');
+      await refuses(complete({ ifMatch: [md5('x')] }), 'PreconditionFailed');
+      expect(joined).toBe(0);
+      await w.store.delete(BUCKET, 'm');
+      const info = await complete({ ifNoneMatch: ['*'] });
+      expect(joined).toBeGreaterThan(0);
+      expect(await complete({ ifNoneMatch: ['*'] })).toMatchObject({ etag: info.etag });
     });
 
     it('publishes only the parts that are named', async () => {
