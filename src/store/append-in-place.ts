@@ -11,7 +11,7 @@ import { open, type FileHandle } from 'node:fs/promises';
 import { S3Error } from '../base/errors.js';
 import { bootId } from '../base/process.js';
 import type { DigestPlan, KeyFacts, WriteCondition } from '../base/model.js';
-import { subjectOf } from '../catalog/catalog.js';
+import { subjectOf, type Place } from '../catalog/catalog.js';
 import { identityOf } from '../catalog/identities.js';
 import type { Append, ByteFacts, Via } from '../catalog/lines.js';
 import { rowOf } from '../catalog/row-of.js';
@@ -24,6 +24,7 @@ import type { ObjectInfo, ObjectRef } from './contract.js';
 import { isAbsent, type Core, type Found } from './core.js';
 import { describe, isAppending, knowledge } from './describe.js';
 import { beginGrowth, breakGrowth, endGrowth, stateOf } from './growth.js';
+import { tellHalfAppended } from './half-appended.js';
 import type { Hold } from './hold.js';
 import { newRow, type Current, type Objects } from './objects.js';
 import { Retry } from './publish.js';
@@ -195,12 +196,17 @@ export class InPlace {
       const cut = look?.cutTo !== undefined && isSame(fstatSync(file.fd, { bigint: true }), look.stat);
       if (cut && look.cutTo !== undefined) ftruncateSync(file.fd, look.cutTo);
       const left = cut ? look.leftAfter : look?.left;
-      if (left) this.tell(piece, left);
       const whole = cut && look.cutTo === Number(before.stat.size);
       const stat = fstatSync(file.fd, { bigint: true });
       const fp = fingerprint(stat, mounts.idOf(stat.dev, before.dir.path));
       if (whole) endGrowth(catalog.index, { ...stateOf(before), fp, ctimeNs: stat.ctimeNs }, id);
       else breakGrowth(catalog.index, fp, id);
+      if (left && left.length < piece.staged.size)
+        tellHalfAppended(this.core, 'error', {
+          file: pathOf(place ?? before.place),
+          offset: left.at,
+          bytes: left.length,
+        });
       if (!place || row?.appendId !== id) return left;
       const { appendFrom: _ended, appendId: _id, ...rest } = row;
       // an ETag that was only derived is no fact
@@ -214,11 +220,6 @@ export class InPlace {
       catalog.adoptLine({ op: 'prepare', id, ...subjectOf(place), bytes: old, facts, published }, stat.ctimeNs);
       return left;
     });
-  }
-
-  private tell({ bucket, key, staged }: Piece, { at, length }: Leftover): void {
-    if (length === staged.size) return;
-    this.core.log('error', FRAGMENT, { bucket, key, offset: at, bytes: length });
   }
 }
 
@@ -238,14 +239,15 @@ interface Leftover {
   length: number;
 }
 
-export const FRAGMENT =
-  'an append came to nothing, and part of what was sent stays in the file: another program has written behind it, and none of that is touched';
-
 /** For the client: whether the piece is in the file after all. */
 function mixed({ staged }: Piece, left: Leftover | undefined): Mixed {
   if (!left) return new Mixed(' Nothing of what was sent is in it.');
   if (left.length === staged.size) return new Mixed(` What was sent was written whole, at offset ${left.at}.`);
   return new Mixed(` ${left.length} bytes of what was sent were written, at offset ${left.at}.`);
+}
+
+function pathOf(place: Place): string {
+  return place.kind === 'tree' ? [...place.dirs, place.name].join('/') : `${place.bucket}/${place.key}`;
 }
 
 interface Tail {

@@ -15,9 +15,10 @@ import type { FileRow } from '../catalog/rows.js';
 import { commonLength } from '../fs/append.js';
 import { fingerprint, fingerprintSize, formatFingerprint, parseFingerprint } from '../fs/fingerprint.js';
 import { lstatOf } from '../fs/stat.js';
-import { FRAGMENT, openRw } from './append-in-place.js';
+import { openRw } from './append-in-place.js';
 import type { Core } from './core.js';
 import { breakGrowth } from './growth.js';
+import { tellHalfAppended } from './half-appended.js';
 import { tokenOf } from './settle.js';
 
 /** How long (ms) a file that was renamed, or whose disk is away, is waited for. */
@@ -147,8 +148,9 @@ function cutOff(core: Core, path: string, line: Append): void {
     // zeros: blocks that never reached the disk
     const common = commonBytes(file, line);
     if (line.size + common === end) return ftruncateSync(file, line.size);
-    if (BigInt(common) === lstatOf(line.piece)?.size) return;
-    core.log('warn', FRAGMENT, { file: line.path, offset: line.size, bytes: common });
+    // all of it, or nothing: others have written first
+    if (common === 0 || BigInt(common) === lstatOf(line.piece)?.size) return;
+    tellHalfAppended(core, 'warn', { file: path.slice(core.root.length + 1), offset: line.size, bytes: common });
   } finally {
     closeSync(file);
   }

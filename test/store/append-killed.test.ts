@@ -7,6 +7,8 @@ import os from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { bootId, processToken } from '../../src/base/process.js';
+import type { Finding } from '../../src/jobs/doctor/finding.js';
+import { examineState } from '../../src/jobs/doctor/state.js';
 import { gc } from '../../src/jobs/gc.js';
 import { openStore, type LocalStore } from '../../src/store/open.js';
 import { BUCKET, body, md5, text } from '../suites/store/kit.js';
@@ -119,6 +121,10 @@ describe.skipIf(!existsSync(path.join(DIST, 'store/open.js')))('an append that i
     });
     expect(await store.append(BUCKET, 'log', all.length, body('new'))).toMatchObject({ size: all.length + 3 });
     expect(told).toHaveLength(1);
+    const findings = new Map<string, Finding>();
+    examineState(root, path.join(root, '.gos3rve'), (finding) => findings.set(finding.check, finding));
+    expect(findings.get('half-appended')).toMatchObject({ level: 'warning', count: 1 });
+    expect(findings.get('half-appended')?.examples?.[0]).toMatch(/"box\/log": 5 bytes from byte 4 on$/);
   });
 
   describe('and renamed by another program before anybody looks', () => {

@@ -142,7 +142,7 @@ describe('an append while others write', () => {
     await expect(append()).rejects.toThrow(/1 bytes of what was sent were written, at offset 4/);
     handles.write = write.real;
     await honest('old,nline');
-    expect(told).toMatchObject([{ level: 'error', key: 'log', offset: 4, bytes: 1 }]);
+    expect(told).toMatchObject([{ level: 'error', file: 'box/log', offset: 4, bytes: 1 }]);
   });
 
   it('is cut back after a write that came to half', async () => {

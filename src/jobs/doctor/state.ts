@@ -1,8 +1,9 @@
 /** Our own files: damaged lines that were set aside, quarantine, permissions and owners, objects whose key is no path. */
-import { lstatSync, readdirSync, statSync } from 'node:fs';
+import { existsSync, lstatSync, readFileSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { errno } from '../../base/errors.js';
 import { STATE_DIR, keyToPath } from '../../fs/keypath.js';
+import { HALF_APPENDED } from '../../store/half-appended.js';
 import type { LocalStore } from '../../store/local.js';
 import { Tally, type Report } from './finding.js';
 
@@ -10,6 +11,7 @@ export function examineState(root: string, stateDir: string, report: Report): vo
   examineDamage(join(stateDir, 'journal', 'damaged'), report);
   // with --state-dir, too: bodies lie on the root's mount
   examineQuarantine(join(root, STATE_DIR, 'quarantine'), report);
+  examineAppends(join(stateDir, HALF_APPENDED), report);
   examineSecrets(stateDir, report);
   examineOwners(root, stateDir, report);
 }
@@ -35,6 +37,18 @@ function examineQuarantine(directory: string, report: Report): void {
     one: 'file without a record is kept aside',
     message: 'files without a record are kept aside',
     cure: `look at ${directory} and remove what nobody misses`,
+  });
+}
+
+function examineAppends(path: string, report: Report): void {
+  const half = new Tally();
+  for (const line of lines(path)) half.add(line);
+  half.tell(report, {
+    check: 'half-appended',
+    level: 'warning',
+    one: 'append came to nothing, and part of it stays in a file, for another program had written behind it',
+    message: 'appends came to nothing, and part of them stays in files, for another program had written behind them',
+    cure: `look at those bytes, and take them out if the file is better without; then remove ${path}`,
   });
 }
 
@@ -140,6 +154,11 @@ function decoded(name: string): string {
   } catch {
     return name;
   }
+}
+
+function lines(path: string): string[] {
+  const text = existsSync(path) ? readFileSync(path, 'utf8') : '';
+  return text.split('\n').filter((line) => line !== '');
 }
 
 function modeOf(path: string): number | undefined {
