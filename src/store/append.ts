@@ -4,16 +4,14 @@
  *
  * Where the piece goes is decided when it has arrived, under the lock: what is at the key then must have the size that the client named.
  */
-import { createHash } from 'node:crypto';
 import { fstatSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { S3Error } from '../base/errors.js';
 import type { Body, Checksum, DigestPlan, Digests, KeyFacts } from '../base/model.js';
-import type { Layout } from '../catalog/rows.js';
 import { closeRead } from '../fs/reader.js';
 import { appendFile, applyInherit, discard, openAgain, stageBody, stageCopy } from '../fs/stage.js';
-import { combineChecksums } from '../wire/checksums.js';
 import { InPlace, isUnchanged, withoutSetId, type Bytes, type Piece } from './append-in-place.js';
+import { algorithmOf, appendedFacts, digestsWith } from './appended.js';
 import { viaOf } from './attribution.js';
 import type { ObjectInfo, ObjectRef, PutOptions } from './contract.js';
 import { noSuchKey, type Core, type Found } from './core.js';
@@ -46,12 +44,15 @@ export class Appender {
     const { core, objects } = this;
     core.checkWritable();
     const hold = holdBucket(core, bucket);
-    this.checkOffset({ bucket, key, offset }, core.find(bucket, key));
+    const there = core.find(bucket, key);
+    this.checkOffset({ bucket, key, offset }, there);
     const target = core.target(bucket, key);
     const { digests: plan = { algorithms: [] }, facts = {}, condition } = options;
     const staging = { ...objects.staging(target), mtime: clientMtime(facts) };
+    const going = algorithmOf(there);
+    const wanted = going ? { ...plan, algorithms: [...plan.algorithms, going] } : plan;
     const staged = await core.room.during(staging.directory, body, (body) =>
-      stageBody(body, plan, staging, undefined, core.durable),
+      stageBody(body, wanted, staging, undefined, core.durable),
     );
     const via = viaOf(options.via, 'ObjectCreated:Put');
     const piece: Piece = { bucket, key, offset, staged, plan, hold, condition, facts, via };
@@ -96,8 +97,8 @@ export class Appender {
       this.checkOffset(piece, found);
       if (found.row?.from) throw this.settled(found);
       if (isAppending(found)) throw new Retry();
-      const added = { size: staged.size, md5: staged.digests.MD5, digests: staged.digests };
-      const bytes = this.appendedFacts(found, etagOf(bucket, key, found), added, piece.plan);
+      const added = { size: staged.size, digests: await digestsWith(staged, algorithmOf(found)) };
+      const bytes = appendedFacts(core, found, etagOf(bucket, key, found), added, piece.plan);
       if (found.stat.nlink > 1n || found.link || found.place.kind === 'overflow') {
         return await this.appendByCopy(piece, { found, file }, bytes);
       }
@@ -142,30 +143,6 @@ export class Appender {
     return checksum ? { checksum } : {};
   }
 
-  /** ETag over the old object and the piece as over parts, so that nothing is read again: md5(md5s)-N. */
-  private appendedFacts(
-    before: Found,
-    etag: string,
-    added: { size: number; md5: Buffer; digests: Digests },
-    plan: DigestPlan,
-  ): Bytes {
-    if (before.stat.size === 0n) return { etag: added.md5.toString('hex'), ...this.checksumOf(added.digests, plan) };
-    const old = before.row?.layout === undefined ? undefined : this.core.catalog.index.layout(before.row.layout);
-    const pieces = etag.length > 32 ? Buffer.from(etag.slice(0, 32), 'hex') : Buffer.from(etag, 'hex');
-    const oldSizes: [number, number][] =
-      knowledge(before) === 'known' && old ? old.sizes : [[Number(before.stat.size), 1]];
-    const layout: Layout = { sizes: [...oldSizes, [added.size, 1]] };
-    const count = layout.sizes.reduce((sum, [, times]) => sum + times, 0);
-    if (count > 10_000)
-      throw new S3Error('InvalidRequest', 'The object was appended to 10,000 times; copy it before going on.');
-    const checksum = appendedChecksum(before, added, plan);
-    return {
-      etag: `${createHash('md5').update(pieces).update(added.md5).digest('hex')}-${count}`,
-      layout,
-      ...(checksum && { checksum }),
-    };
-  }
-
   /** For files with several names, and where a rename is all that is needed. */
   private async appendByCopy(piece: Piece, { found, file: source }: Current, bytes: Bytes): Promise<ObjectInfo> {
     const { core } = this;
@@ -196,23 +173,6 @@ export class Appender {
       await file.close();
     }
   }
-}
-
-/** A full-object CRC goes on over the piece; others cannot. */
-function appendedChecksum(
-  before: Found,
-  added: { size: number; digests: Digests },
-  plan: DigestPlan,
-): Checksum | undefined {
-  const old = knowledge(before) === 'known' ? before.row?.checksum : undefined;
-  const digest = plan.store && added.digests[plan.store];
-  if (!old || !digest || old.type !== 'FULL_OBJECT' || old.algorithm !== plan.store) return undefined;
-  if (old.algorithm !== 'CRC32' && old.algorithm !== 'CRC32C' && old.algorithm !== 'CRC64NVME') return undefined;
-  const parts = [
-    { value: old.value, size: Number(before.stat.size) },
-    { value: digest.toString('base64'), size: added.size },
-  ];
-  return { ...old, value: combineChecksums(old.algorithm, parts) };
 }
 
 function wrongOffset(offset: number, size: number): S3Error {
