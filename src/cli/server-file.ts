@@ -28,7 +28,7 @@ import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { UsageError, errno } from '../base/errors.js';
-import { bootId, namespace, processState, startOf, type ProcessIdentity } from '../base/process.js';
+import { bootId, namespace, processState, processToken, startOf, type ProcessIdentity } from '../base/process.js';
 export { bootId } from '../base/process.js';
 import { giveTo, isFull, type Ownership } from '../fs/statefile.js';
 
@@ -97,7 +97,8 @@ export class ServerFile {
   static async claim(stateDir: string, options: ClaimOptions = {}): Promise<ServerFile> {
     const path = join(stateDir, 'server.json');
     const record = ownRecord();
-    const candidate = join(stateDir, `server.${record.id}.tmp`);
+    // named as temporary files are: who starts next, and `gc`, take it away if this process is killed
+    const candidate = join(stateDir, `server.json.${processToken()}-${record.id}.tmp`);
     try {
       writeRecord(candidate, record, options.owner);
       while (!publish(candidate, path)) {

@@ -1,11 +1,21 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, readdirSync, renameSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
+import {
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { startOf } from '../../src/base/process.js';
+import { openStore } from '../../src/store/open.js';
 import { ServerFile, readRecord, type ServerRecord } from '../../src/cli/server-file.js';
 
 let state: string;
@@ -53,6 +63,21 @@ describe('claim', () => {
     crashed.release();
     expect(readRecord(path)?.pid).toBe(process.pid);
     next.release();
+  });
+
+  it('leaves nothing for good when it is killed while it waits', async () => {
+    const root = join(state, 'root');
+    const own = join(root, '.gos3rve');
+    mkdirSync(own, { recursive: true });
+    const names = (): string[] => readdirSync(own).filter((name) => name.startsWith('server.'));
+    const ServerFileUrl = pathToFileURL(join(import.meta.dirname, '../../dist/cli/server-file.js')).href;
+    writeFileSync(join(own, 'server.json'), '');
+    const code = `const { ServerFile } = await import('${ServerFileUrl}');
+      await ServerFile.claim(process.argv[1], { onWait: () => process.kill(process.pid, 'SIGKILL') });`;
+    await once(spawn(process.execPath, ['--input-type=module', '-e', code, own]), 'close');
+    expect(names()).toHaveLength(2);
+    await (await openStore(root)).close();
+    expect(names()).toEqual(['server.json']);
   });
 
   it.runIf(process.platform === 'linux')('takes over at once from one that was killed and not yet reaped', async () => {
