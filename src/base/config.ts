@@ -271,7 +271,10 @@ function scalars(path: string, key: OptionName, value: unknown): string | string
   if (option.repeat && Array.isArray(value) && value.every((item) => typeof item === 'string')) return value;
   // bucket: { films: media/films } reads better in YAML than a list of alias=path.
   if (key === 'bucket' && typeof value === 'object' && value !== null && !Array.isArray(value))
-    return Object.entries(value).map(([alias, target]) => `${alias}=${String(target)}`);
+    return Object.entries(value).map(([alias, target]: [string, unknown]) => {
+      if (typeof target === 'string') return `${alias}=${target}`;
+      throw new UsageError(`${path}: bucket: ${alias} must be the path of one folder`);
+    });
   throw new UsageError(`${path}: ${key} must be ${option.repeat ? 'a value or a list of values' : 'one value'}`);
 }
 

@@ -108,6 +108,7 @@ describe('faults', () => {
     [{ accessKey: 'a/b', secretKey: 'c' }, {}, undefined, /.*/],
     [{}, {}, 'prot: 1', /config\.yaml: unknown key "prot"; known are .*port/],
     [{}, {}, 'ports: 1', /config\.yaml: unknown key "ports"; did you mean port\?$/],
+    [{}, {}, 'bucket: { films: { a: b } }', /config\.yaml: bucket: films must be the path of one folder$/],
     [{}, {}, 'port: [1, 2]', /config\.yaml: port must be one value$/],
     [{}, {}, 'readOnly: perhaps', /config\.yaml: readOnly: "perhaps" is neither true nor false/],
     [{}, {}, 'a: [', /config\.yaml is no valid YAML/],
