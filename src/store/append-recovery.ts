@@ -32,8 +32,7 @@ export function isOrphaned({ id, boot, time }: Append): boolean {
 
 /** Ends the appends of dead processes, as far as their files are found. */
 export function settleOrphans(core: Core): void {
-  const orphans = core.catalog.appends.all().filter(isOrphaned);
-  if (orphans.length > 0) core.catalog.index.write(() => orphans.forEach((line) => settleAppend(core, line)));
+  for (const line of core.catalog.appends.all()) settleFoundAppend(core, line);
 }
 
 /**
@@ -64,17 +63,17 @@ export function settleAppend(core: Core, line: Append, seen?: string): boolean {
 
 const complained = new Set<string>();
 
-/** The same of a file that somebody has come upon: what cannot be done must not keep it from being read. */
-export function settleFoundAppend(core: Core, line: Append, path: string): boolean {
+/** The same where what cannot be done must not keep others from what they are at: a file that somebody has come upon is to be read. */
+export function settleFoundAppend(core: Core, line: Append, seen?: string): boolean {
   const { index } = core.catalog;
   if (core.options.readOnly || !index.ready || !isOrphaned(line)) return false;
   try {
-    return settleAppend(core, line, path);
+    return settleAppend(core, line, seen);
   } catch (error) {
     if (errno(error) === undefined) throw error;
     if (!complained.has(line.id))
       core.log('warn', 'an interrupted append could not be cut off; the object stays what it was', {
-        path,
+        file: line.path,
         error: String(error),
       });
     complained.add(line.id);

@@ -1,12 +1,12 @@
 /**
  * Appends (`x-amz-write-offset-bytes`): in place, after a prepare line with the old length. Readers see the old object until the new one is
- * whole; a crash in between is cut back to the old length (store/recovery.ts). A file with several links is copied instead.
+ * whole; a crash in between is cut back to the old length (store/recovery.ts). A file with several links, or one that is a running program, is copied instead.
  *
  * Where the piece goes is decided when it has arrived, under the lock: what is at the key then must have the size that the client named.
  */
 import { fstatSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { S3Error } from '../base/errors.js';
+import { S3Error, errno } from '../base/errors.js';
 import type { Body, Checksum, DigestPlan, Digests, KeyFacts } from '../base/model.js';
 import { closeRead } from '../fs/reader.js';
 import { appendFile, applyInherit, discard, openAgain, stageBody, stageCopy } from '../fs/stage.js';
@@ -102,7 +102,13 @@ export class Appender {
       if (found.stat.nlink > 1n || found.link || found.place.kind === 'overflow') {
         return await this.appendByCopy(piece, { found, file }, bytes);
       }
-      return await this.inPlace.append(piece, { found, file }, bytes);
+      try {
+        return await this.inPlace.append(piece, { found, file }, bytes);
+      } catch (error) {
+        // a program that is running: no system lets its file be written to
+        if (errno(error) !== 'ETXTBSY') throw error;
+        return await this.appendByCopy(piece, { found, file }, bytes);
+      }
     } finally {
       closeRead(file.fd);
     }

@@ -1,4 +1,6 @@
 /** Another program writes to a file while it is appended to: what is told of its bytes afterwards is true, and nothing of theirs is cut off. */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { appendFileSync, chmodSync, closeSync, fstatSync, openSync, renameSync, statSync, writeSync } from 'node:fs';
 import { mkdtemp, open, readFile, rm, writeFile, type FileHandle } from 'node:fs/promises';
 import os from 'node:os';
@@ -188,5 +190,23 @@ describe('an append while others write', () => {
     await store.append(BUCKET, 'tool', 4, body('new'));
     expect(statSync(path.join(root, BUCKET, 'tool')).mode & 0o7777).toBe(0o755);
     expect(await text(store, 'tool')).toBe('old,new');
+  });
+
+  it.runIf(process.platform === 'linux')('makes another file of a program that is running', async () => {
+    const program = path.join(root, BUCKET, 'tool');
+    const old = await readFile(process.execPath);
+    await writeFile(program, old, { mode: 0o755 });
+    const child = spawn(program, ['-e', 'process.stdin.resume(); console.log()'], {
+      stdio: ['pipe', 'pipe', 'ignore'],
+    });
+    try {
+      await once(child.stdout, 'data');
+      expect(await store.append(BUCKET, 'tool', old.length, body('new'))).toMatchObject({ size: old.length + 3 });
+    } finally {
+      child.kill();
+      await once(child, 'close');
+    }
+    expect((await readFile(program)).subarray(-3).toString()).toBe('new');
+    expect(statSync(program).mode & 0o777).toBe(0o755);
   });
 });
