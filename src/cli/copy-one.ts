@@ -1,12 +1,13 @@
 /** One object or file copied: in, out, and within the store. Each arrives whole or not at all. */
 import { randomBytes } from 'node:crypto';
-import { createReadStream, realpathSync, statSync } from 'node:fs';
+import { createReadStream, realpathSync } from 'node:fs';
 import { lstat, mkdir, open, opendir, rename, stat, unlink } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { lookup as mimeType } from 'mime-types';
 import { S3Error, UsageError } from '../base/errors.js';
 import { STATE_DIR } from '../fs/keypath.js';
 import type { Store } from '../store/contract.js';
+import { statOf } from '../fs/stat.js';
 import type { Output } from './output.js';
 import type { ObjectTarget } from './target.js';
 
@@ -63,7 +64,7 @@ export async function getFile(
     await mkdir(to, { recursive: true });
     return 0;
   }
-  if (typeof to === 'string' && !clobber && statSync(to, { throwIfNoEntry: false }) !== undefined) return undefined;
+  if (typeof to === 'string' && !clobber && statOf(to) !== undefined) return undefined;
   const object = await store.open(bucket, key);
   try {
     const { size, lastModified } = object.info;
@@ -87,7 +88,7 @@ async function writeWhole(
   read: (write: (chunk: Buffer) => Promise<void>) => Promise<void>,
 ): Promise<void> {
   await mkdir(dirname(path), { recursive: true });
-  const there = statSync(path, { throwIfNoEntry: false });
+  const there = statOf(path);
   const place = there === undefined ? path : realpathSync.native(path);
   const direct = there !== undefined && !there.isFile();
   if (there?.isDirectory() === true) throw new UsageError(`${path} is a folder`, 1);
@@ -141,7 +142,7 @@ export async function* walkFiles(
 
 /** Bytes of a file; undefined for a pipe or device, which tells nothing. @throws UsageError if there is none. */
 function knownSize(path: string): number | undefined {
-  const found = statSync(path, { throwIfNoEntry: false });
+  const found = statOf(path);
   if (found === undefined) throw new UsageError(`${path} does not exist`, 1);
   return found.isFile() ? found.size : undefined;
 }

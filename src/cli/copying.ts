@@ -1,8 +1,8 @@
 /** What `cp` does: finds out what source and target are, and copies one thing, or many at a time. */
-import { statSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { S3Error, UsageError } from '../base/errors.js';
 import type { Store } from '../store/contract.js';
+import { statOf } from '../fs/stat.js';
 import type { Call } from './commands/command.js';
 import { copyObject, getFile, putFile, walkFiles, type CopyOptions } from './copy-one.js';
 import { about, describe } from './failures.js';
@@ -60,12 +60,12 @@ function sideOf(written: string, { root, settings }: Session): Side {
 }
 
 function isFolder(path: string): boolean {
-  return path.endsWith('/') || statSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
+  return path.endsWith('/') || statOf(path)?.isDirectory() === true;
 }
 
 /** `gos3rve cp cat.jpg photos/`: a word without a path is the name of a bucket. */
 function hintFor({ bucket, key }: ObjectTarget): string {
-  const isFile = key === '' && statSync(bucket, { throwIfNoEntry: false })?.isFile() === true;
+  const isFile = key === '' && statOf(bucket)?.isFile() === true;
   return isFile ? `write ./${bucket} for the file` : 'pass -r for what lies below';
 }
 

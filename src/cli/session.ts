@@ -1,8 +1,9 @@
 /** What commands on objects begin with: the root, its settings, its store, and how arguments are read there. */
-import { realpathSync, statSync } from 'node:fs';
+import { realpathSync } from 'node:fs';
 import { UsageError } from '../base/errors.js';
 import type { Settings } from '../base/config.js';
 import type { LocalStore } from '../store/open.js';
+import { statOf } from '../fs/stat.js';
 import type { Call } from './commands/command.js';
 import { tilde, type Root } from './root.js';
 import { settingsOf } from './settings.js';
@@ -43,5 +44,5 @@ export async function openSession(call: SessionCall, { writes = false, hereFirst
 }
 
 function isDirectory(path: string): boolean {
-  return statSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
+  return statOf(path)?.isDirectory() === true;
 }

@@ -1,5 +1,8 @@
-/** lstat(2) where nothing being there is an answer, not an error. */
-import { lstatSync, type BigIntStats } from 'node:fs';
+/**
+ * stat(2) and lstat(2) where nothing being there is an answer, not an error: also where a file stands above the path (ENOTDIR), which `throwIfNoEntry`
+ * throws at on POSIX.
+ */
+import { lstatSync, statSync, type BigIntStats, type Stats } from 'node:fs';
 import { errno } from '../base/errors.js';
 
 /** Nothing there, or something that no key can name. */
@@ -11,6 +14,16 @@ export function isAbsent(error: unknown): boolean {
 export function lstatOf(path: string): BigIntStats | undefined {
   try {
     return lstatSync(path, { bigint: true });
+  } catch (error) {
+    if (isAbsent(error)) return undefined;
+    throw error;
+  }
+}
+
+/** Behind links. */
+export function statOf(path: string): Stats | undefined {
+  try {
+    return statSync(path);
   } catch (error) {
     if (isAbsent(error)) return undefined;
     throw error;

@@ -1,8 +1,9 @@
 /** `--bucket alias=path`: a folder below the root, of any name or depth, or the root itself, served as a bucket of another name. */
-import { realpathSync, statSync } from 'node:fs';
+import { realpathSync } from 'node:fs';
 import { isAbsolute } from 'node:path';
 import { UsageError } from '../base/errors.js';
 import { isPossibleName } from '../fs/keypath.js';
+import { statOf } from '../fs/stat.js';
 
 /**
  * Segments below the root by alias.
@@ -19,7 +20,7 @@ export function parseAliases(root: string, aliases: Readonly<Record<string, stri
     if (!segments.every(isPossibleName))
       throw new UsageError(`${given}: the path must lie below ${root}, and not in .gos3rve`);
     const folder = [root, ...segments].join('/').replace(/^\/\//, '/');
-    if (statSync(folder, { throwIfNoEntry: false })?.isDirectory() !== true) {
+    if (statOf(folder)?.isDirectory() !== true) {
       throw new UsageError(`${given}: there is no folder ${path} in ${root}; make it, or pass another`);
     }
     if (realpathSync.native(folder) !== folder)

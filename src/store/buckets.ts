@@ -1,19 +1,11 @@
 /** Buckets: top-level folders (and aliases), each with one JSON file of settings under `.gos3rve/buckets/`. */
-import {
-  lstatSync,
-  readFileSync,
-  readdirSync,
-  rmdirSync,
-  statSync,
-  unlinkSync,
-  opendirSync,
-  type Stats,
-} from 'node:fs';
+import { readFileSync, readdirSync, rmdirSync, statSync, unlinkSync, opendirSync, type Stats } from 'node:fs';
 import { join } from 'node:path';
 import { S3Error, errno } from '../base/errors.js';
 import { decodeName, isPossibleName } from '../fs/keypath.js';
 import type { Dir } from '../fs/dirs.js';
 import { makeStateDir, syncDirSync, writeFileAtomic } from '../fs/statefile.js';
+import { lstatOf, statOf } from '../fs/stat.js';
 import type { Bucket, BucketPage, BucketSettings, ListBucketsQuery } from './contract.js';
 import { pairKey } from '../catalog/rows.js';
 import { isAbsent, noSuchBucket, stateName, type Core } from './core.js';
@@ -82,7 +74,7 @@ export class Buckets {
   /** @throws NoSuchBucket. */
   get(name: string): Bucket {
     const dirs = this.core.bucketDirs(name);
-    const stat = statSync(this.pathOf(name), { throwIfNoEntry: false });
+    const stat = statOf(this.pathOf(name));
     if (!stat || (dirs.length === 0 && !this.core.isAlias(name))) throw noSuchBucket(name);
     this.settle(name, dirs, stat);
     const settings = this.settings(name);
@@ -98,7 +90,7 @@ export class Buckets {
     const created = Date.now();
     const ended = this.withUploads((end) => {
       // settings first: a crash leaves settings without a folder, which the next CreateBucket replaces - never a bucket of nobody
-      const there = lstatSync(core.pathOf([name]), { throwIfNoEntry: false });
+      const there = lstatOf(core.pathOf([name]));
       if (there) throw inTheWay(name, there);
       // the folder that they belonged to was removed by another program
       end(name, core.dirs.get(core.root));
@@ -293,7 +285,7 @@ function firstEntry(path: string): string | undefined {
 }
 
 /** @param there what has the name. */
-function inTheWay(bucket: string, there: Stats): S3Error {
+function inTheWay(bucket: string, there: Pick<Stats, 'isFile' | 'isDirectory'>): S3Error {
   const what = there.isFile() ? 'a file' : there.isDirectory() ? undefined : 'something that is no folder';
   const message =
     what &&

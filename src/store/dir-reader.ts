@@ -11,6 +11,7 @@ import { NO_FINGERPRINT } from '../catalog/catalog.js';
 import { GONE_COUNTER } from '../catalog/ghost.js';
 import { dirStamp, encodeRow, isGone, isStampOf, isUnseenNew, rowKey, type DirRow } from '../catalog/rows.js';
 import { decodeName, isPossibleName } from '../fs/keypath.js';
+import { lstatOf } from '../fs/stat.js';
 import { isAbsent, type Core } from './core.js';
 
 const CHUNK = 1000;
@@ -95,7 +96,7 @@ export class DirReader {
   /** Tells once of a directory whose entries may not be looked at, or of one entry alone. */
   complain(directory: string, entry: string): void {
     try {
-      lstatSync(entry, { throwIfNoEntry: false });
+      lstatOf(entry);
       this.warnOnce(entry, 'a link leads to what may not be read and is not listed');
     } catch {
       this.warnOnce(directory, 'a directory may not be searched: what is in it is not listed');
@@ -197,7 +198,7 @@ export class DirReader {
 
   /** File systems that give no type with the name. */
   private unknown(name: string, path: string): string[] {
-    const stat = lstatSync(`${path}/${name}`, { throwIfNoEntry: false });
+    const stat = lstatOf(`${path}/${name}`);
     if (stat?.isDirectory()) return [`${name}/`];
     if (stat?.isSymbolicLink()) return this.linkNames(name);
     return stat?.isFile() ? [name] : [];

@@ -26,7 +26,7 @@ type Prepare = Extract<JournalLine, { op: 'prepare' }>;
 /** Takes over a line whose file stands at its key without a row. @returns false if it does not, or if its process is still at it. */
 export function adoptStanding(core: Core, line: Prepare): boolean {
   const path = pathOf(core, line, line.file);
-  const stat = path === undefined ? undefined : lstatSync(path, { bigint: true, throwIfNoEntry: false });
+  const stat = path === undefined ? undefined : lstatOf(path);
   if (path === undefined || !stat?.isFile()) return false;
   const fp = fingerprint(stat, 'path' in line ? core.mounts.idOf(stat.dev, dirname(path)) : 0);
   if (!fp.equals(parseFingerprint(line.bytes.fp)) || core.catalog.row(placeOf(line))?.fp.equals(fp) === true)
@@ -67,7 +67,7 @@ export function settleOverflow(core: Core, line: Extract<Prepare, { key: string 
 export function endMove(core: Core, line: Prepare): boolean {
   if (!line.from || samePlace(placeOf(line.from), placeOf(line))) return true;
   const path = pathOf(core, line.from, core.catalog.row(placeOf(line.from))?.file);
-  const stat = path === undefined ? undefined : lstatSync(path, { bigint: true, throwIfNoEntry: false });
+  const stat = path === undefined ? undefined : lstatOf(path);
   if (path === undefined || !stat?.isFile()) return true;
   const fp = fingerprint(stat, 'path' in line.from ? core.mounts.idOf(stat.dev, dirname(path)) : 0);
   if (!fp.equals(parseFingerprint(line.bytes.fp))) return true;

@@ -1,6 +1,6 @@
 /** Multipart uploads: `staging/uploads/<id>/` holds `upload.json` and one file a part; the journal records the parts, the index finds them. */
 import { randomBytes } from 'node:crypto';
-import { lstatSync, readFileSync, renameSync } from 'node:fs';
+import { readFileSync, renameSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { S3Error, errno } from '../base/errors.js';
@@ -9,6 +9,7 @@ import type { PartRecord } from '../catalog/lines.js';
 import { pairKey } from '../catalog/rows.js';
 import { makeStateDir, writeFileAtomic } from '../fs/statefile.js';
 import { discard, stageBody } from '../fs/stage.js';
+import { lstatOf } from '../fs/stat.js';
 import type { ListUploadsQuery, Part, PartPage, Upload, UploadOptions, UploadPage } from './contract.js';
 import type { Dir } from '../fs/dirs.js';
 import type { Core } from './core.js';
@@ -317,7 +318,7 @@ export class Uploads {
 
   private isGone({ bucket, uploadId }: Upload): boolean {
     try {
-      return lstatSync(this.directory(bucket, uploadId), { throwIfNoEntry: false }) === undefined;
+      return lstatOf(this.directory(bucket, uploadId)) === undefined;
     } catch {
       // the bucket's folder is gone, perhaps with its disk
       return false;
@@ -331,8 +332,7 @@ export class Uploads {
   /** Path of a part's file, if it still has the recorded size. @throws InvalidPart. */
   partPath(bucket: string, uploadId: string, part: PartRecord): string {
     const path = join(this.directory(bucket, uploadId), part.file);
-    if (lstatSync(path, { throwIfNoEntry: false })?.size !== part.size)
-      throw invalidPart(uploadId, part.partNumber, part.etag);
+    if (lstatOf(path)?.size !== BigInt(part.size)) throw invalidPart(uploadId, part.partNumber, part.etag);
     return path;
   }
 }

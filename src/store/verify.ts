@@ -4,7 +4,7 @@
  *
  * When each file was last found whole is kept in the index, by the file's identity: with a lost index everything is due again.
  */
-import { closeSync, lstatSync } from 'node:fs';
+import { closeSync } from 'node:fs';
 import { S3Error, errno } from '../base/errors.js';
 import type { ChecksumAlgorithm } from '../base/model.js';
 import type { Place } from '../catalog/catalog.js';
@@ -13,6 +13,7 @@ import { decodeRow, unpairKey, rowName, type FileRow, type Layout } from '../cat
 import { fingerprintSize } from '../fs/fingerprint.js';
 import { createHasher, prepareHashes } from '../fs/hash.js';
 import { readRange, type OpenFile } from '../fs/reader.js';
+import { lstatOf } from '../fs/stat.js';
 import { isAbsent, type Core, type Found } from './core.js';
 import { knowledge, openFound } from './describe.js';
 import { endsOf, etagOfParts } from './etag.js';
@@ -147,7 +148,7 @@ export class Verifier {
     const [folder, name] =
       place.kind === 'tree' ? [this.core.pathOf(place.dirs), place.name] : [this.core.overflowDir(place.bucket), file];
     try {
-      return lstatSync(`${folder}/${name}`, { throwIfNoEntry: false }) !== undefined;
+      return lstatOf(`${folder}/${name}`) !== undefined;
     } catch (error) {
       return !isAbsent(error);
     }

@@ -6,6 +6,10 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Catalog } from '../../src/catalog/catalog.js';
+import { bootId, processToken } from '../../src/base/process.js';
+import { encodeLine } from '../../src/catalog/journal.js';
+import type { JournalLine } from '../../src/catalog/lines.js';
+import { gc } from '../../src/jobs/gc.js';
 import { openStore } from '../../src/store/open.js';
 import { body, md5, text } from '../suites/store/kit.js';
 
@@ -47,6 +51,37 @@ describe('a write that fails after the rename', () => {
       }
     },
   );
+});
+
+describe('a file that came to stand above the path of an operation', () => {
+  it('lets it be settled, without a word', async () => {
+    const journal = path.join(root, '.gos3rve/journal');
+    await (await openStore(root)).close();
+    const id = `${processToken().slice(0, 8)}.4194305.1-abc`;
+    const bytes = { fp: '0:1:0:1:0', etag: md5('x') };
+    const lines: JournalLine[] = [
+      { op: 'segment', version: 1, boot: bootId(), pid: 1, host: '', time: '', token: id.slice(0, -4) },
+      { op: 'prepare', id, path: 'box/a/b/c', bytes, facts: {}, published: true, mkdirs: ['box/a', 'box/a/b'] },
+      { op: 'dirs', paths: ['box/a/b'] },
+    ];
+    await writeFile(path.join(journal, '20200101T000000000Z-00000000.jsonl'), lines.map(encodeLine).join(''));
+    await writeFile(path.join(root, 'box/a'), 'a file');
+    const told: unknown[] = [];
+    const store = await openStore(root, { log: (...one) => told.push(one) });
+    try {
+      await gc(store.collector, { dryRun: false, signal: AbortSignal.timeout(60_000), olderThan: 1e9, keepGone: 1e9 });
+      expect(told).toEqual([]);
+      expect(await text(store, 'a', 'box')).toBe('a file');
+      expect((await readdir(journal)).filter((name) => name.startsWith('2020'))).toEqual([]);
+    } finally {
+      await store.close();
+    }
+  });
+
+  it('is no folder for an alias', async () => {
+    await writeFile(path.join(root, 'box/a'), 'a file');
+    await expect(openStore(root, { aliases: { films: 'box/a/b' } })).rejects.toThrow(/there is no folder box\/a\/b/);
+  });
 });
 
 const mountable = process.platform === 'linux' && process.getuid?.() === 0;

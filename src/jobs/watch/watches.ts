@@ -3,9 +3,10 @@
  * from the index, so nothing is read here. A watch follows the directory's inode, not its name: after renames
  * {@link Watches.keep} finds out and starts anew.
  */
-import { lstatSync, readFileSync, watch, type FSWatcher } from 'node:fs';
+import { readFileSync, watch, type FSWatcher } from 'node:fs';
 import { errno } from '../../base/errors.js';
 import { decodeName } from '../../fs/keypath.js';
+import { lstatOf } from '../../fs/stat.js';
 
 /** Directories beyond this are left to the scan: a watch costs 3 KiB here and 1 KiB of the kernel. */
 const WATCHES_LIMIT = 32_768;
@@ -56,7 +57,7 @@ export class Watches {
   keep(dir: string): boolean {
     if (this.closed) return false;
     const path = dir === '' ? this.root : `${this.root}/${dir}`;
-    const stat = lstatSync(path, { bigint: true, throwIfNoEntry: false });
+    const stat = lstatOf(path);
     const known = this.watched.get(dir);
     if (!stat?.isDirectory()) {
       if (known) this.drop(dir);

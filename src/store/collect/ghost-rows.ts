@@ -9,6 +9,7 @@ import type { Place } from '../../catalog/catalog.js';
 import { errno } from '../../base/errors.js';
 import { isAbsent, type Core } from '../core.js';
 import { noteGone } from '../ghosts.js';
+import { lstatOf } from '../../fs/stat.js';
 import { rowsOf, type CollectOptions } from './rows.js';
 
 export interface GhostReport {
@@ -68,7 +69,7 @@ function isAway(core: Core, dirs: readonly string[], row: FileRow): boolean {
 function mountAt(core: Core, dirs: readonly string[]): number | undefined {
   for (let depth = dirs[0] === '' ? 0 : dirs.length; depth >= 0; depth--) {
     const path = core.pathOf(dirs.slice(0, depth));
-    const stat = lstatSync(path, { bigint: true, throwIfNoEntry: false });
+    const stat = lstatOf(path);
     if (stat?.isDirectory()) return core.mounts.idOf(stat.dev, path);
   }
   return undefined;
@@ -119,7 +120,7 @@ function isDirGone(core: Core, dirs: readonly string[]): boolean {
   // a lost one has no path; if it turns up, its row is somewhere else
   if (dirs[0] === '') return true;
   try {
-    return lstatSync(core.pathOf(dirs), { throwIfNoEntry: false }) === undefined;
+    return lstatOf(core.pathOf(dirs)) === undefined;
   } catch (error) {
     return isAbsent(error);
   }

@@ -1,11 +1,12 @@
 /** Overflow objects whose path has become free, and files in overflow that no record speaks of (DESIGN rule 5). */
-import { lstatSync, opendirSync, readdirSync, renameSync, type Dir as Entries } from 'node:fs';
+import { opendirSync, readdirSync, renameSync, type Dir as Entries } from 'node:fs';
 import { join } from 'node:path';
 import { S3Error, errno } from '../../base/errors.js';
 import { decodeRow, unpairKey } from '../../catalog/rows.js';
 import { makeStateDir, syncDirSync } from '../../fs/statefile.js';
 import type { Core } from '../core.js';
 import type { Transfer } from '../transfer.js';
+import { lstatOf } from '../../fs/stat.js';
 import { rowsOf, type CollectOptions } from './rows.js';
 
 export interface OverflowReport {
@@ -100,8 +101,8 @@ function openFolder(path: string): Entries | undefined {
 }
 
 function isOldFile(path: string): boolean {
-  const stat = lstatSync(path, { throwIfNoEntry: false });
-  return stat?.isFile() === true && Date.now() - stat.ctimeMs > YOUNG_MS;
+  const stat = lstatOf(path);
+  return stat?.isFile() === true && Date.now() - Number(stat.ctimeMs) > YOUNG_MS;
 }
 
 function names(directory: string): string[] {
