@@ -110,6 +110,8 @@ async function perform(gateway: Gateway, exchange: Exchange): Promise<OpResult> 
     identity,
     requestId: exchange.requestId,
     via: viaOf(exchange, identity),
+    virtualHosted: target.style === 'virtual',
+    secure: facts.secure,
     keepAlive: () => keepAlive(exchange),
     ...entered,
   };

@@ -4,9 +4,9 @@ import { CHECKSUM_ALGORITHMS } from '../base/model.js';
 import type { CompleteOptions, ObjectInfo, PartRef } from '../store/contract.js';
 import { checksumElements, checksumName, declaredChecksum } from '../wire/checksums.js';
 import { writeConditions } from '../wire/conditions.js';
-import { encodeKey } from '../wire/keys.js';
 import { childrenOf, childText, el, parseXml, type XmlElement } from '../wire/xml.js';
 import { MAX_OBJECT, MAX_PARTS, quoted, refuseEncryption, sizeHeader, unquoted } from './input.js';
+import { objectUrl } from './location.js';
 import { patiently } from './patience.js';
 import type { OpContext, OpInput, OpResult } from './types.js';
 
@@ -24,9 +24,8 @@ export async function completeMultipartUpload(ctx: OpContext, input: OpInput): P
 }
 
 function resultXml(ctx: OpContext, input: OpInput, info: ObjectInfo): XmlElement {
-  const base = ctx.service.publicUrl ?? `http://${input.headers.host ?? 'localhost'}`;
   return el('CompleteMultipartUploadResult', [
-    el('Location', `${base}/${input.bucket}/${encodeKey(input.key)}`),
+    el('Location', objectUrl(ctx, input)),
     el('Bucket', input.bucket),
     el('Key', input.key),
     el('ETag', quoted(info.etag)),

@@ -4,6 +4,7 @@ import { readFacts } from '../wire/headers.js';
 import { encodeKey } from '../wire/keys.js';
 import { el, renderXml } from '../wire/xml.js';
 import { limitBody, quoted, refuseEncryption, refuseLock } from './input.js';
+import { objectUrl } from './location.js';
 import { writeOwnership } from './owners.js';
 import { formTags, formText } from './rights.js';
 import type { OpContext, OpInput, OpResult } from './types.js';
@@ -26,8 +27,7 @@ export async function postObject(ctx: OpContext, input: OpInput): Promise<OpResu
   const sums = info.checksum === undefined ? {} : checksumHeaders(info.checksum);
   const redirect = redirection(headers.success_action_redirect, bucket, key, etag);
   if (redirect !== undefined) return { status: 303, headers: { ETag: etag, Location: redirect, ...sums } };
-  const base = ctx.service.publicUrl ?? `http://${headers.host ?? 'localhost'}`;
-  const location = `${base}/${encodeKey(bucket)}/${encodeKey(key)}`;
+  const location = objectUrl(ctx, input);
   const answer = { headers: { ETag: etag, Location: location, ...sums } };
   switch (headers.success_action_status) {
     case '200':

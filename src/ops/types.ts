@@ -89,6 +89,10 @@ export interface OpContext {
   requestId: string;
   /** For notifications: handed on to every method of the store that changes an object. */
   via?: Attribution;
+  /** The bucket was named by the host: `bucket.s3.example.com`. */
+  virtualHosted?: boolean;
+  /** The client came by TLS. */
+  secure?: boolean;
   /** The request's bucket, loaded by the pipeline; absent at the service level and where bucketOptional found none. */
   bucket?: Bucket;
   /** Throws AccessDenied unless the identity may do `action` there: for the source of a rename, keys of DeleteObjects. */
