@@ -3,7 +3,16 @@
  * it is whole, has its mode and is flushed (DESIGN rule 3, step 1).
  */
 import { randomBytes } from 'node:crypto';
-import { constants, fchmodSync, fchownSync, fstatSync, mkdirSync, unlinkSync, type BigIntStats } from 'node:fs';
+import {
+  constants,
+  fchmodSync,
+  fchownSync,
+  fstatSync,
+  mkdirSync,
+  unlinkSync,
+  type BigIntStats,
+  type Stats,
+} from 'node:fs';
 import { copyFile, open, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { S3Error, errno } from '../base/errors.js';
@@ -34,11 +43,11 @@ export interface Staged {
   stat: BigIntStats;
 }
 
-/** Mode and owner to keep from the file that is replaced. */
+/** Mode and owner to keep from the file that is replaced, or the group of the folder; what is not given stays. */
 export interface Inherit {
-  mode: number;
-  uid: number;
-  gid: number;
+  mode?: number;
+  uid?: number;
+  gid?: number;
 }
 
 /** A new staging file, opened exclusively. */
@@ -66,7 +75,7 @@ export async function stageBody(
   body: Body,
   plan: DigestPlan,
   options: StageOptions,
-  inherit: Inherit | undefined,
+  inherit: Inherit,
   flush: boolean,
 ): Promise<Staged> {
   await prepareHashes();
@@ -79,7 +88,7 @@ export async function stageBody(
     }
     const digests = hasher.digest();
     plan.check?.(digests, size);
-    if (inherit) applyInherit(file.fd, inherit);
+    applyInherit(file.fd, inherit);
     await setMtime(file, options.mtime);
     if (flush) await file.sync();
     const stat = fstatSync(file.fd, { bigint: true });
@@ -181,19 +190,47 @@ export async function stageCopy(
   }
 }
 
-/** Keeps mode and owner of a replaced file where permitted (DESIGN rule 6). */
+const SET_GROUP_ID = 0o2000;
+const GROUP_OF_FOLDER = ['darwin', 'freebsd', 'openbsd'].includes(process.platform);
+
+/** The group that the kernel would give a new file in `folder` (open(2)): it is made in the staging folder, where another may be given. */
+export function groupOfNew(folder: Stats, staging: Stats): Inherit {
+  if (GROUP_OF_FOLDER || (folder.mode & SET_GROUP_ID) !== 0) return { gid: folder.gid };
+  const gid = process.getegid?.();
+  return gid !== undefined && (staging.mode & SET_GROUP_ID) !== 0 ? { gid } : {};
+}
+
+/**
+ * Keeps mode and owner of a replaced file where permitted (DESIGN rule 6), and never opens it to more than before: where the group cannot be
+ * kept, the one that the file has may do what it may and everybody may too; a set-id bit goes where its owner or group does.
+ */
 export function applyInherit(fd: number, inherit: Inherit): void {
-  const now = fstatSync(fd);
-  try {
-    if (now.uid !== inherit.uid || now.gid !== inherit.gid) fchownSync(fd, inherit.uid, inherit.gid);
-  } catch {
-    // not permitted: the new file is ours
+  let now = fstatSync(fd);
+  const { uid = now.uid, gid = now.gid, mode } = inherit;
+  if (now.uid !== uid || now.gid !== gid) {
+    // who may not give a file away may still give it to a group of his own
+    if (!chowned(fd, uid, gid) && now.gid !== gid) chowned(fd, now.uid, gid);
+    now = fstatSync(fd);
   }
+  if (mode === undefined) return;
+  let kept = mode & 0o7777;
+  if (now.uid !== uid) kept &= ~0o4000;
+  if (now.gid !== gid) kept &= ~(SET_GROUP_ID | 0o070) | ((kept << 3) & 0o070);
   try {
     // after chown, which clears the set-id bits
-    fchmodSync(fd, inherit.mode & 0o7777);
+    fchmodSync(fd, kept);
   } catch {
     // not permitted (SMB, FAT): the mount's mode stays
+  }
+}
+
+/** @returns false if it is not permitted. */
+function chowned(fd: number, uid: number, gid: number): boolean {
+  try {
+    fchownSync(fd, uid, gid);
+    return true;
+  } catch {
+    return false;
   }
 }
 

@@ -52,7 +52,7 @@ export class Appender {
     const going = algorithmOf(there);
     const wanted = going ? { ...plan, algorithms: [...plan.algorithms, going] } : plan;
     const staged = await core.room.during(staging.directory, body, (body) =>
-      stageBody(body, wanted, staging, undefined, core.durable),
+      stageBody(body, wanted, staging, objects.publisher.inheritFrom(target), core.durable),
     );
     const via = viaOf(options.via, 'ObjectCreated:Put');
     const piece: Piece = { bucket, key, offset, staged, plan, hold, condition, facts, via };

@@ -186,6 +186,7 @@ export class Completer {
       target.base.path,
       parts.reduce((sum, part) => sum + part.size, 0),
     );
+    const inherit = this.objects.publisher.inheritFrom(target);
     const { path, file } = await createStaging(this.objects.staging(target));
     try {
       let size = 0;
@@ -194,8 +195,7 @@ export class Completer {
         size += part.size;
         options.onProgress?.();
       }
-      const inherit = this.objects.publisher.inheritFrom(target);
-      if (inherit) applyInherit(file.fd, inherit);
+      applyInherit(file.fd, inherit);
       await setMtime(file, clientMtime(facts));
       if (core.durable) await file.sync();
       return { path, stat: fstatSync(file.fd, { bigint: true }) };

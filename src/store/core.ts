@@ -552,8 +552,12 @@ export class Core {
   /** Makes one directory with the mode of new ones. @throws EEXIST. */
   makeDir(parent: Dir, name: string): void {
     const { umask } = this.options;
-    mkdirSync(parent.at(name), 0o777);
-    if (umask !== undefined) chmodSync(parent.at(name), 0o777 & ~umask);
+    const wanted = 0o777 & ~(umask ?? 0);
+    mkdirSync(parent.at(name), wanted);
+    if (umask === undefined) return;
+    // a set-group-id bit comes from the parent, and who is not of that group must not touch the mode: it would go
+    const { mode } = statSync(parent.at(name));
+    if ((mode & 0o777) !== wanted) chmodSync(parent.at(name), (mode & 0o7000) | wanted);
   }
 
   /** Flushes directories, in parallel, unless durability is `fast`. */

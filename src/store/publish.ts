@@ -4,7 +4,7 @@
  *   staged and flushed -> prepare line, flushed -> under the lock: condition and place checked again, rename, commit line, row
  *   -> fsync of the folders -> answer
  */
-import { constants, lstatSync, opendirSync, rmdirSync, unlinkSync, type BigIntStats } from 'node:fs';
+import { constants, lstatSync, opendirSync, rmdirSync, statSync, unlinkSync, type BigIntStats } from 'node:fs';
 import { copyFile, open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { randomBytes } from 'node:crypto';
@@ -15,7 +15,7 @@ import type { Journal } from '../catalog/journal.js';
 import type { Aside, ByteFacts, CompletedUpload, JournalLine, Subject, Via } from '../catalog/lines.js';
 import type { Dir } from '../fs/dirs.js';
 import { fingerprint, formatFingerprint } from '../fs/fingerprint.js';
-import { discard, type Inherit } from '../fs/stage.js';
+import { applyInherit, discard, groupOfNew, type Inherit } from '../fs/stage.js';
 import { checkWrite, type Validators } from '../wire/conditions.js';
 import type { ObjectInfo, ObjectRef } from './contract.js';
 import { Outdated, place } from './place.js';
@@ -110,12 +110,12 @@ export class Publisher {
     private readonly identifier: Identifier,
   ) {}
 
-  /** Mode and owner to keep of a file that is overwritten, else undefined. Not the set-id bits: what a client sends must not run as the owner. */
-  inheritFrom(target: Target): Inherit | undefined {
-    if (target.missing.length > 0 || target.name === '') return undefined;
-    const there = lstatOf(target.base.at(target.name));
-    if (!there?.isFile()) return undefined;
-    return { mode: Number(there.mode) & ~0o6000, uid: Number(there.uid), gid: Number(there.gid) };
+  /** Mode and owner for a body: those of the file that it replaces, but for the set-id bits: what a client sends must not run as the owner. */
+  inheritFrom(target: Target): Inherit {
+    if (target.name === '') return {};
+    const there = target.missing.length === 0 ? lstatOf(target.base.at(target.name)) : undefined;
+    if (there?.isFile()) return { mode: Number(there.mode) & ~0o6000, uid: Number(there.uid), gid: Number(there.gid) };
+    return groupOfNew(statSync(target.base.at('.')), statSync(this.core.stagingFor(target.base)));
   }
 
   /** Publishes a staged body at a key. The staged file is gone afterwards, whatever happens. @throws Outdated only if the guard's check does. */
@@ -457,7 +457,8 @@ export class Publisher {
     await copyFile(staged.path, path, constants.COPYFILE_EXCL);
     const file = await open(path, 'r+');
     try {
-      await file.chmod(Number(staged.stat.mode) & 0o7777);
+      const { mode, uid, gid } = staged.stat;
+      applyInherit(file.fd, { mode: Number(mode), uid: Number(uid), gid: Number(gid) });
       if (core.durable) await file.sync();
       const stat = await file.stat({ bigint: true });
       discard(staged.path);

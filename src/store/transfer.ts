@@ -113,10 +113,10 @@ export class Transfer {
     options: CopyOptions,
   ): Promise<ObjectInfo> {
     const { core } = this;
+    const inherit = this.objects.publisher.inheritFrom(target);
     const { path, file } = await stageCopy(openAgain(source.fd, source.path), this.objects.staging(target));
     try {
-      const inherit = this.objects.publisher.inheritFrom(target);
-      if (inherit) applyInherit(file.fd, inherit);
+      applyInherit(file.fd, inherit);
       // changed while it was copied
       if (isTorn(source)) throw new Retry();
       await setMtime(file, mtime);

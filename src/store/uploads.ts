@@ -102,7 +102,7 @@ export class Uploads {
     this.get(bucket, key, uploadId);
     const directory = this.directory(bucket, uploadId);
     const staged = await core.room.during(directory, body, (body) =>
-      stageBody(body, digests, { directory, owner: core.token, mode: 0o600 }, undefined, core.durable),
+      stageBody(body, digests, { directory, owner: core.token, mode: 0o600 }, {}, core.durable),
     );
     try {
       const file = `${String(partNumber).padStart(5, '0')}-${randomBytes(6).toString('hex')}`;

@@ -5,7 +5,7 @@ import path from 'node:path';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Body, DigestPlan } from '../../src/base/model.js';
-import { stageBody, type Staged } from '../../src/fs/stage.js';
+import { applyInherit, stageBody, type Staged } from '../../src/fs/stage.js';
 import { writeFileAtomic } from '../../src/fs/statefile.js';
 import { md5 } from '../suites/store/kit.js';
 
@@ -20,7 +20,7 @@ const openFds = (): number => (process.platform === 'linux' ? fs.readdirSync('/p
 
 describe('a staged body', () => {
   const stage = (chunks: Uint8Array[], size?: number, plan: DigestPlan = { algorithms: [] }): Promise<Staged> =>
-    stageBody(bodyOf(chunks, size), plan, { directory, owner: 'me', mode: 0o640 }, undefined, true);
+    stageBody(bodyOf(chunks, size), plan, { directory, owner: 'me', mode: 0o640 }, {}, true);
   function bodyOf(chunks: Uint8Array[], size: number | undefined, end?: Error): Body {
     async function* each(): AsyncGenerator<Uint8Array> {
       for (const chunk of chunks) {
@@ -60,7 +60,7 @@ describe('a staged body', () => {
       await expect(stage(big, 2_999_999)).rejects.toMatchObject({ code: 'IncompleteBody' });
       const broken = bodyOf(big, undefined, new Error('connection lost'));
       await expect(
-        stageBody(broken, { algorithms: [] }, { directory, owner: 'me', mode: 0o600 }, undefined, false),
+        stageBody(broken, { algorithms: [] }, { directory, owner: 'me', mode: 0o600 }, {}, false),
       ).rejects.toThrow('connection lost');
       const check = (): void => {
         throw new Error('wrong digest');
@@ -99,3 +99,34 @@ describe('a small file of ours', () => {
     expect(openFds()).toBe(before);
   });
 });
+
+describe.skipIf(process.platform === 'win32' || process.getuid?.() !== 0)(
+  'mode and owner (needs root, for seteuid)',
+  () => {
+    /** What of a file of another user's stays, for a process that is not root. */
+    function kept(inherit: { mode: number; uid: number; gid: number }): number[] {
+      const fd = fs.openSync(path.join(directory, 'k'), 'w', 0o600);
+      try {
+        fs.fchownSync(fd, 1000, 1000);
+        process.setegid?.(1000);
+        process.seteuid?.(1000);
+        applyInherit(fd, inherit);
+        const { mode, uid, gid } = fs.fstatSync(fd);
+        return [mode & 0o7777, uid, gid];
+      } finally {
+        process.seteuid?.(0);
+        process.setegid?.(0);
+        fs.closeSync(fd);
+      }
+    }
+    it.each([
+      ['another user of our group', { mode: 0o4664, uid: 1001, gid: 1000 }, [0o664, 1000, 1000]],
+      ['another group may no more than everybody', { mode: 0o660, uid: 1000, gid: 1001 }, [0o600, 1000, 1000]],
+      ['nor less than both may', { mode: 0o2764, uid: 1000, gid: 1001 }, [0o744, 1000, 1000]],
+      ['nor run it as that group', { mode: 0o2775, uid: 1001, gid: 1001 }, [0o755, 1000, 1000]],
+      ['all of our own', { mode: 0o2750, uid: 1000, gid: 1000 }, [0o2750, 1000, 1000]],
+    ])('that cannot be kept do not open the file: %s', (_what, inherit, expected) => {
+      expect(kept(inherit)).toEqual(expected);
+    });
+  },
+);

@@ -1,0 +1,81 @@
+/** Whose a new file is, and what an overwrite leaves of mode and owner. */
+import {
+  chmodSync,
+  chownSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { openStore, type LocalStore } from '../../src/store/open.js';
+import { body } from '../suites/store/kit.js';
+
+const ROOT = process.platform === 'linux' && process.getuid?.() === 0;
+const GROUP = 4242;
+
+describe.skipIf(!ROOT)('a folder with the set-group-id bit (needs root, for chown)', () => {
+  let root: string;
+  let store: LocalStore | undefined;
+  const at = (...names: string[]): string => join(root, ...names);
+  const shared = (path: string): void => {
+    mkdirSync(path);
+    chownSync(path, 0, GROUP);
+    chmodSync(path, 0o2775);
+  };
+  const open = async (umask?: number): Promise<LocalStore> =>
+    (store = await openStore(root, { minPartSize: 1, ...(umask !== undefined && { umask }) }));
+  beforeEach(() => {
+    root = realpathSync(mkdtempSync(join(tmpdir(), 'gos3rve-owners-')));
+  });
+  afterEach(async () => {
+    await store?.close();
+    store = undefined;
+    rmSync(root, { recursive: true });
+  });
+
+  it('gives its group to each object that is made in it, and its bit to folders', async () => {
+    shared(at('b'));
+    const opened = await open(0o002);
+    await opened.put('b', 'put', body('1'));
+    await opened.put('b', 'sub/sub/put', body('1'));
+    await opened.copy({ bucket: 'b', key: 'put' }, { bucket: 'b', key: 'copied' });
+    const { uploadId } = await opened.createUpload('b', 'parts', {});
+    const { etag } = await opened.putPart('b', 'parts', uploadId, 1, body('1'));
+    await opened.completeUpload('b', 'parts', uploadId, [{ partNumber: 1, etag, checksums: {} }]);
+    await opened.append('b', 'appended', 0, body('1'));
+    for (const key of ['put', 'sub/sub/put', 'copied', 'parts', 'appended']) {
+      expect(statSync(at('b', key)).gid, key).toBe(GROUP);
+      expect(statSync(at('b', key)).mode & 0o7777, key).toBe(0o664);
+    }
+    for (const folder of ['sub', 'sub/sub']) {
+      expect(statSync(at('b', folder)).gid, folder).toBe(GROUP);
+      expect(statSync(at('b', folder)).mode & 0o7777, folder).toBe(0o2775);
+    }
+  });
+
+  it('that holds the root gives its group to no bucket without the bit', async () => {
+    chownSync(root, 0, GROUP);
+    chmodSync(root, 0o2755);
+    mkdirSync(at('b'));
+    chownSync(at('b'), 0, 0);
+    chmodSync(at('b'), 0o755);
+    await (await open()).put('b', 'k', body('1'));
+    expect(statSync(at('b/k')).gid).toBe(0);
+  });
+
+  it('an overwrite keeps owner, group and mode', async () => {
+    mkdirSync(at('b'));
+    writeFileSync(at('b/k'), 'old');
+    chownSync(at('b/k'), 1000, GROUP);
+    chmodSync(at('b/k'), 0o640);
+    await (await open()).put('b', 'k', body('new'));
+    const { uid, gid, mode } = statSync(at('b/k'));
+    expect([uid, gid, mode & 0o7777, readFileSync(at('b/k'), 'utf8')]).toEqual([1000, GROUP, 0o640, 'new']);
+  });
+});
