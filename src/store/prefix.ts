@@ -120,9 +120,11 @@ export class PrefixMover {
 
   /** A source that nobody has hashed is hashed now: only so it is known whether it has arrived. */
   private async isCopied({ from, options }: Job, source: ObjectInfo, there: ObjectInfo): Promise<boolean> {
-    if (!looksCopied(source, there) || isCopy(source, there)) return looksCopied(source, there);
+    if (!looksCopied(source, there)) return false;
+    // a listing tells no other ETags
     const again = (): Found | undefined => this.core.find(from.bucket, source.key);
     const found = again();
+    if (found && isCopy(describe(from.bucket, source.key, found), there)) return true;
     if (!found || knowledge(found) === 'known') return false;
     if (options.dryRun) return true;
     await this.objects.identifier.hashPlace(found, again);
