@@ -196,7 +196,7 @@ export class InPlace {
       const cut = look?.cutTo !== undefined && isSame(fstatSync(file.fd, { bigint: true }), look.stat);
       if (cut && look.cutTo !== undefined) ftruncateSync(file.fd, look.cutTo);
       const left = cut ? look.leftAfter : look?.left;
-      const whole = cut && look.cutTo === Number(before.stat.size);
+      const whole = cut && look.alone === true && look.cutTo === Number(before.stat.size);
       const stat = fstatSync(file.fd, { bigint: true });
       const fp = fingerprint(stat, mounts.idOf(stat.dev, before.dir.path));
       if (whole) endGrowth(catalog.index, { ...stateOf(before), fp, ctimeNs: stat.ctimeNs }, id);
@@ -252,6 +252,8 @@ function pathOf(place: Place): string {
 
 interface Tail {
   stat: BigIntStats;
+  /** Nobody else has written to the file since it was found: what was known of the bytes before the piece holds. */
+  alone?: boolean;
   /** All that is behind this offset is ours. */
   cutTo?: number;
   /** What stays if it is cut off, and if it is not. */
@@ -271,10 +273,10 @@ function lookAtTail({ piece: { staged }, before, file, state }: Growth, error: u
     const cut = strayed && strayed.at + strayed.length === end ? { cutTo: strayed.at } : {};
     return { stat, ...(left && { left, leftAfter: left }), ...cut };
   }
-  const alone = end === from + state.placed && stat.mtimeNs === state.mtimeNs;
+  const alone = end === from + state.placed && stat.mtimeNs === (state.mtimeNs ?? before.stat.mtimeNs);
   const common = alone ? state.placed : commonBytes(file.fd, from, staged.path);
   const left = leftOf(common);
-  return { stat, ...(left && { left }), ...(from + common === end && { cutTo: from }) };
+  return { stat, alone, ...(left && { left }), ...(from + common === end && { cutTo: from }) };
 }
 
 function commonBytes(fd: number, from: number, path: string): number {

@@ -1,10 +1,21 @@
 /** Who looks at a file while it is made longer in place - readers, listings, the watcher's looks, hashing, verifying - sees the old object or the new one. */
-import { mkdirSync, mkdtempSync, readFileSync, realpathSync, renameSync, rmSync, statSync } from 'node:fs';
+import {
+  closeSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  realpathSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { openStore, type LocalStore } from '../../src/store/open.js';
-import { body } from '../suites/store/kit.js';
+import { body, md5 } from '../suites/store/kit.js';
 
 const OLD = 2 << 20;
 const ADDED = 96 << 20;
@@ -95,6 +106,25 @@ describe('an object that is appended to', { timeout: 60_000 }, () => {
     renameSync(join(root, 'b', 'renamed'), join(root, 'b', 'log'));
     expect(await other.head('b', 'log')).toMatchObject({ size: OLD, etag: before.etag });
     await store.append('b', 'log', OLD, body('more'));
+  });
+
+  it('has the ETag of its bytes when another program wrote to them before the append was cut back', async () => {
+    const append = store.append('b', 'log', OLD, body(Buffer.alloc(ADDED, 'b'))).then(
+      () => 'done',
+      (error: Error & { code?: string }) => error.code,
+    );
+    const path = join(root, 'b', 'log');
+    while (statSync(path).size < OLD + ADDED) await new Promise((resolve) => setImmediate(resolve));
+    renameSync(path, join(root, 'b', 'renamed'));
+    // while the append is flushed
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    const fd = openSync(join(root, 'b', 'renamed'), 'r+');
+    writeSync(fd, 'theirs', 0);
+    closeSync(fd);
+    expect(await append).toBe('NoSuchKey');
+    renameSync(join(root, 'b', 'renamed'), path);
+    await other.live.hashFile(['b'], 'log');
+    expect((await other.head('b', 'log')).etag).toBe(md5(readFileSync(path)));
   });
 
   it('lies under another name when its folder was renamed meanwhile, and can be appended to there', async () => {
