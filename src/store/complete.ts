@@ -182,30 +182,30 @@ export class Completer {
   ): Promise<Ready> {
     const { core } = this;
     const target = core.target(bucket, key);
-    core.room.check(
-      target.base.path,
-      parts.reduce((sum, part) => sum + part.size, 0),
-    );
-    const inherit = this.objects.publisher.inheritFrom(target);
-    const { path, file } = await createStaging(this.objects.staging(target));
-    try {
-      let size = 0;
-      for (const [i, part] of parts.entries()) {
-        await this.appendPart(file, { bucket, uploadId }, part, refs[i], size);
-        size += part.size;
-        options.onProgress?.();
+    const total = parts.reduce((sum, part) => sum + part.size, 0);
+    return core.room.writing(target.base.path, total, async (wrote) => {
+      const inherit = this.objects.publisher.inheritFrom(target);
+      const { path, file } = await createStaging(this.objects.staging(target));
+      try {
+        let size = 0;
+        for (const [i, part] of parts.entries()) {
+          await this.appendPart(file, { bucket, uploadId }, part, refs[i], size);
+          size += part.size;
+          wrote(part.size);
+          options.onProgress?.();
+        }
+        applyInherit(file.fd, inherit);
+        await setMtime(file, clientMtime(facts));
+        if (core.durable) await file.sync();
+        return { path, stat: fstatSync(file.fd, { bigint: true }) };
+      } catch (error) {
+        discard(path);
+        throw error;
+      } finally {
+        // it was flushed
+        await file.close().catch(() => undefined);
       }
-      applyInherit(file.fd, inherit);
-      await setMtime(file, clientMtime(facts));
-      if (core.durable) await file.sync();
-      return { path, stat: fstatSync(file.fd, { bigint: true }) };
-    } catch (error) {
-      discard(path);
-      throw error;
-    } finally {
-      // it was flushed
-      await file.close().catch(() => undefined);
-    }
+    });
   }
 
   /**

@@ -26,8 +26,22 @@ export class MountMover {
   /** @throws OperationAborted if the source was changed meanwhile: then both are kept. */
   async move(from: ObjectRef, to: ObjectRef, options: MoveOptions): Promise<ObjectInfo> {
     const { info, source } = await retried(() => this.copy(from, to, options));
-    await this.objects.removeSame(from, source.found, viaOf(options.via, 'ObjectRemoved:Delete'));
+    await this.remove(from, source.found, info, options.via);
     return info;
+  }
+
+  /** The source goes. Where another of its names has gone since - moved by us, perhaps - that has changed its ctime: then its bytes are compared again. */
+  private async remove(from: ObjectRef, found: Found, copy: ObjectInfo, via: Attribution | undefined): Promise<void> {
+    try {
+      await this.objects.removeSame(from, found, viaOf(via, 'ObjectRemoved:Delete'));
+    } catch (error) {
+      const now = this.core.find(from.bucket, from.key);
+      if (!now?.fp.equals(found.fp) || now.stat.nlink >= found.stat.nlink) throw error;
+      const source = await this.hashed(from, copy);
+      if (!source || knowledge(source) !== 'known') throw error;
+      if (!isCopy(describe(from.bucket, from.key, source), copy)) throw error;
+      await this.remove(from, source, copy, via);
+    }
   }
 
   /** An overflow object comes to its own path, where nothing may be; publishing it there takes it from among the others. No event. @throws Retry. */
@@ -71,8 +85,10 @@ export class MountMover {
       if (found.row?.appendFrom !== undefined)
         throw new S3Error('OperationAborted', 'The source is being appended to.');
       const target = core.target(to.bucket, to.key);
-      core.room.check(target.base.at('.'), Number(file.stat.size));
-      const { path, file: copy } = await stageCopy(openAgain(file.fd, file.path), objects.staging(target));
+      const staging = objects.staging(target);
+      const { path, file: copy } = await core.room.writing(staging.directory, Number(file.stat.size), () =>
+        stageCopy(openAgain(file.fd, file.path), staging),
+      );
       try {
         const { mode, uid, gid, atimeNs, mtimeNs } = file.stat;
         applyInherit(copy.fd, { mode: Number(mode), uid: Number(uid), gid: Number(gid) });

@@ -53,6 +53,29 @@ export class Room {
     }
   }
 
+  /**
+   * Runs `work` that writes `size` bytes to `directory` unseen (a copy, a joining of parts), with room set aside until it has ended.
+   * @param work is given what to call with the number of bytes that it has written since.
+   * @throws InsufficientStorage before it begins.
+   */
+  async writing<T>(directory: string, size: number, work: (wrote: (bytes: number) => void) => Promise<T>): Promise<T> {
+    if (this.least === 0) return work(() => undefined);
+    const { dev } = statSync(directory);
+    let left = size;
+    this.checkDevice(directory, dev, left);
+    this.add(dev, left);
+    const wrote = (bytes: number): void => {
+      const now = Math.max(0, left - bytes);
+      this.add(dev, now - left);
+      left = now;
+    };
+    try {
+      return await work(wrote);
+    } finally {
+      this.add(dev, -left);
+    }
+  }
+
   private async *watched(
     { chunks }: Body,
     look: () => void,

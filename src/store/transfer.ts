@@ -55,7 +55,6 @@ export class Transfer {
       const onMarker = to.key.endsWith('/') && source.info.size === 0 && objects.markers.possible(to.bucket, to.key);
       if (onMarker) return await this.copyByReading(source, to, facts, options, hold);
       const target = core.target(to.bucket, to.key);
-      core.room.check(target.base.at('.'), source.info.size);
       if (!current || isAppending(current.found)) return await this.copyByReading(source, to, facts, options, hold);
       const self = from.bucket === to.bucket && from.key === to.key;
       const guard: Guard = { hold, ...(self && { check: sameBytes(current.found) }) };
@@ -63,14 +62,9 @@ export class Transfer {
       const now = self
         ? (there: Found | undefined): KeyFacts => (there ? said(describe(from.bucket, from.key, there)) : facts)
         : facts;
-      return await this.copyFile(
-        current,
-        source.info,
-        to,
-        target,
-        { facts: now, mtime: clientMtime(facts) },
-        guard,
-        options,
+      const told = { facts: now, mtime: clientMtime(facts) };
+      return await core.room.writing(target.base.at('.'), source.info.size, () =>
+        this.copyFile(current, source.info, to, target, told, guard, options),
       );
     } finally {
       await source.close();

@@ -1,6 +1,6 @@
 /** Moves to another file system: copied, compared, published, and only then gone; taken up again after a break. */
 import { execFileSync } from 'node:child_process';
-import { mkdir, mkdtemp, readFile, rm, stat, utimes, writeFile } from 'node:fs/promises';
+import { link, mkdir, mkdtemp, readFile, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -155,6 +155,16 @@ describe.skipIf(!MOUNTS)('a move to another file system (needs root, for mount)'
     expect(steps.filter(({ resumed }) => resumed).map(({ from }) => from)).toEqual(['a/2']);
     expect((await stat(path.join(root, 'there/b/2'))).ino).toBe(ino);
     expect(await list(store, {}, 'here')).toEqual([]);
+  });
+
+  it('takes no change for one that other names of a file are moved as well', async () => {
+    await mkdir(path.join(root, 'here/a'));
+    await writeFile(path.join(root, 'here/a/1'), 'linked');
+    for (const n of [2, 3, 4]) await link(path.join(root, 'here/a/1'), path.join(root, `here/a/${n}`));
+    await writeFile(path.join(root, 'here/a/5'), 'other');
+    expect(await move()).toMatchObject({ objects: 5, replaced: 0 });
+    expect(await list(store, {}, 'here')).toEqual([]);
+    for (const n of [1, 2, 3, 4]) expect(await text(store, `b/${n}`, 'there')).toBe('linked');
   });
 
   it('refuses to replace another object, before anything is moved', async () => {

@@ -44,6 +44,25 @@ describe('room for uploads', () => {
     await room.during(folder, body('x', half), drain);
   });
 
+  it('counts what is copied or joined until it has ended, as far as it is not written', async () => {
+    const room = new Room(100, () => 1000);
+    let release: () => void = () => undefined;
+    let wrote: (bytes: number) => void = () => undefined;
+    const first = room.writing(folder, 600, async (tell) => {
+      wrote = tell;
+      await new Promise<void>((resolve) => (release = resolve));
+    });
+    await expect(room.writing(folder, 600, () => Promise.resolve())).rejects.toMatchObject(full);
+    wrote(400);
+    await room.writing(folder, 600, () => Promise.resolve());
+    release();
+    await first;
+    await room.writing(folder, 900, () => Promise.resolve());
+    const broken = room.writing(folder, 900, () => Promise.reject(new Error('gone')));
+    await expect(broken).rejects.toThrow('gone');
+    room.check(folder, 900);
+  });
+
   it('gives back the room of a body that broke off', async () => {
     const { bavail, bsize } = await statfs(folder);
     const half = Math.floor((bavail * bsize) / 2);
