@@ -109,6 +109,16 @@ export class Catalog {
     return row;
   }
 
+  /** The same by its id, whatever path it has by now; nothing if it is known no more. */
+  changeDirById(id: number, change: (row: DirRow) => void): DirRow | undefined {
+    const place = this.identities.placeOf(id);
+    const row = place && this.index.row(place.parent, place.name);
+    if (!place || row?.kind !== 'dir') return undefined;
+    change(row);
+    this.index.putRow(place.parent, place.name, row);
+    return row;
+  }
+
   /** A client put `dir/`, or said something of it. Only inside a write. */
   setMarker(dirs: readonly string[], marker: NonNullable<DirRow['marker']>, seq: number): void {
     const owned = (marker.facts.acl ?? marker.facts.owner) !== undefined;

@@ -68,6 +68,9 @@ export interface StoreOptions {
   log?: (level: 'info' | 'warn' | 'error', message: string, data?: Record<string, unknown>) => void;
 }
 
+/** S3's limit; a file whose path is longer cannot be asked for. */
+export const MAX_KEY_BYTES = 1024;
+
 export type Marker = Omit<NonNullable<DirRow['marker']>, 'home'>;
 
 /** A file that was found at a key, as stat told just now. */
@@ -185,6 +188,13 @@ export class Core {
   bucketNamed(folder: string): string | undefined {
     for (const name of this.aliases.keys()) if (this.overflowFolder(name) === folder) return name;
     return folder === '.' || folder.includes('/') || this.aliases.has(folder) ? undefined : folder;
+  }
+
+  /** Whether every file below a directory has a longer key than S3 knows (1,024 bytes), whatever bucket shows it. */
+  isBeyondKeys(dirs: readonly string[]): boolean {
+    const roots = [...this.aliases.values()].filter((root) => root.every((name, i) => name === dirs[i]));
+    const shown = dirs.slice(Math.max(1, ...roots.map(({ length }) => length)));
+    return Buffer.byteLength(shown.join('/')) >= MAX_KEY_BYTES;
   }
 
   isAlias(bucket: string): boolean {

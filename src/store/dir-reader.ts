@@ -36,17 +36,17 @@ export class DirReader {
 
   constructor(private readonly core: Core) {}
 
-  /** Reads it from now on. @returns its row, or undefined if it is gone. @throws EACCES, EPERM. */
-  read(path: string, segments: readonly string[]): Promise<ReadDir | undefined> {
+  /** Reads it from now on. @param settled see {@link Tracker.settleDirs}. @returns its row, or undefined if it is gone. @throws EACCES, EPERM. */
+  read(path: string, segments: readonly string[], settled = 0): Promise<ReadDir | undefined> {
     const id = segments.join('/');
     const running = this.running.get(id);
-    if (!running) return this.begin(id, path, segments);
+    if (!running) return this.begin(id, path, segments, settled);
     // one that is under way may have passed the place of a name that came since
     let next = this.waiting.get(id);
     if (!next) {
       const begin = (): Promise<ReadDir | undefined> => {
         this.waiting.delete(id);
-        return this.begin(id, path, segments);
+        return this.begin(id, path, segments, settled);
       };
       next = running.then(begin, begin);
       this.waiting.set(id, next);
@@ -54,36 +54,35 @@ export class DirReader {
     return next;
   }
 
-  private begin(id: string, path: string, segments: readonly string[]): Promise<ReadDir | undefined> {
-    const work = this.readNow(path, segments).finally(() => {
+  private begin(id: string, path: string, segments: readonly string[], settled: number): Promise<ReadDir | undefined> {
+    const work = this.readNow(path, segments, settled).finally(() => {
       if (this.running.get(id) === work) this.running.delete(id);
     });
     this.running.set(id, work);
     return work;
   }
 
-  private async readNow(path: string, segments: readonly string[]): Promise<ReadDir | undefined> {
+  private async readNow(path: string, segments: readonly string[], settled: number): Promise<ReadDir | undefined> {
     const { catalog, clock } = this.core;
     const { index } = catalog;
     try {
       const stat = lstatSync(path, { bigint: true });
       const trusted = !clock.isYoung(stat.mtimeNs > stat.ctimeNs ? stat.mtimeNs : stat.ctimeNs);
-      this.core.tracker.settleDirs(segments);
+      this.core.tracker.settleDirs(segments, settled);
       const gone = index.number(GONE_COUNTER);
       const { id, stamp: before, fresh } = catalog.findDir(segments) ?? index.write(() => catalog.ensureDir(segments));
       // what has no row then was not there when it was read before
       const known = fresh === true || (before !== undefined && isStampOf(before, stat, this.core.view));
       const counts = await this.addNew(path, segments, id, known);
       const stamp = dirStamp(stat, this.core.view);
-      const row = index.write(() =>
-        catalog.changeDir(segments, (now) => {
-          now.stamp = stamp;
-          delete now.full;
-          delete now.fresh;
-          // a name that was missed while we read may be there after all
-          now.stampTrusted = trusted && index.number(GONE_COUNTER) === gone;
-        }),
-      );
+      const note = (now: DirRow): void => {
+        now.stamp = stamp;
+        delete now.full;
+        delete now.fresh;
+        // a name that was missed while we read may be there after all
+        now.stampTrusted = trusted && index.number(GONE_COUNTER) === gone;
+      };
+      const row = index.write(() => catalog.changeDirById(id, note) ?? catalog.changeDir(segments, note));
       return { row, ...counts };
     } catch (error) {
       if (isAbsent(error)) return undefined;

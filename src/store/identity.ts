@@ -86,20 +86,24 @@ export class Tracker {
     return stat?.isFile() === true ? fingerprint(stat, this.core.mounts.idOf(stat.dev, dir)) : undefined;
   }
 
-  /** Makes the rows of the directories on a path those of the directories that stand there. */
-  settleDirs(dirs: readonly string[]): void {
-    if (!this.core.catalog.index.ready || this.holds(dirs)) return;
+  /**
+   * Makes the rows of the directories on a path those of the directories that stand there.
+   * @param settled so many of them, from the top, are known to be so: whoever goes down a deep path need not look at all of it at each step.
+   */
+  settleDirs(dirs: readonly string[], settled = 0): void {
+    if (!this.core.catalog.index.ready || this.holds(dirs, settled)) return;
     this.core.catalog.index.write(() => {
-      for (let depth = 1; depth <= dirs.length; depth++) if (!this.settleDir(dirs.slice(0, depth))) return;
+      for (let depth = settled + 1; depth <= dirs.length; depth++) if (!this.settleDir(dirs.slice(0, depth))) return;
     });
   }
 
-  private holds(dirs: readonly string[]): boolean {
+  private holds(dirs: readonly string[], settled: number): boolean {
     const { index } = this.core.catalog;
     let row = index.row(0, '/');
     for (const [i, name] of dirs.entries()) {
       row = row?.kind === 'dir' ? index.row(row.id, `${name}/`) : undefined;
       if (row?.kind !== 'dir' || row.identity === undefined) return false;
+      if (i < settled) continue;
       if (this.identityAt(dirs.slice(0, i + 1))?.equals(row.identity) !== true) return false;
     }
     return true;

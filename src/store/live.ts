@@ -62,7 +62,7 @@ export class LiveIndex implements Live {
   private async lookAtDirNow(dirs: readonly string[], options: LookOptions): Promise<DirReport | undefined> {
     const { core } = this;
     this.begin();
-    if (!this.isServed(dirs)) return undefined;
+    if (!this.isServed(dirs) || core.isBeyondKeys(dirs)) return undefined;
     const stat = dirStat(core.pathOf(dirs));
     if (!stat) return undefined;
     const report: DirReport = { subdirs: [], added: 0, gone: 0, changed: 0 };

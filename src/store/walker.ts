@@ -7,11 +7,13 @@
  */
 import { lstatSync, type BigIntStats } from 'node:fs';
 import { errno } from '../base/errors.js';
-import type { DirRow } from '../catalog/rows.js';
+import type { DirRow, Row } from '../catalog/rows.js';
 import { dirStamp, isGone, rowKey, rowName } from '../catalog/rows.js';
 import type { ObjectInfo } from './contract.js';
 import type { Dir } from '../fs/dirs.js';
-import { isAbsent, lstatOf, type Core, type Found } from './core.js';
+import { MAX_KEY_BYTES, isAbsent, lstatOf, type Core, type Found } from './core.js';
+import { identityOf } from '../catalog/identities.js';
+import { fingerprint } from '../fs/fingerprint.js';
 import { markerInfo } from './markers.js';
 import type { DirReader } from './dir-reader.js';
 import type { Missing } from './ghosts.js';
@@ -23,8 +25,6 @@ const PAGE = 256;
 const MAX_MISSING = 2000;
 /** Files that are looked at together. */
 const AHEAD = 64;
-/** S3's limit; a file whose path is longer cannot be asked for. */
-const MAX_KEY_BYTES = 1024;
 
 /** Where to start: the first key that is `inclusive ? >= : >` these bytes. */
 export interface Bound {
@@ -51,6 +51,8 @@ interface Frame {
   key: string;
   /** Identities of this directory and those above it, by which loops are known. */
   ids: string[];
+  /** So many directories on the way were seen by this walk to be those that their rows speak of. */
+  settled: number;
   /** An excluded name is on the way: only what clients put is shown. */
   hidden: boolean;
   page: Entry[];
@@ -90,7 +92,13 @@ export class Walker {
   async seek(bound: Bound): Promise<void> {
     this.stack = [];
     const from = this.prefix.compare(bound.bytes) > 0 ? { bytes: this.prefix, inclusive: true } : bound;
-    const frame = await this.enter(this.bucketPath, this.bucketDirs, '', [], from);
+    const frame = await this.enter(
+      this.bucketPath,
+      this.bucketDirs,
+      '',
+      { ids: [], settled: 0, row: this.core.catalog.findDir(this.bucketDirs) },
+      from,
+    );
     if (frame) this.stack.push(frame);
   }
 
@@ -132,9 +140,12 @@ export class Walker {
     key: string,
     bound: Bound | undefined,
   ): Promise<Walked | undefined> {
+    // nothing that is below it can be asked for
+    if (Buffer.byteLength(key) > MAX_KEY_BYTES) return undefined;
     const path = this.readable(frame, name, () => this.childPath(frame, name));
     if (path === undefined) return undefined;
-    const child = await this.enter(path, [...frame.segments, name], key, frame.ids, bound);
+    const row = this.core.catalog.index.row(frame.row.id, `${name}/`);
+    const child = await this.enter(path, [...frame.segments, name], key, { ...frame, row }, bound);
     if (!child) return undefined;
     child.hidden = frame.hidden || this.core.excludes.entry(child.segments, this.bucketDirs.length, true);
     this.stack.push(child);
@@ -210,7 +221,7 @@ export class Walker {
     path: string,
     segments: string[],
     key: string,
-    above: string[],
+    { ids: above, settled, row: known }: Pick<Frame, 'ids' | 'settled'> & { row: Row | undefined },
     bound: Bound | undefined,
   ): Promise<Frame | undefined> {
     const stat = this.permitted(path, () => directoryStat(path));
@@ -218,9 +229,9 @@ export class Walker {
     // the device too: the tops of all btrfs subvolumes or ZFS datasets bear the same inode number
     const id = `${stat.dev}:${stat.ino}`;
     if (above.includes(id)) return undefined;
-    let row = this.core.catalog.findDir(segments);
+    let row = known?.kind === 'dir' ? known : undefined;
     if (!row?.stamp || !row.stampTrusted || !row.stamp.equals(dirStamp(stat, this.core.view))) {
-      const read = await this.reader.read(path, segments).catch((error: unknown) =>
+      const read = await this.reader.read(path, segments, settled).catch((error: unknown) =>
         this.permitted(path, () => {
           throw error;
         }),
@@ -235,6 +246,7 @@ export class Walker {
       segments,
       key,
       ids: [...above, id],
+      settled: settled === segments.length - 1 && this.isRowOf(row, stat, path) ? segments.length : settled,
       hidden: false,
       page: [],
       at: 0,
@@ -255,6 +267,10 @@ export class Walker {
       this.denied(path);
       return undefined;
     }
+  }
+
+  private isRowOf({ identity }: DirRow, stat: BigIntStats, path: string): boolean {
+    return identity?.equals(identityOf(fingerprint(stat, this.core.mounts.idOf(stat.dev, path)))) === true;
   }
 
   private take(frame: Frame): Entry | undefined {

@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import {
   chmodSync,
   mkdirSync,
@@ -159,5 +160,16 @@ describe('doctor', () => {
     examineWatches(1e12, ({ level, cure }) => levels.push(level, cure ?? ''));
     expect(levels.slice(0, 2)).toEqual(['ok', 'warning']);
     expect(levels[2]).toContain('fs.inotify.max_user_watches=');
+  });
+
+  it('names what lies deeper than any path may lead', async () => {
+    const half = Array<string>(12).fill('n'.repeat(200)).join('/');
+    for (const top of ['photos', 'other']) mkdirSync(join(root, top, half), { recursive: true });
+    renameSync(join(root, 'other'), join(root, 'photos', half, 'more'));
+    const found = await findings();
+    expect([...found.values()].filter(({ level }) => level === 'problem')).toEqual([]);
+    expect(found.get('keys-too-long')).toMatchObject({ level: expect.any(String) as string });
+    // node's own removal knows no such path
+    execFileSync('rm', ['-rf', join(root, 'photos')]);
   });
 });

@@ -73,6 +73,8 @@ class Walk {
       }
     } catch (error) {
       if (errno(error) === 'ENOENT') return;
+      // longer than any path may be: no key leads there
+      if (errno(error) === 'ENAMETOOLONG') return this.tooLong.add(`${path}/`);
       if (errno(error) !== 'EACCES' && errno(error) !== 'EPERM') throw error;
       this.unreadableDirs.add(`${path}/`);
       return;
