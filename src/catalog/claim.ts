@@ -73,17 +73,28 @@ export class Claim {
   /** After the index was closed: notes what it looks like, so that the next start can trust it. */
   release(): void {
     const path = join(this.directory, `v${FORMAT}.mdb`);
-    if (!existsSync(path)) return;
-    syncFileSync(path);
+    try {
+      syncFileSync(path);
+    } catch (error) {
+      // set aside, by us or by another process
+      if (errno(error) === 'ENOENT') return;
+      throw error;
+    }
+    // before our mark goes: whoever opens it in between would find neither
+    if (marks(this.directory).length === 1) this.noteClosed(path);
     if (this.mark !== undefined) rmSync(this.mark, { force: true });
-    if (marks(this.directory).length > 0) return;
+    // of several that close it at once each has seen another's mark
+    if (marks(this.directory).length === 0 && noted(this.directory) === undefined) this.noteClosed(path);
+  }
+
+  private noteClosed(path: string): void {
     const closed = join(this.directory, CLOSED);
     rmSync(closed, { force: true });
     try {
       leaveNote(closed, stateOf(path));
     } catch (error) {
-      // another process that closed it at the same moment has noted the same
-      if (errno(error) !== 'EEXIST') throw error;
+      // another process has noted the same at the same moment, or has set the index aside
+      if (errno(error) !== 'EEXIST' && errno(error) !== 'ENOENT') throw error;
     }
   }
 

@@ -187,10 +187,7 @@ export class PrefixMover {
       } catch (error) {
         if (!(error instanceof S3Error)) throw error;
         // deleted meanwhile by somebody else
-        if (error.code === 'NoSuchKey') {
-          console.log('HERE', error.stack, error.cause);
-          return;
-        }
+        if (error.code === 'NoSuchKey') return;
         throw error.code === 'PreconditionFailed' ? taken(key) : error;
       }
     }
