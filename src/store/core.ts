@@ -1,16 +1,7 @@
 /**
  * What all parts of the local store share: options, paths, catalog, directory handles; and the way from (bucket, key) to a file.
  */
-import {
-  chmodSync,
-  lstatSync,
-  mkdirSync,
-  readdirSync,
-  realpathSync,
-  rmdirSync,
-  statSync,
-  type BigIntStats,
-} from 'node:fs';
+import { lstatSync, readdirSync, realpathSync, rmdirSync, statSync, type BigIntStats } from 'node:fs';
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { S3Error, errno } from '../base/errors.js';
@@ -32,6 +23,7 @@ import { isAbsent, lstatOf } from '../fs/stat.js';
 import { makeStateDir, ownershipOf, type Ownership } from '../fs/statefile.js';
 import { processToken } from '../base/process.js';
 import { Tracker } from './identity.js';
+import { Likeness, makeDirLike, makeNewDir } from './likeness.js';
 import { Room } from './room.js';
 
 export interface StoreOptions {
@@ -122,6 +114,7 @@ export class Core {
   private readonly aliases: Map<string, string[]>;
   readonly tracker: Tracker;
   readonly room: Room;
+  readonly likeness = new Likeness();
   /** Ends an append to the file at a path if its process has died. @returns whether that was done. */
   settleAppend: ((line: Append, path: string) => boolean) | undefined;
 
@@ -559,15 +552,11 @@ export class Core {
     return umask === undefined ? { mode: 0o666 } : { mode: 0o666, exactMode: 0o666 & ~umask };
   }
 
-  /** Makes one directory with the mode of new ones. @throws EEXIST. */
+  /** Makes one directory with the mode of new ones, or of the one that is moved there. @throws EEXIST. */
   makeDir(parent: Dir, name: string): void {
-    const { umask } = this.options;
-    const wanted = 0o777 & ~(umask ?? 0);
-    mkdirSync(parent.at(name), wanted);
-    if (umask === undefined) return;
-    // a set-group-id bit comes from the parent, and who is not of that group must not touch the mode: it would go
-    const { mode } = statSync(parent.at(name));
-    if ((mode & 0o777) !== wanted) chmodSync(parent.at(name), (mode & 0o7000) | wanted);
+    const like = this.likeness.of(`${parent.path}/${name}`);
+    if (like) makeDirLike(parent, name, like);
+    else makeNewDir(parent, name, this.options.umask);
   }
 
   /** Flushes directories, in parallel, unless durability is `fast`. */

@@ -3,6 +3,7 @@
  * the order of a listing.
  */
 import { S3Error } from '../base/errors.js';
+import { keyToPath } from '../fs/keypath.js';
 import { checkKey } from '../wire/keys.js';
 import type { ListEntry, MovePrefixOptions, MoveReport, MoveStep, ObjectInfo, ObjectRef } from './contract.js';
 import { noSuchKey, type Core, type Found } from './core.js';
@@ -54,8 +55,19 @@ export class PrefixMover {
     const total = await this.check(job, flat);
     if (total.objects === 0) throw noSuchKey(from.key);
     if (flat) options.onTotal?.(total);
-    await this.entries(job, from.key, to.key, flat);
+    const [source, target] = [this.folderOf(from), this.folderOf(to)];
+    const work = (): Promise<void> => this.entries(job, from.key, to.key, flat);
+    if (source === undefined || target === undefined) await work();
+    else await core.likeness.during(source, target, work);
     return report;
+  }
+
+  /** Path of the folder that a prefix names. */
+  private folderOf({ bucket, key }: ObjectRef): string | undefined {
+    const { core } = this;
+    if (key === '') return core.pathOf(core.bucketDirs(bucket));
+    const path = keyToPath(key);
+    return path?.name === '' ? core.pathOf([...core.bucketDirs(bucket), ...path.dirs]) : undefined;
   }
 
   private at({ bucket }: ObjectRef, key: string): ObjectRef {

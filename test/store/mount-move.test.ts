@@ -1,6 +1,6 @@
 /** Moves to another file system: copied, compared, published, and only then gone; taken up again after a break. */
 import { execFileSync } from 'node:child_process';
-import { link, mkdir, mkdtemp, readFile, rm, stat, utimes, writeFile } from 'node:fs/promises';
+import { chmod, chown, link, mkdir, mkdtemp, readFile, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -155,6 +155,23 @@ describe.skipIf(!MOUNTS)('a move to another file system (needs root, for mount)'
     expect(steps.filter(({ resumed }) => resumed).map(({ from }) => from)).toEqual(['a/2']);
     expect((await stat(path.join(root, 'there/b/2'))).ino).toBe(ino);
     expect(await list(store, {}, 'here')).toEqual([]);
+  });
+
+  it('keeps modes and owners of folders', async () => {
+    const folders = { a: 0o2770, 'a/private': 0o700, 'a/private/x': 0o755, 'a/shared': 0o2775, 'a/marked': 0o710 };
+    for (const [folder, mode] of Object.entries(folders)) {
+      await mkdir(path.join(root, 'here', folder));
+      await chown(path.join(root, 'here', folder), 1000, 4242);
+      await chmod(path.join(root, 'here', folder), mode);
+      await writeFile(path.join(root, 'here', folder, 'k'), 'x');
+    }
+    await store.put('here', 'a/marked/', body(''));
+    await move();
+    expect(await list(store, {}, 'here')).toEqual([]);
+    for (const [folder, mode] of Object.entries(folders)) {
+      const now = await stat(path.join(root, 'there', folder.replace('a', 'b')));
+      expect([now.mode & 0o7777, now.uid, now.gid], folder).toEqual([mode, 1000, 4242]);
+    }
   });
 
   it('takes no change for one that other names of a file are moved as well', async () => {

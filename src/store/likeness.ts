@@ -1,0 +1,55 @@
+/**
+ * Folders that are made while what lies in others is moved there object by object: they take mode, owner and group of those, so that a
+ * private folder is not opened by a move to another file system.
+ */
+import { chmodSync, closeSync, constants, lstatSync, mkdirSync, openSync, statSync, type Stats } from 'node:fs';
+import { applyInherit } from '../fs/stage.js';
+import type { Dir } from '../fs/dirs.js';
+
+const { O_RDONLY, O_DIRECTORY, O_NOFOLLOW } = constants;
+
+export class Likeness {
+  /** Absolute paths of the folders that moves under way lead from and to. */
+  private readonly moves = new Set<{ from: string; to: string }>();
+
+  async during<T>(from: string, to: string, work: () => Promise<T>): Promise<T> {
+    const move = { from, to };
+    this.moves.add(move);
+    try {
+      return await work();
+    } finally {
+      this.moves.delete(move);
+    }
+  }
+
+  /** The folder that one is about to be made for. */
+  of(path: string): Stats | undefined {
+    for (const { from, to } of this.moves) {
+      if (path !== to && !path.startsWith(`${to}/`)) continue;
+      const there = lstatSync(from + path.slice(to.length), { throwIfNoEntry: false });
+      if (there?.isDirectory()) return there;
+    }
+    return undefined;
+  }
+}
+
+/** Makes a folder like another: nobody else gets in before it has its mode. @throws EEXIST. */
+export function makeDirLike(parent: Dir, name: string, { mode, uid, gid }: Stats): void {
+  mkdirSync(parent.at(name), 0o700);
+  const fd = openSync(parent.at(name), O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+  try {
+    applyInherit(fd, { mode, uid, gid });
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/** Makes a folder as a new one: the process's umask applies, unless one was given. @throws EEXIST. */
+export function makeNewDir(parent: Dir, name: string, umask: number | undefined): void {
+  const wanted = 0o777 & ~(umask ?? 0);
+  mkdirSync(parent.at(name), wanted);
+  if (umask === undefined) return;
+  // a set-group-id bit comes from the parent, and who is not of that group must not touch the mode: it would go
+  const { mode } = statSync(parent.at(name));
+  if ((mode & 0o777) !== wanted) chmodSync(parent.at(name), (mode & 0o7000) | wanted);
+}
