@@ -26,7 +26,7 @@ import {
   type TableName,
 } from './environment.js';
 import { decodeRow, encodeRow, rowKey, type Layout, type Row } from './rows.js';
-import { hasRoom, metaPages } from './witness.js';
+import { hasRoom, metaPages, type Witness } from './witness.js';
 
 export { setAside, type TableName } from './environment.js';
 
@@ -97,7 +97,13 @@ export class Index {
   /** Looks whether the file is still the one that was opened, and nobody else has written to it; else it is to be made anew from now on. */
   isLost(): boolean {
     if (this.writing) return false;
-    const stat = statAt(this.path);
+    let stat: BigIntStats | undefined;
+    try {
+      stat = statAt(this.path);
+    } catch {
+      // says nothing of a file that is open; whoever writes asks again
+      return false;
+    }
     if (!stat || fileOf(stat) !== this.opened.file) {
       this.reopen();
       return true;
@@ -190,8 +196,17 @@ export class Index {
       throw new NotReady('the index was set aside');
     } finally {
       // what a transaction that failed has written is ours, too
-      const stat = last < 0 ? undefined : statAt(this.path);
+      if (last >= 0) this.noteState(file, witness, last);
+    }
+  }
+
+  private noteState(file: string, witness: Witness, last: number): void {
+    try {
+      const stat = statAt(this.path);
       if (stat && fileOf(stat) === file) witness.note(stat, last);
+    } catch {
+      // what was committed stands all the same
+      witness.forget();
     }
   }
 

@@ -25,6 +25,12 @@ export class Witness {
     this.last = last;
   }
 
+  /** It has changed by a transaction, nobody knows to what. */
+  forget(): void {
+    this.ctimeNs = -1n;
+    this.last = -1;
+  }
+
   isUntouched({ size, ctimeNs }: BigIntStats): boolean {
     return ctimeNs === this.ctimeNs && size === this.size;
   }

@@ -176,7 +176,10 @@ function wrongState(
 
 function isDone(seen: State, failed: Call | undefined, operation: Operation, after: State): boolean {
   const excused = excuse(after, failed);
-  return differs(excuse(seen, failed), [excused, { ...excused }], operation.between ?? []) === undefined;
+  // what is not known to be on the disk supersedes nothing: the older body stays, and is quarantined by `gc`
+  const kept = operation.supersedes === true && failed !== undefined && seen.overflow === after.overflow + 1;
+  const told = kept ? { ...seen, overflow: after.overflow } : seen;
+  return differs(excuse(told, failed), [excused, { ...excused }], operation.between ?? []) === undefined;
 }
 
 /** The operation can be done now, if it was not; either way it is as if nothing had failed. */

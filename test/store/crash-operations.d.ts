@@ -16,6 +16,8 @@ export interface Operation {
   run(store: LocalStore, more: { ready: unknown }): Promise<unknown>;
   /** In which ways an interrupted one may rightly be seen half done. */
   between?: string[];
+  /** It removes the body of an overflow object, once what comes in its place is on the disk. */
+  supersedes?: boolean;
   /** Nobody can see that it has happened. */
   unseen?: boolean;
   /** Only each third of its calls is met, unless all are asked for. */

@@ -153,6 +153,7 @@ export const OPERATIONS = {
     run: (store) => put(store, 'a/below', 'new', 'new'),
   },
   'overwrite an overflow object': {
+    supersedes: true,
     sampled: true,
     setup: (store) => put(store, 'x//y', 'old', 'old'),
     run: (store) => put(store, 'x//y', 'newer', 'new'),
@@ -165,6 +166,7 @@ export const OPERATIONS = {
     run: (store) => store.delete(BUCKET, 'a/b/c'),
   },
   'put where an overflow object was kept aside': {
+    supersedes: true,
     setup: async (store, root) => {
       await put(store, 'a', 'file', 'old');
       await put(store, 'a/below', 'old', 'old');
@@ -276,6 +278,7 @@ export const OPERATIONS = {
     run: (store) => store.move(ref('x//y'), ref('d/to')),
   },
   'move to an overflow key': {
+    supersedes: true,
     setup: async (store) => {
       await put(store, 'd/from', 'source', 'source');
       await put(store, 'x//y', 'old', 'old');
