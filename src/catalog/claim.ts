@@ -55,12 +55,14 @@ export class Claim {
     makeStateDir(directory, owner);
     const path = join(directory, `v${FORMAT}.mdb`);
     const doubt = this.mark === undefined ? doubtOf(directory, path) : undefined;
-    if (doubt !== undefined) {
+    // one that has opened it meanwhile has judged it too, and has changed it since
+    if (doubt !== undefined && !isOpen(directory)) {
       this.log('the index is set aside and made anew from the journal', { why: doubt });
       setAside(path);
     }
-    rmSync(join(directory, CLOSED), { force: true });
     if (this.mark === undefined || readNote(this.mark) === undefined) this.leaveMark();
+    // not before: whoever looked in between would find neither
+    rmSync(join(directory, CLOSED), { force: true });
     return path;
   }
 
@@ -108,6 +110,18 @@ export class Claim {
   }
 }
 
+/** Whether another process has the index open. */
+function isOpen(directory: string): boolean {
+  return marks(directory).some((name) => {
+    const [boot, format] = readNote(join(directory, name))?.trim().split(' ') ?? [];
+    return boot === bootId() && format === `v${FORMAT}` && tokenAlive(tokenOf(name), 0);
+  });
+}
+
+function tokenOf(mark: string): string {
+  return mark.slice(MARK.length, mark.lastIndexOf('-'));
+}
+
 /** Why the index cannot be trusted, or undefined. Removes marks of processes that are gone. */
 function doubtOf(directory: string, path: string): string | undefined {
   let doubt: string | undefined;
@@ -117,8 +131,9 @@ function doubtOf(directory: string, path: string): string | undefined {
     const note = readNote(join(directory, name));
     // its process has closed the index meanwhile
     if (note === undefined) continue;
-    const [boot, format = 'v1'] = note.trim().split(' ');
-    if (boot === bootId() && tokenAlive(name.slice(MARK.length, name.lastIndexOf('-')), 0)) {
+    // made, and not written yet
+    const [boot, format = 'v1'] = note === '' ? [bootId(), `v${FORMAT}`] : note.trim().split(' ');
+    if (boot === bootId() && tokenAlive(tokenOf(name), 0)) {
       // two indexes would be two locks
       if (format !== `v${FORMAT}`)
         throw new UsageError(`another version of gos3rve has ${directory} open; stop it first`, 1);

@@ -110,7 +110,12 @@ export function setAside(path: string, suffixes = ['', '-lock']): void {
   for (const suffix of suffixes) {
     if (!existsSync(path + suffix)) continue;
     rmSync(`${path}${suffix}.aside`, { recursive: true, force: true });
-    renameSync(path + suffix, `${path}${suffix}.aside`);
+    try {
+      renameSync(path + suffix, `${path}${suffix}.aside`);
+    } catch (error) {
+      // another process has done so at the same moment
+      if (errno(error) !== 'ENOENT') throw error;
+    }
   }
 }
 

@@ -11,7 +11,7 @@ import type { Dangling, Origin } from '../catalog/replay.js';
 import { lstatOf } from '../fs/stat.js';
 import { replacerOf } from '../fs/statefile.js';
 import type { Core } from './core.js';
-import { settleAppend } from './append-recovery.js';
+import { settleAppend, settleOrphans } from './append-recovery.js';
 import { forgetGrowths } from './growth.js';
 import type { Publisher } from './publish.js';
 import { adoptMove, adoptStanding, identityAt, settleAside, settleOverflow, tokenOf } from './settle.js';
@@ -40,6 +40,8 @@ export function recover(core: Core, publisher: Publisher, dangling: Dangling): v
     if (!settled) tryOne(core, () => (settled = settleAppend(core, line)));
     note(origin, settled);
   }
+  // those that the index alone still has: their process was killed between its last line and its last word there
+  tryOne(core, () => settleOrphans(core));
   for (const { paths, origin } of dangling.dirs) {
     const done = tryOne(core, () => index.write(() => removeEmpty(core, publisher, paths, origin)));
     note(origin, done && isLeft(join(catalog.journal.directory, origin.segment)));

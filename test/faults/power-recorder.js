@@ -44,7 +44,15 @@ function ofFd(fd) {
   }
 }
 const isOurs = (name) => name.startsWith(`${root}/`) && !name.startsWith(`${root}/.gos3rve/index`);
-const stat = (name) => real.lstatSync(name, { throwIfNoEntry: false });
+const stat = (name) => {
+  try {
+    return real.lstatSync(name, { throwIfNoEntry: false });
+  } catch (error) {
+    // a file stands where a folder would be
+    if (error.code === 'ENOTDIR') return undefined;
+    throw error;
+  }
+};
 const inode = (name) => stat(name)?.ino;
 const folder = (name) => inode(path.dirname(name));
 
