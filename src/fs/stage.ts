@@ -172,14 +172,19 @@ export async function appendFile(
   }
 }
 
-/** Copies a file into staging, as a reflink where the file system can; mode as for a new file. */
+/**
+ * Copies a file into staging, as a reflink where the file system can; mode as for a new file.
+ * @param opened called with the new file before it is filled.
+ */
 export async function stageCopy(
   sourcePath: string,
   options: StageOptions,
+  opened: (fd: number) => void = () => undefined,
 ): Promise<{ path: string; file: FileHandle }> {
   const { path, file } = await createStaging(options);
   try {
     const { mode } = fstatSync(file.fd);
+    opened(file.fd);
     await copyFile(sourcePath, path, constants.COPYFILE_FICLONE);
     fchmodSync(file.fd, mode & 0o7777);
     return { path, file };

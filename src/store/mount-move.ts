@@ -86,8 +86,8 @@ export class MountMover {
         throw new S3Error('OperationAborted', 'The source is being appended to.');
       const target = core.target(to.bucket, to.key);
       const staging = objects.staging(target);
-      const { path, file: copy } = await core.room.writing(staging.directory, Number(file.stat.size), () =>
-        stageCopy(openAgain(file.fd, file.path), staging),
+      const { path, file: copy } = await core.room.writing(staging.directory, Number(file.stat.size), (_wrote, fills) =>
+        stageCopy(openAgain(file.fd, file.path), staging, fills),
       );
       try {
         const { mode, uid, gid, atimeNs, mtimeNs } = file.stat;

@@ -3,7 +3,7 @@
  * disk: else many that begin at once would each find the room that there is. Other processes' bodies count as far as they are written, and so
  * the room is looked at again while a body comes in.
  */
-import { statSync, statfsSync } from 'node:fs';
+import { fstatSync, statSync, statfsSync } from 'node:fs';
 import { S3Error, errno } from '../base/errors.js';
 import type { Body } from '../base/model.js';
 
@@ -12,9 +12,18 @@ const LOOK_BYTES = 4 << 20;
 /** What is gathered or being written: of a body's last bytes statfs(2) does not know yet. */
 const UNSEEN_BYTES = 2 << 20;
 
+/** A file that the system copies to. */
+interface Filled {
+  dev: number;
+  /** Bytes that it will have. */
+  size: number;
+  fd: number | undefined;
+}
+
 export class Room {
   /** Device -> bytes that are announced and not written yet. */
   private readonly announced = new Map<number, number>();
+  private readonly filled = new Set<Filled>();
 
   /**
    * @param minFree bytes; undefined or 0: nothing is refused.
@@ -55,13 +64,27 @@ export class Room {
 
   /**
    * Runs `work` that writes `size` bytes to `directory` unseen (a copy, a joining of parts), with room set aside until it has ended.
-   * @param work is given what to call with the number of bytes that it has written since.
+   * @param work is given what to call with the number of bytes that it has written since; or with the file that the system fills, which is then looked at.
    * @throws InsufficientStorage before it begins.
    */
-  async writing<T>(directory: string, size: number, work: (wrote: (bytes: number) => void) => Promise<T>): Promise<T> {
-    if (this.least === 0) return work(() => undefined);
+  async writing<T>(
+    directory: string,
+    size: number,
+    work: (wrote: (bytes: number) => void, fills: (fd: number) => void) => Promise<T>,
+  ): Promise<T> {
+    if (this.least === 0)
+      return work(
+        () => undefined,
+        () => undefined,
+      );
     const { dev } = statSync(directory);
     let left = size;
+    const filled: Filled = { dev, size, fd: undefined };
+    const fills = (fd: number): void => {
+      wrote(left);
+      filled.fd = fd;
+      this.filled.add(filled);
+    };
     this.checkDevice(directory, dev, left);
     this.add(dev, left);
     const wrote = (bytes: number): void => {
@@ -70,8 +93,9 @@ export class Room {
       left = now;
     };
     try {
-      return await work(wrote);
+      return await work(wrote, fills);
     } finally {
+      this.filled.delete(filled);
       this.add(dev, -left);
     }
   }
@@ -106,7 +130,9 @@ export class Room {
   }
 
   private checkDevice(directory: string, dev: number, size: number): void {
-    if (this.free(directory) - (this.announced.get(dev) ?? 0) - size >= this.least) return;
+    let announced = this.announced.get(dev) ?? 0;
+    for (const one of this.filled) if (one.dev === dev) announced += unfilled(one);
+    if (this.free(directory) - announced - size >= this.least) return;
     throw new S3Error('InsufficientStorage', 'The upload would leave less free space than --min-free asks for.');
   }
 
@@ -124,4 +150,14 @@ export class Room {
 function freeBytes(directory: string): number {
   const { bavail, bsize } = statfsSync(directory);
   return bavail * bsize;
+}
+
+/** Bytes of a copy that are not there yet. */
+function unfilled({ size, fd }: Filled): number {
+  try {
+    return fd === undefined ? size : Math.max(0, size - fstatSync(fd).blocks * 512);
+  } catch {
+    // it was just closed
+    return 0;
+  }
 }

@@ -63,8 +63,8 @@ export class Transfer {
         ? (there: Found | undefined): KeyFacts => (there ? said(describe(from.bucket, from.key, there)) : facts)
         : facts;
       const told = { facts: now, mtime: clientMtime(facts) };
-      return await core.room.writing(target.base.at('.'), source.info.size, () =>
-        this.copyFile(current, source.info, to, target, told, guard, options),
+      return await core.room.writing(target.base.at('.'), source.info.size, (_wrote, fills) =>
+        this.copyFile(current, source.info, to, target, told, guard, { ...options, fills }),
       );
     } finally {
       await source.close();
@@ -104,11 +104,12 @@ export class Transfer {
     target: Target,
     { facts, mtime }: { facts: Facts['facts']; mtime: number | undefined },
     guard: Guard,
-    options: CopyOptions,
+    options: CopyOptions & { fills: (fd: number) => void },
   ): Promise<ObjectInfo> {
     const { core } = this;
     const inherit = this.objects.publisher.inheritFrom(target);
-    const { path, file } = await stageCopy(openAgain(source.fd, source.path), this.objects.staging(target));
+    const staging = this.objects.staging(target);
+    const { path, file } = await stageCopy(openAgain(source.fd, source.path), staging, options.fills);
     try {
       applyInherit(file.fd, inherit);
       // changed while it was copied

@@ -1,5 +1,5 @@
 /** `--min-free` counts what is announced and still under way. */
-import { mkdtemp, rm, statfs, writeFile } from 'node:fs/promises';
+import { mkdtemp, open, rm, statfs, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -61,6 +61,26 @@ describe('room for uploads', () => {
     const broken = room.writing(folder, 900, () => Promise.reject(new Error('gone')));
     await expect(broken).rejects.toThrow('gone');
     room.check(folder, 900);
+  });
+
+  it('counts of a file that the system fills only what is missing in it', async () => {
+    const MIB = 1 << 20;
+    const room = new Room(100, () => 10 * MIB);
+    const file = await open(path.join(folder, 'copy'), 'w');
+    let release: () => void = () => undefined;
+    const first = room.writing(folder, 6 * MIB, async (_wrote, fills) => {
+      fills(file.fd);
+      await new Promise<void>((resolve) => (release = resolve));
+    });
+    expect(() => room.check(folder, 6 * MIB)).toThrow(expect.objectContaining(full) as Error);
+    await file.write(Buffer.alloc(5 * MIB, 'x'));
+    await file.sync();
+    room.check(folder, 6 * MIB);
+    expect(() => room.check(folder, 9.5 * MIB)).toThrow(expect.objectContaining(full) as Error);
+    release();
+    await first;
+    await file.close();
+    room.check(folder, 9.5 * MIB);
   });
 
   it('gives back the room of a body that broke off', async () => {
