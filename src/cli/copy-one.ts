@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import { createReadStream, realpathSync } from 'node:fs';
 import { lstat, mkdir, open, opendir, rename, stat, unlink } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { lookup as mimeType } from 'mime-types';
 import { S3Error, UsageError } from '../base/errors.js';
 import { STATE_DIR } from '../fs/keypath.js';
@@ -19,6 +19,8 @@ export interface CopyOptions {
 }
 
 const CHUNK = 1024 * 1024;
+/** Bytes of a file's name. */
+const NAME_MAX = 255;
 
 /** `path` is undefined for standard input. Resolves to the bytes put, undefined if an object is there that is to stay. */
 export async function putFile(
@@ -92,7 +94,7 @@ async function writeWhole(
   const place = there === undefined ? path : realpathSync.native(path);
   const direct = there !== undefined && !there.isFile();
   if (there?.isDirectory() === true) throw new UsageError(`${path} is a folder`, 1);
-  const temporary = direct ? place : `${place}.${randomBytes(4).toString('hex')}.part`;
+  const temporary = direct ? place : temporaryOf(place);
   const file = await open(temporary, direct ? 'w' : 'wx');
   try {
     await read(async (chunk) => {
@@ -110,6 +112,14 @@ async function writeWhole(
     if (!direct) await unlink(temporary).catch(() => undefined);
     throw error;
   }
+}
+
+/** Beside the file, and no longer a name than a file can have. */
+function temporaryOf(place: string): string {
+  const end = `.${randomBytes(4).toString('hex')}.part`;
+  let name = basename(place);
+  while (Buffer.byteLength(name + end) > NAME_MAX) name = [...name].slice(0, -1).join('');
+  return join(dirname(place), name + end);
 }
 
 /**

@@ -127,6 +127,9 @@ describe.each(['beside a server', 'without a server'])('commands %s', (how) => {
     expect((await stat(path.join(b.base, 'in.json'))).mode & 0o777).toBe(0o640);
     expect((await gos(['cp', '-', 'box/piped'], { input: 'piped' })).code).toBe(0);
     expect(await gos(['cp', 'box/piped', '-'])).toEqual({ code: 0, out: 'piped', err: '' });
+    const long = 'ä'.repeat(127);
+    expect(await gos(['cp', 'box/piped', `./${long}`])).toEqual({ code: 0, out: '', err: '' });
+    expect(await readFile(path.join(b.base, long), 'utf8')).toBe('piped');
     expect((await gos(['cp', 'box/piped', '/dev/null'])).code).toBe(0);
     expect((await stat('/dev/null')).isCharacterDevice()).toBe(true);
     expect((await readdir(b.base)).filter((name) => name.endsWith('.part'))).toEqual([]);
