@@ -92,14 +92,15 @@ async function movePrefix(
       to: showTarget({ ...to, key: step.to }),
     };
     if (json) await out.json(named);
-    else if (dryRun || step.replaced || step.resumed) await out.line(told(named, dryRun));
+    if (step.gone) out.warn(`${printable(named.from)} was not moved: it was gone when its turn came`);
+    else if (!json && (dryRun || step.replaced || step.resumed)) await out.line(told(named, dryRun));
     out.progress(progress.after(step));
   };
   const onTotal = (total: { objects: number; bytes: number }): void => void (progress.total = total);
   const report = await store.movePrefix(from, to, { force, dryRun, signal, onStep, onTotal });
   if (json) await out.json({ moved: report, dryRun });
   else if (!dryRun) await out.line(summary(report));
-  return 0;
+  return report.gone === undefined ? 0 : 1;
 }
 
 function summary({ directories, objects, replaced }: MoveReport): string {

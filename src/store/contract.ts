@@ -276,6 +276,8 @@ export interface MoveStep {
   size?: number;
   /** An interrupted run had copied it. */
   resumed?: boolean;
+  /** It was not moved: it was there when it was listed, and no more when its turn came. */
+  gone?: boolean;
 }
 export interface MoveReport {
   /** Renamed as they are. */
@@ -284,6 +286,8 @@ export interface MoveReport {
   objects: number;
   bytes: number;
   replaced: number;
+  /** Listed, but not there any more when their turn came; absent if there were none. */
+  gone?: number;
 }
 
 export interface UploadOptions {

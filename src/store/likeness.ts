@@ -3,13 +3,14 @@
  * private folder is not opened by a move to another file system.
  */
 import { chmodSync, closeSync, constants, lstatSync, mkdirSync, openSync, statSync, type Stats } from 'node:fs';
+import { dirname } from 'node:path';
 import { applyInherit } from '../fs/stage.js';
 import type { Dir } from '../fs/dirs.js';
 
 const { O_RDONLY, O_DIRECTORY, O_NOFOLLOW } = constants;
 
 export class Likeness {
-  /** Absolute paths of the folders that moves under way lead from and to. */
+  /** What the absolute paths of all that is under way begin with, before and after; it ends in `/` where all of a folder moves. */
   private readonly moves = new Set<{ from: string; to: string }>();
 
   async during<T>(from: string, to: string, work: () => Promise<T>): Promise<T> {
@@ -25,12 +26,18 @@ export class Likeness {
   /** The folder that one is about to be made for. */
   of(path: string): Stats | undefined {
     for (const { from, to } of this.moves) {
-      if (path !== to && !path.startsWith(`${to}/`)) continue;
-      const there = lstatSync(from + path.slice(to.length), { throwIfNoEntry: false });
+      const old = formerly(path, from, to);
+      const there = old === undefined ? undefined : lstatSync(old, { throwIfNoEntry: false });
       if (there?.isDirectory()) return there;
     }
     return undefined;
   }
+}
+
+/** Where the folder stands that this one is to be like. */
+function formerly(path: string, from: string, to: string): string | undefined {
+  if (path === dirname(`${to}.`)) return dirname(`${from}.`);
+  return path.length > to.length && path.startsWith(to) ? from + path.slice(to.length) : undefined;
 }
 
 /** Makes a folder like another: nobody else gets in before it has its mode. @throws EEXIST. */

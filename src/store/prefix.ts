@@ -2,6 +2,8 @@
  * Moves all objects below a prefix: a directory by one rename where that can be (dir-move.ts), else what it holds, entry by entry, in
  * the order of a listing.
  */
+import { readlinkSync } from 'node:fs';
+import { dirname, resolve } from 'node:path';
 import { S3Error } from '../base/errors.js';
 import { keyToPath } from '../fs/keypath.js';
 import { checkKey } from '../wire/keys.js';
@@ -55,19 +57,21 @@ export class PrefixMover {
     const total = await this.check(job, flat);
     if (total.objects === 0) throw noSuchKey(from.key);
     if (flat) options.onTotal?.(total);
-    const [source, target] = [this.folderOf(from), this.folderOf(to)];
-    const work = (): Promise<void> => this.entries(job, from.key, to.key, flat);
+    const [source, target] = [this.pathOf(from), this.pathOf(to)];
+    const work = async (): Promise<void> => {
+      if (!options.dryRun) await this.links(job, flat);
+      await this.entries(job, from.key, to.key, flat);
+    };
     if (source === undefined || target === undefined) await work();
     else await core.likeness.during(source, target, work);
     return report;
   }
 
-  /** Path of the folder that a prefix names. */
-  private folderOf({ bucket, key }: ObjectRef): string | undefined {
+  /** What the paths of the objects below a prefix begin with; ends in `/` if it names a folder. */
+  private pathOf({ bucket, key }: ObjectRef): string | undefined {
     const { core } = this;
-    if (key === '') return core.pathOf(core.bucketDirs(bucket));
-    const path = keyToPath(key);
-    return path?.name === '' ? core.pathOf([...core.bucketDirs(bucket), ...path.dirs]) : undefined;
+    const path = key === '' ? { dirs: [], name: '' } : keyToPath(key);
+    return path && `${core.pathOf([...core.bucketDirs(bucket), ...path.dirs])}/${path.name}`;
   }
 
   private at({ bucket }: ObjectRef, key: string): ObjectRef {
@@ -127,7 +131,9 @@ export class PrefixMover {
       return page.entries.length > 0;
     }
     const there = await this.headOf(job.to.bucket, to);
-    return there !== undefined && !(flat && (await this.isCopied(job, entry, there)));
+    if (!there) return false;
+    const copied = flat || this.isLink(job.from.bucket, entry.key);
+    return !(copied && (await this.isCopied(job, entry, there)));
   }
 
   /** A source that nobody has hashed is hashed now: only so it is known whether it has arrived. */
@@ -163,6 +169,55 @@ export class PrefixMover {
     }
   }
 
+  /**
+   * Links to files go before all else, as their bytes: once what they lead to has moved they would lead nowhere. A link to a link goes before that.
+   * Those in folders that are renamed as they are stay what they are.
+   */
+  private async links(job: Job, flat: boolean): Promise<void> {
+    const links: { info: ObjectInfo; length: number }[] = [];
+    await this.findLinks(job, job.from.key, flat, (info) => {
+      links.push({ info, length: this.chainOf(job.from.bucket, info.key) });
+    });
+    links.sort((a, b) => b.length - a.length);
+    for (const { info } of links) await this.object(job, info, newKey(info.key, job.from.key, job.to.key), true);
+  }
+
+  private async findLinks(job: Job, prefix: string, flat: boolean, found: (link: ObjectInfo) => void): Promise<void> {
+    const { from, to } = job;
+    for await (const entries of this.pages(job, prefix, flat)) {
+      for (const entry of entries) {
+        if ('key' in entry) {
+          if (this.isLink(from.bucket, entry.key)) found(entry);
+          continue;
+        }
+        const target = newKey(entry.prefix, from.key, to.key);
+        const outcome =
+          entry.prefix.endsWith('/') && target.endsWith('/')
+            ? await this.dirs.move(this.at(from, entry.prefix), this.at(to, target), { dryRun: true })
+            : 'none';
+        if (outcome !== 'moved') await this.findLinks(job, entry.prefix, outcome === 'apart', found);
+      }
+    }
+  }
+
+  private isLink(bucket: string, key: string): boolean {
+    return this.core.find(bucket, key)?.link !== undefined;
+  }
+
+  /** Over how many links one leads to its file. */
+  private chainOf(bucket: string, key: string): number {
+    const found = this.core.find(bucket, key);
+    if (found?.link === undefined) return 0;
+    let path = `${found.dir.path}/${found.name}`;
+    for (let length = 0; ; length++) {
+      try {
+        path = resolve(dirname(path), readlinkSync(path));
+      } catch {
+        return length;
+      }
+    }
+  }
+
   private async entries(job: Job, from: string, to: string, flat: boolean): Promise<void> {
     for await (const entries of this.pages(job, from, flat)) {
       const objects = entries.filter((entry) => 'key' in entry);
@@ -186,8 +241,9 @@ export class PrefixMover {
     options.signal?.throwIfAborted();
     const [from, to] = [this.at(job.from, info.key), this.at(job.to, key)];
     const there = await this.headOf(to.bucket, to.key);
+    const copied = there !== undefined && (flat || this.isLink(from.bucket, from.key));
     const step: MoveStep = { kind: 'object', from: from.key, to: to.key, size: info.size };
-    if (there) step[flat && (await this.isCopied(job, info, there)) ? 'resumed' : 'replaced'] = true;
+    if (there) step[copied && (await this.isCopied(job, info, there)) ? 'resumed' : 'replaced'] = true;
     if (!options.dryRun) {
       const condition = options.force ? {} : { condition: { ifNoneMatch: ['*'] } };
       try {
@@ -195,11 +251,15 @@ export class PrefixMover {
           delete step.resumed;
           step.replaced = true;
         }
-        if (!step.resumed) await this.transfer.move(from, to, { via: options.via, ...condition });
+        if (!step.resumed) await this.transfer.move(from, to, { via: options.via, ...condition }, 'bytes');
       } catch (error) {
         if (!(error instanceof S3Error)) throw error;
-        // deleted meanwhile by somebody else
-        if (error.code === 'NoSuchKey') return;
+        // deleted meanwhile by somebody else, most likely; who moves it shall know
+        if (error.code === 'NoSuchKey') {
+          report.gone = (report.gone ?? 0) + 1;
+          await options.onStep?.({ kind: 'object', from: from.key, to: to.key, gone: true });
+          return;
+        }
         throw error.code === 'PreconditionFailed' ? taken(key) : error;
       }
     }

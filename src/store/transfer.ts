@@ -1,6 +1,7 @@
 /** Copies (reflinked where the file system can) and moves (one rename(2)). */
 import { randomBytes } from 'node:crypto';
-import { fstatSync, unlinkSync } from 'node:fs';
+import { fstatSync, readlinkSync, realpathSync, unlinkSync } from 'node:fs';
+import { resolve } from 'node:path';
 import { S3Error, errno } from '../base/errors.js';
 import type { ChecksumAlgorithm, DigestPlan, KeyFacts } from '../base/model.js';
 import { subjectOf } from '../catalog/catalog.js';
@@ -14,7 +15,7 @@ import { applyInherit, discard, openAgain, stageCopy, setMtime } from '../fs/sta
 import { checkRead } from '../wire/conditions.js';
 import { viaOf } from './attribution.js';
 import type { CopyOptions, MoveOptions, ObjectInfo, ObjectRef, OpenObject } from './contract.js';
-import { lstatOf, type Core, type Found, type Target } from './core.js';
+import { isInside, lstatOf, type Core, type Found, type Target } from './core.js';
 import { describe, isAppending, knowledge, factsAt } from './describe.js';
 import { holdBucket, type Hold } from './hold.js';
 import { MountMover } from './mount-move.js';
@@ -157,12 +158,18 @@ export class Transfer {
     return { etag: digests.MD5.toString('hex'), ...(checksum && { checksum }) };
   }
 
-  async move(from: ObjectRef, to: ObjectRef, options: MoveOptions = {}): Promise<ObjectInfo> {
+  /** @param links `bytes`: a link becomes a copy of the file that it leads to, which is about to move too. Else one that leads there as before stays a link. */
+  async move(
+    from: ObjectRef,
+    to: ObjectRef,
+    options: MoveOptions = {},
+    links: 'bytes' | 'keep' = 'keep',
+  ): Promise<ObjectInfo> {
     this.core.checkWritable();
     return retried(async () =>
       this.objects.markers.find(from.bucket, from.key)
         ? this.moveMarker(from, to, options)
-        : this.attemptMove(from, to, options),
+        : this.attemptMove(from, to, options, { links }),
     ).catch((error: unknown) => this.resumed(from, to, options, error));
   }
 
@@ -205,7 +212,7 @@ export class Transfer {
       return await retried(async () => {
         const { place } = await this.objects.found(bucket, key);
         if (place.kind !== 'overflow' || this.core.target(bucket, key).place.kind !== 'tree') return false;
-        await this.attemptMove(object, object, {}, true);
+        await this.attemptMove(object, object, {}, { settling: true });
         return true;
       });
     } catch (error) {
@@ -221,7 +228,7 @@ export class Transfer {
     from: ObjectRef,
     to: ObjectRef,
     options: MoveOptions,
-    settling = false,
+    { settling = false, links = 'keep' }: { settling?: boolean; links?: 'bytes' | 'keep' },
   ): Promise<ObjectInfo> {
     const { core } = this;
     const { publisher } = this.objects;
@@ -232,6 +239,9 @@ export class Transfer {
     const known = await publisher.current(to.bucket, to.key, condition);
     const target = core.target(to.bucket, to.key);
     const stays = from.bucket === to.bucket && from.key === to.key;
+    const isLink = source.link !== undefined && !stays;
+    if (isLink && (links === 'bytes' || !leadsThere(source, target, core.pathOf(core.bucketDirs(to.bucket)))))
+      return this.mounts.move(from, to, options);
     const destination = { ...destinationOf(core, target), ...(!stays && asideOf(core, to.bucket, to.key, target)) };
     const line: Prepare = {
       op: 'prepare',
@@ -285,6 +295,19 @@ export class Transfer {
     if (rmdirs.length > 0) {
       await this.objects.flushed(new Set(rmdirs.map((path) => core.pathOf(path.split('/').slice(0, -1)))));
     }
+  }
+}
+
+/** Whether a link that is renamed goes on leading to its file, and that is in the bucket it moves to. */
+function leadsThere({ dir, name }: Found, target: Target, bucketPath: string): boolean {
+  const old = `${dir.path}/${name}`;
+  try {
+    const real = realpathSync.native(old);
+    const own = target.place.kind === 'tree' && real === `${target.dirPath}/${target.name}`;
+    const now = realpathSync.native(resolve(target.dirPath, readlinkSync(old)));
+    return !own && now === real && isInside(real, bucketPath);
+  } catch {
+    return false;
   }
 }
 

@@ -1,6 +1,19 @@
 /** Moves to another file system: copied, compared, published, and only then gone; taken up again after a break. */
 import { execFileSync } from 'node:child_process';
-import { chmod, chown, link, mkdir, mkdtemp, readFile, rm, stat, utimes, writeFile } from 'node:fs/promises';
+import {
+  chmod,
+  chown,
+  link,
+  mkdir,
+  mkdtemp,
+  readFile,
+  readdir,
+  rm,
+  stat,
+  symlink,
+  utimes,
+  writeFile,
+} from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -172,6 +185,56 @@ describe.skipIf(!MOUNTS)('a move to another file system (needs root, for mount)'
       const now = await stat(path.join(root, 'there', folder.replace('a', 'b')));
       expect([now.mode & 0o7777, now.uid, now.gid], folder).toEqual([mode, 1000, 4242]);
     }
+  });
+
+  it('keeps modes of folders below a prefix that names none', async () => {
+    const folders = { s: 0o700, 's/pre-private': 0o750, 's/pre-private/x': 0o710 };
+    for (const [folder, mode] of Object.entries(folders)) {
+      await mkdir(path.join(root, 'here', folder));
+      await chmod(path.join(root, 'here', folder), mode);
+      await writeFile(path.join(root, 'here', folder, 'k'), 'x');
+    }
+    await store.movePrefix({ bucket: 'here', key: 's/pre-' }, { bucket: 'there', key: 't/new-' });
+    const modes = { t: 0o700, 't/new-private': 0o750, 't/new-private/x': 0o710 };
+    for (const [folder, mode] of Object.entries(modes))
+      expect((await stat(path.join(root, 'there', folder))).mode & 0o7777, folder).toBe(mode);
+  });
+
+  it('moves links to what is moved as well, as their bytes', async () => {
+    await mkdir(path.join(root, 'here/a/sub'), { recursive: true });
+    for (let n = 10; n < 31; n++) await writeFile(path.join(root, `here/a/f${n}`), `content ${n}`);
+    await symlink('f10', path.join(root, 'here/a/z-current'));
+    await symlink('f11', path.join(root, 'here/a/a-current'));
+    await symlink('f12', path.join(root, 'here/a/f12-current'));
+    await symlink('z-current', path.join(root, 'here/a/0-link-to-link'));
+    await symlink('0-link-to-link', path.join(root, 'here/a/zz-link-to-link-to-link'));
+    await symlink('../f13', path.join(root, 'here/a/sub/up'));
+    const before = await list(store, {}, 'here');
+    const contents = await Promise.all(before.map((key) => text(store, key, 'here')));
+    const report = await move();
+    expect(report).toMatchObject({ objects: 27 });
+    expect(report.gone).toBeUndefined();
+    const there = await list(store, {}, 'there');
+    expect(there).toEqual(before.map((key) => key.replace('a/', 'b/')));
+    expect(await Promise.all(there.map((key) => text(store, key, 'there')))).toEqual(contents);
+    expect(await readdir(path.join(root, 'here/a'), { recursive: true })).toEqual(['sub']);
+  });
+
+  it('tells of what was listed and is gone when its turn comes', async () => {
+    for (const n of [1, 2, 3, 4, 5, 6]) await put(store, `a/${n}`, `${n}`, 'here');
+    const steps: MoveStep[] = [];
+    const report = await store.movePrefix(
+      { bucket: 'here', key: 'a/' },
+      { bucket: 'there', key: 'b/' },
+      {
+        onStep: async (step) => {
+          steps.push(step);
+          await rm(path.join(root, 'here/a/6'), { force: true });
+        },
+      },
+    );
+    expect(report).toMatchObject({ objects: 5, gone: 1 });
+    expect(steps.filter(({ gone }) => gone).map(({ from }) => from)).toEqual(['a/6']);
   });
 
   it('takes no change for one that other names of a file are moved as well', async () => {

@@ -1,5 +1,5 @@
 /** Moves of prefixes: what is kept of them in index and journal. */
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, readlink, rm, symlink, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -66,5 +66,47 @@ describe('a moved prefix', () => {
     await reopen(true);
     expect(await look()).toEqual(before);
     await refuses(store.head(BUCKET, 'b//odd'), 'NoSuchKey');
+  });
+});
+
+describe('links', () => {
+  let root: string;
+  let store: LocalStore;
+  const at = (name: string): string => path.join(root, BUCKET, name);
+  beforeEach(async () => {
+    root = await mkdtemp(path.join(os.tmpdir(), 'gos3rve-links-'));
+    store = await openStore(root);
+    await store.createBucket(BUCKET, {});
+    for (const name of ['a', 'a/sub', 'b', 'b/sub']) await mkdir(at(name));
+    await writeFile(at('a/f'), 'content');
+  });
+  afterEach(async () => {
+    await store.close();
+    await rm(root, { recursive: true, force: true });
+  });
+
+  it('go before what they lead to when folders are merged', async () => {
+    await writeFile(at('b/sub/other'), 'other');
+    await symlink('f', at('a/z'));
+    await symlink('z', at('a/chained'));
+    await symlink('../f', at('a/sub/up'));
+    const report = await store.movePrefix(
+      { bucket: BUCKET, key: 'a/' },
+      { bucket: BUCKET, key: 'b/' },
+      { force: true },
+    );
+    expect(report).toMatchObject({ objects: 4 });
+    expect(report.gone).toBeUndefined();
+    expect(await list(store)).toEqual(['b/chained', 'b/f', 'b/sub/other', 'b/sub/up', 'b/z']);
+    for (const key of ['b/chained', 'b/f', 'b/sub/up', 'b/z']) expect(await text(store, key)).toBe('content');
+  });
+
+  it('stay links where they lead to the same file, and are its bytes elsewhere', async () => {
+    await symlink('f', at('a/l'));
+    await store.move({ bucket: BUCKET, key: 'a/l' }, { bucket: BUCKET, key: 'a/m' });
+    expect(await readlink(at('a/m'))).toBe('f');
+    await store.move({ bucket: BUCKET, key: 'a/m' }, { bucket: BUCKET, key: 'b/m' });
+    expect(await list(store)).toEqual(['a/f', 'b/m']);
+    expect(await text(store, 'b/m')).toBe('content');
   });
 });
