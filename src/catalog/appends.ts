@@ -11,17 +11,20 @@ const PAGE = 256;
 const FIRST = Buffer.from('append:');
 const LAST = Buffer.from('append;');
 
+/** `begun`: its process had marked the file, and may have grown it; else only the journal is known to speak of it. */
+export type Noted = Append & { begun?: true };
+
 export class Appends {
   constructor(private readonly index: Index) {}
 
   /** Only inside a write. */
-  note(line: Append): void {
+  note(line: Noted): void {
     this.index.put('meta', keyOf(identityOfAppend(line)), Buffer.from(JSON.stringify(line)));
   }
 
-  find(identity: Buffer): Append | undefined {
+  find(identity: Buffer): Noted | undefined {
     const bytes = this.index.get('meta', keyOf(identity));
-    return bytes && (JSON.parse(bytes.toString()) as Append);
+    return bytes && (JSON.parse(bytes.toString()) as Noted);
   }
 
   /** Unless another append to the file is under way by now. Only inside a write. */

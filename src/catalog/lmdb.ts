@@ -153,6 +153,12 @@ export class Index {
   /** It holds everything now. Only inside {@link write}. */
   setReady(): void {
     this.setNumber('ready', this.birthmark());
+    this.setNumber('made', Date.now());
+  }
+
+  /** Since when (ms) it holds all that was ever marked in it; nobody knows of one that an older version made. */
+  get since(): number {
+    return this.number('made') || Infinity;
   }
 
   /** Whether it was made as another file: somebody put a copy here, who knows how old and how whole. */

@@ -88,7 +88,7 @@ export class InPlace {
           const now = publisher.checkAgain(bucket, key, condition, known);
           if (!now || !isUnchanged(now, found) || now.stat.nlink > 1n || isAppending(now)) throw new Retry();
           this.mark(bucket, key, now, id);
-          catalog.appends.note(line);
+          catalog.appends.note({ ...line, begun: true });
         });
         marked = true;
         const info = await this.write(growth, line);

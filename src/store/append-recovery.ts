@@ -6,6 +6,7 @@ import { closeSync, existsSync, fstatSync, ftruncateSync, openSync, type BigIntS
 import { dirname } from 'node:path';
 import { errno } from '../base/errors.js';
 import { bootId, processToken, tokenAlive } from '../base/process.js';
+import { afterAppend } from '../catalog/after-append.js';
 import { identityOfAppend } from '../catalog/appends.js';
 import { placeOf, split, subjectOf, type Place } from '../catalog/catalog.js';
 import { identityOf } from '../catalog/identities.js';
@@ -44,21 +45,48 @@ export function settleAppend(core: Core, line: Append, seen?: string): boolean {
   const { catalog } = core;
   return catalog.index.write(() => {
     const { place, row } = rowOf(catalog, identityOfAppend(line), placeOf({ path: line.path }));
-    // it was ended; another one may be under way by now
-    const ended = row !== undefined && row.appendFrom === undefined && fingerprintSize(row.fp) > line.size;
-    if (!ended && (row?.appendId ?? line.id) === line.id) {
+    const begun = isBegun(core, line, row);
+    if (begun !== false) {
       const path = locate(core, line, place, seen);
       if (path === undefined && Date.now() - line.time < KEEP_MS) {
-        catalog.appends.note(line);
+        catalog.appends.note({ ...line, ...(begun && { begun }) });
         return false;
       }
-      if (path === undefined || !adoptAppended(core, line, path, place)) cutBack(core, line, path, { place, row });
+      const after = begun || path === undefined ? undefined : later(core, line, path);
+      if (after === 'under way') return false;
+      if (after === undefined && (path === undefined || !adoptAppended(core, line, path, place)))
+        cutBack(core, line, path, { place, row });
     }
     catalog.journal.append({ op: 'abort', id: line.id });
     breakGrowth(catalog.index, parseFingerprint(line.fp), line.id);
     catalog.appends.forget(line);
     return true;
   });
+}
+
+/**
+ * Whether its process had marked the file, and nobody has ended the append since; undefined if the index was made since then, or its last writes were lost:
+ * then only bytes and journal can tell.
+ */
+function isBegun({ catalog }: Core, line: Append, row: FileRow | undefined): boolean | undefined {
+  const { appends, identities, index } = catalog;
+  const identity = identityOfAppend(line);
+  // it was ended, or others have appended since; the row may be one whose place was taken by another file
+  const seen = identities.find(identity);
+  const known = row ?? (seen?.kind === 'displaced' ? seen.row : undefined);
+  if (known && known.appendFrom === undefined && fingerprintSize(known.fp) > line.size) return false;
+  const noted = appends.find(identity);
+  if (row?.appendId !== undefined || noted?.begun) return (row?.appendId ?? noted?.id) === line.id;
+  return line.boot === bootId() && index.since < line.time ? false : undefined;
+}
+
+/** What has become of the file since, by the journal: only asked where there is something to cut off. */
+function later({ catalog }: Core, line: Append, path: string): 'done' | 'under way' | undefined {
+  const stat = lstatOf(path);
+  if (!stat || Number(stat.size) <= line.size) return undefined;
+  const { done, open } = afterAppend(catalog.journal.directory, line);
+  if (done) return 'done';
+  return open.some((other) => !isOrphaned(other)) ? 'under way' : undefined;
 }
 
 const complained = new Set<string>();
