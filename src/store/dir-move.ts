@@ -11,7 +11,7 @@ import { opendirSync, renameSync, statSync, type BigIntStats } from 'node:fs';
 import { S3Error, errno } from '../base/errors.js';
 import { identityOf } from '../catalog/identities.js';
 import type { MovedKeys, Via } from '../catalog/lines.js';
-import { applyMoved, overflowBelow, type MovedDir, type Moving } from '../catalog/moved.js';
+import { applyMoved, dirsOf, overflowBelow, type MovedDir, type Moving } from '../catalog/moved.js';
 import { dirStamp } from '../catalog/rows.js';
 import type { Dir } from '../fs/dirs.js';
 import { fingerprint } from '../fs/fingerprint.js';
@@ -22,6 +22,7 @@ import { viaOf } from './attribution.js';
 import type { ChangeOptions, ObjectRef } from './contract.js';
 import type { Core, Target } from './core.js';
 import type { Objects } from './objects.js';
+import { leaveMissing, missingBelow, type Below } from './left.js';
 import { Retry, destinationOf, retried } from './publish.js';
 import { moveOverflowFiles } from './settle.js';
 
@@ -30,6 +31,9 @@ import { moveOverflowFiles } from './settle.js';
  * at the target: what it holds has to be moved one by one.
  */
 export type DirOutcome = 'moved' | 'taken' | 'apart' | 'none';
+
+/** Keys of files that are gone, as many as are remembered; more are looked for under the lock. */
+const MISSING_LIMIT = 10_000;
 
 interface DirMoveOptions extends ChangeOptions {
   /** Only tell. */
@@ -70,6 +74,7 @@ export class DirMover {
     if (this.mountOf(target) !== source.mount) return 'apart';
     if (this.isTaken(target, to)) return 'taken';
     if (dryRun) return 'moved';
+    const missing = await missingBelow(core, source.dirs, MISSING_LIMIT);
     const line: Moving = {
       op: 'moving',
       id: `${core.token}-${randomBytes(6).toString('hex')}`,
@@ -85,7 +90,7 @@ export class DirMover {
     try {
       if (core.durable) await catalog.journal.flush(ticket.segment);
       const dirtied = catalog.record(() => {
-        const paths = this.rename(from, to, line, target, done);
+        const paths = this.rename(from, to, line, target, missing, done);
         catalog.journal.settle(ticket);
         catalog.noteSettled();
         return paths;
@@ -110,6 +115,7 @@ export class DirMover {
     to: ObjectRef,
     line: Moving,
     planned: Target,
+    missing: readonly Below[] | undefined,
     done: { renamed: boolean },
   ): Set<string> {
     const { core } = this;
@@ -154,6 +160,9 @@ export class DirMover {
     const rmdirs = publisher.prune(above);
     for (const path of rmdirs) dirtied.add(core.pathOf(path.split('/').slice(0, -1)));
     catalog.journal.append({ ...moved, ...(rmdirs.length > 0 && { rmdirs }) });
+    // what was said of a file that others removed belongs to the key that it had
+    const row = catalog.findDir(dirsOf(path));
+    if (row) leaveMissing(core, row.id, source.dirs, missing);
     return dirtied;
   }
 

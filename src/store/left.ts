@@ -1,5 +1,5 @@
 /**
- * What stays behind when another program renames a directory: files that went before anybody looked. What clients said of them belongs to the keys that they
+ * What stays behind when a directory is renamed, by another program or by us: files that went before anybody looked. What clients said of them belongs to the keys that they
  * had (DESIGN rule 4), and it is those keys whose removal is told. Whether a file was removed before the rename or after it nobody can know.
  *
  * The same of a directory whose path was taken by another one and that turned up nowhere: its keys are gone, and keep what was said of them.
@@ -30,18 +30,66 @@ interface Ground {
   pathOf(dirs: readonly string[]): string;
 }
 
-/** Rows below a directory that came from `home` and that have no file go back to the keys there. */
-export function leaveMissing(ground: Ground, id: number, home: readonly string[]): void {
+/** A row below a directory. */
+export interface Below {
+  /** Segments from the directory on. */
+  dirs: readonly string[];
+  name: string;
+}
+
+/**
+ * Rows below a directory that came from `home` and that have no file go back to the keys there.
+ * @param among only these may have none.
+ */
+export function leaveMissing(ground: Ground, id: number, home: readonly string[], among?: readonly Below[]): void {
   const top = ground.catalog.dirById(id);
   const dirs = top && ground.catalog.identities.pathOf(id);
   if (!top || !dirs) return;
   let left = 0;
-  for (const place of filesBelow(ground, top, dirs, [])) {
+  const places = among?.map((one) => placeBelow(dirs, one)) ?? filesBelow(ground, top, dirs, []);
+  for (const place of places) {
     if (!isEmpty(ground, place.dirs, place.name)) continue;
-    const below = place.dirs.slice(dirs.length);
-    if (leave(ground, place, { kind: 'tree', dirs: [...home, ...below], name: place.name })) left++;
+    const below = { dirs: place.dirs.slice(dirs.length), name: place.name };
+    if (leave(ground, place, placeBelow(home, below))) left++;
   }
   if (left > 0) ground.catalog.index.next(GONE_COUNTER);
+}
+
+/**
+ * Rows below a directory that have no file, looked for outside the lock and a few in each turn.
+ * @returns undefined if there are more than `max`.
+ */
+export async function missingBelow(ground: Ground, dirs: readonly string[], max: number): Promise<Below[] | undefined> {
+  const { index } = ground.catalog;
+  index.refresh();
+  const top = ground.catalog.findDir(dirs);
+  const missing: Below[] = [];
+  const folders = top ? [{ row: top, below: [] as string[] }] : [];
+  for (let folder = folders.pop(); folder; folder = folders.pop()) {
+    const { row, below } = folder;
+    const here = [...dirs, ...below];
+    const full = isFull(ground, row, here);
+    for (let next = rowKey(row.id, ''); ;) {
+      const page = index.page('tree', next, rowKey(row.id + 1, ''), PAGE);
+      for (const { key, value } of page) {
+        const name = rowName(key).toString('utf8');
+        const sub = name.endsWith('/') ? decodeRow(value) : undefined;
+        if (sub?.kind === 'dir') folders.push({ row: sub, below: [...below, name.slice(0, -1)] });
+        else if (!sub && !full && isEmpty(ground, here, name)) missing.push({ dirs: below, name });
+      }
+      if (missing.length > max) return undefined;
+      const end = page.at(-1);
+      if (!end || page.length < PAGE) break;
+      next = Buffer.concat([end.key, Buffer.from([0])]);
+      await new Promise((resolve) => setImmediate(resolve));
+      index.refresh();
+    }
+  }
+  return missing;
+}
+
+function placeBelow(top: readonly string[], { dirs, name }: Below): TreePlace {
+  return { kind: 'tree', dirs: [...top, ...dirs], name };
 }
 
 /**

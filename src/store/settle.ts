@@ -20,6 +20,7 @@ import { discard } from '../fs/stage.js';
 import { lstatOf } from '../fs/stat.js';
 import { makeStateDir, syncDirSync } from '../fs/statefile.js';
 import type { Core } from './core.js';
+import { leaveMissing } from './left.js';
 
 type Prepare = Extract<JournalLine, { op: 'prepare' }>;
 
@@ -106,6 +107,8 @@ export function adoptMove(core: Core, line: Moving, told = false): boolean {
   catalog.journal.append(moved);
   catalog.journal.append({ op: 'abort', id: line.id });
   applyMoved(catalog, moved);
+  const row = follows ? catalog.findDir(to) : undefined;
+  if (row) leaveMissing(core, row.id, from);
   catalog.noteSettled();
   return true;
 }

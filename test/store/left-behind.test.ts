@@ -233,3 +233,48 @@ describe.each([
     expect(existsSync(at('dir'))).toBe(false);
   });
 });
+
+describe.each([
+  ['with the index', () => Promise.resolve()],
+  ['with the index lost afterwards', rebuild],
+])('a prefix that we moved, %s', (_how, after) => {
+  const move = (from: string, to: string): Promise<unknown> =>
+    store.movePrefix({ bucket: BUCKET, key: from }, { bucket: BUCKET, key: to });
+
+  it.each([
+    ['that nobody missed', () => Promise.resolve()],
+    ['that was missed', () => look('d')],
+  ])('leaves the key of a removed file %s where it was', async (_when, miss) => {
+    for (const key of ['d/x', 'd/kept', 'd/deep/x', 'd/deep/kept']) await put(key);
+    await look('d');
+    rmSync(at('d/x'));
+    rmSync(at('d/deep/x'));
+    await moment();
+    await miss();
+    await move('d/', 'd2/');
+    await after();
+    expect(await list(store)).toEqual(['d2/deep/kept', 'd2/kept']);
+    expect(await said('d2/kept')).toBe('d/kept');
+    for (const [dir, key] of [
+      ['d', 'd/x'],
+      ['d/deep', 'd/deep/x'],
+    ] as const) {
+      mkdirSync(at(dir), { recursive: true });
+      write(dir, 'x');
+      write(dir.replace('d', 'd2'), 'x');
+      expect(await said(key)).toBe(key);
+    }
+    expect(await said('d2/x')).toBeUndefined();
+    expect(await said('d2/deep/x')).toBeUndefined();
+  });
+
+  it('tells of the removal, under the key that was lost', async () => {
+    await put('d/x');
+    await put('d/kept');
+    await look('d');
+    listen();
+    rmSync(at('d/x'));
+    await move('d/', 'd2/');
+    expect(told()).toEqual(['ObjectCreated d2/kept', 'ObjectRemoved d/kept', 'ObjectRemoved d/x']);
+  });
+});
