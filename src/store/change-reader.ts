@@ -3,7 +3,7 @@ import { errno } from '../base/errors.js';
 import { NO_FINGERPRINT, placeOf, split, type Place } from '../catalog/catalog.js';
 import type { Subject, Via } from '../catalog/lines.js';
 import { Merge, type Event } from '../catalog/merge.js';
-import { overflowBelow, type MovedDir } from '../catalog/moved.js';
+import { dirsOf, overflowBelow, type MovedDir } from '../catalog/moved.js';
 import { decodeRow, rowKey, rowName, type DirRow, type FileRow } from '../catalog/rows.js';
 import { baseOf } from '../catalog/segments.js';
 import { fingerprintSize, formatFingerprint, parseFingerprint } from '../fs/fingerprint.js';
@@ -156,9 +156,7 @@ export class JournalReader implements ChangeReader {
       case 'moved':
         if (line.bytes === undefined) {
           const identity = prepare?.op === 'moving' ? prepare.identity : undefined;
-          this.many = line.via
-            ? this.ours(line, line.via, identity)
-            : this.below(line.seq, line.was ?? line.from, line.path);
+          this.many = line.via ? this.ours(line, line.via, identity) : this.below(line);
           return [];
         }
         if (line.gone !== undefined) return this.outside(line.seq, line.gone, line.path, '');
@@ -195,17 +193,48 @@ export class JournalReader implements ChangeReader {
   }
 
   /** Every object below a folder that another program renamed: gone there, and new here. The rows are under its new name already. */
-  private *below(seq: number, from: string, to: string): Generator<Change> {
+  private *below({ seq, from: last, was, path: to, overflow }: MovedDir): Generator<Change> {
     // a path that begins with / is of a folder that was lost meanwhile
     if (to.startsWith('/')) return;
-    const id = this.core.catalog.findDir(split(to.replace(/\/$/, '')))?.id;
-    if (id === undefined) return;
-    for (const { path, row } of this.rows(id)) {
+    const { catalog } = this.core;
+    const from = was ?? last;
+    const lost = from.startsWith('/');
+    const top = catalog.findDir(dirsOf(to));
+    if (top?.marker) yield* this.renamed(seq, { path: from.slice(0, -1) }, { path: to.slice(0, -1) }, NOTHING, true);
+    for (const { path, row } of top ? this.rows(top.id) : []) {
+      if (row.kind === 'dir') {
+        if (row.marker) yield* this.renamed(seq, { path: from + path }, { path: to + path }, NOTHING, true);
+        continue;
+      }
       // of what nobody has looked at a scan will tell
-      if (row.kind === 'dir' || row.fp.equals(NO_FINGERPRINT)) continue;
-      if (!from.startsWith('/') && !this.stands(from + path)) yield* this.outside(seq, Date.now(), from + path, '');
+      if (row.fp.equals(NO_FINGERPRINT)) continue;
+      if (!lost && !this.stands(from + path)) yield* this.outside(seq, Date.now(), from + path, '');
       yield* this.outside(seq, Date.now(), to + path, formatFingerprint(row.fp), row.etag);
     }
+    if (!overflow) return;
+    // a lost folder has no name, but had one
+    const [bucket = '', ...below] = dirsOf(from);
+    const prefix = below.map((name) => `${name}/`).join('');
+    for (const { key, row } of overflowBelow(catalog, overflow.to, seq)) {
+      const old = { bucket, key: prefix + key.slice(overflow.to.key.length) };
+      const facts = bytesFacts({ fp: formatFingerprint(row.fp), etag: row.etag });
+      yield* this.renamed(seq, old, { bucket: overflow.to.bucket, key }, facts);
+    }
+  }
+
+  /** What has no path of its own went with a folder that another program renamed. */
+  private *renamed(seq: number, from: Subject, to: Subject, facts: Facts, marker = false): Generator<Change> {
+    const via = { event: 'ObjectCreated:Put', time: Date.now() };
+    const changes = [
+      ...(this.isThere(from, marker) ? [] : this.removed(seq, from, via, marker)),
+      ...this.change(seq, to, via, facts, marker),
+    ];
+    for (const change of changes) yield { ...change, outside: true };
+  }
+
+  private isThere(subject: Subject, marker: boolean): boolean {
+    if (marker && 'path' in subject) return this.core.catalog.findDir(split(subject.path))?.marker !== undefined;
+    return this.core.catalog.row(placeOf(subject)) !== undefined;
   }
 
   /** The same of one that we renamed, with markers and with objects whose keys are no paths. It is known by its identity if it went on since. */

@@ -195,4 +195,29 @@ describe('the feed of changes', () => {
     const both = [...told('q/', 'r/'), ...told('r/', 's/')].filter((one) => !one.endsWith('odd'));
     expect(shown(all(reader)).sort()).toEqual(both.sort());
   });
+
+  it('tells of markers and of keys that are no paths below a folder that another program renamed', async () => {
+    for (const key of ['p/plain', 'p/x//over', 'p/m/']) await put(key, key.endsWith('/') ? '' : key);
+    for (const dirs of [['box'], ['box', 'p']]) await store.live.lookAtDir(dirs);
+    const reader = store.changes.read('now');
+    await rename(join(root, 'box/p'), join(root, 'box/q'));
+    await store.live.lookAtDir(['box']);
+    const changes = all(reader);
+    expect(shown(changes).sort()).toEqual(
+      ['m/', 'plain', 'x//over']
+        .flatMap((key) => [`ObjectCreated:Put box/q/${key}`, `ObjectRemoved:Delete box/p/${key}`])
+        .sort(),
+    );
+    expect(changes.every(({ outside }) => outside === true)).toBe(true);
+    expect(changes.find(({ names }) => names[0]?.key === 'q/x//over')).toMatchObject({ size: 9 });
+    // a bucket is a folder, too
+    await rename(join(root, 'box'), join(root, 'crate'));
+    await store.live.lookAtDir([]);
+    const both = shown(all(reader)).filter((one) => !one.includes('inner/'));
+    expect(both.sort()).toEqual(
+      ['m/', 'plain', 'x//over']
+        .flatMap((key) => [`ObjectCreated:Put crate/q/${key}`, `ObjectRemoved:Delete box/q/${key}`])
+        .sort(),
+    );
+  });
 });
