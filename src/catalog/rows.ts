@@ -265,9 +265,9 @@ export function dirStamp(stat: BigIntStats, view = 0n): Buffer {
   return out;
 }
 
-/** Whether a stamp was taken of this directory, whatever has changed in it since, and under the same settings. */
-export function isStampOf(stamp: Buffer, stat: BigIntStats, view: bigint): boolean {
-  return stamp.subarray(0, 16).equals(dirStamp(stat, view).subarray(0, 16));
+/** Whether a stamp was taken of a directory on the same file system and under the same settings: of this one, or of one whose place it took. */
+export function isStampAt(stamp: Buffer, stat: BigIntStats, view: bigint): boolean {
+  return stamp.subarray(0, 8).equals(dirStamp(stat, view).subarray(0, 8));
 }
 
 /** Whether a stamp was taken of this directory with the same entries; a rename of the directory itself changes only its ctime. */

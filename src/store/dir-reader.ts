@@ -9,7 +9,7 @@ import { opendir } from 'node:fs/promises';
 import { errno } from '../base/errors.js';
 import { NO_FINGERPRINT } from '../catalog/catalog.js';
 import { GONE_COUNTER } from '../catalog/ghost.js';
-import { dirStamp, encodeRow, isGone, isStampOf, isUnseenNew, rowKey, type DirRow } from '../catalog/rows.js';
+import { dirStamp, encodeRow, isGone, isStampAt, isUnseenNew, rowKey, type DirRow } from '../catalog/rows.js';
 import { decodeName, isPossibleName } from '../fs/keypath.js';
 import { lstatOf } from '../fs/stat.js';
 import { isAbsent, type Core } from './core.js';
@@ -71,8 +71,8 @@ export class DirReader {
       this.core.tracker.settleDirs(segments, settled);
       const gone = index.number(GONE_COUNTER);
       const { id, stamp: before, fresh } = catalog.findDir(segments) ?? index.write(() => catalog.ensureDir(segments));
-      // what has no row then was not there when it was read before
-      const known = fresh === true || (before !== undefined && isStampOf(before, stat, this.core.view));
+      // what has no row then was not there when it was read before, or when another directory was that stood here
+      const known = fresh === true || (before !== undefined && isStampAt(before, stat, this.core.view));
       const counts = await this.addNew(path, segments, id, known);
       const stamp = dirStamp(stat, this.core.view);
       const note = (now: DirRow): void => {

@@ -20,6 +20,7 @@ import type {
   UnhashedPage,
   UntoldPage,
 } from './live-contract.js';
+import { MissingDirs } from './missing-dirs.js';
 import { newRow } from './objects.js';
 
 /** Rows that are gone through at a time: so long the turn may be. */
@@ -30,11 +31,15 @@ const UNHASHED_ROWS = 4096;
 type State = FileReport['state'];
 
 export class LiveIndex implements Live {
+  private readonly missing: MissingDirs;
+
   constructor(
     private readonly core: Core,
     private readonly reader: DirReader,
     private readonly identifier: Identifier,
-  ) {}
+  ) {
+    this.missing = new MissingDirs(core);
+  }
 
   get quietMs(): number {
     return this.core.quietMs;
@@ -64,7 +69,10 @@ export class LiveIndex implements Live {
     this.begin();
     if (!this.isServed(dirs) || core.isBeyondKeys(dirs)) return undefined;
     const stat = dirStat(core.pathOf(dirs));
-    if (!stat) return undefined;
+    if (!stat) {
+      if (options.files) this.noteMissing(dirs);
+      return undefined;
+    }
     const report: DirReport = { subdirs: [], added: 0, gone: 0, changed: 0 };
     core.tracker.settleDirs(dirs);
     let row = core.catalog.findDir(dirs);
@@ -110,6 +118,7 @@ export class LiveIndex implements Live {
           const there = lstatOf(`${this.core.pathOf(dirs)}/${name.slice(0, -1)}`);
           if (there) live++;
           if (there?.isDirectory()) report.subdirs.push(name.slice(0, -1));
+          else if (files) this.noteMissing([...dirs, name.slice(0, -1)], there);
         } else if (!isGone(value)) {
           live++;
           names.push(name);
@@ -124,6 +133,11 @@ export class LiveIndex implements Live {
       }
     });
     return { live, gone };
+  }
+
+  /** What a link leads to may come back without a trace. */
+  private noteMissing(dirs: readonly string[], there = lstatOf(this.core.pathOf(dirs))): void {
+    if (dirs.length > 0 && (!there || there.isFile()) && this.core.catalog.findDir(dirs)) this.missing.note(dirs);
   }
 
   private async findGone(dirs: readonly string[], row: DirRow, report: DirReport): Promise<void> {
@@ -280,6 +294,7 @@ export class LiveIndex implements Live {
     this.begin();
     if (this.rebuilding) return 0;
     let settled = 0;
+    await this.missing.settle();
     const { index } = this.core.catalog;
     while (index.write(() => this.core.tracker.settleLost(PAGE))) await turn();
     for (let next = rowKey(0, ''); ;) {

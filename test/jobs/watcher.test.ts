@@ -204,6 +204,60 @@ describe('the watcher', () => {
     expect((await store.head('b', 'sub/polled')).etag).toBe(md5('q'));
   });
 
+  describe('hears of files that went with a folder', () => {
+    const fill = async (): Promise<void> => {
+      for (const key of ['gone/f', 'gone/deep/f', 'taken/f', 'kept/f']) await store.put('b', key, body(key));
+      store.changes.wantAlways(true);
+      start();
+      await acquainted();
+      await quiet();
+    };
+    const GONE = ['b/gone/deep/f', 'b/gone/f', 'b/taken/f'];
+    // told again until somebody notes it, as this sink does not
+    const removed = (): string[] => [...new Set(changes)].filter((one) => one.startsWith('removed ')).sort();
+    /** Other programs remove one folder, put another in place of the next, and rename the third. */
+    const act = (): void => {
+      rmSync(join(root, 'b', 'gone'), { recursive: true });
+      renameSync(join(root, 'b', 'taken'), join(root, 'out'));
+      rmSync(join(root, 'out'), { recursive: true });
+      mkdirSync(join(root, 'b', 'taken'));
+      writeFileSync(join(root, 'b', 'taken', 'new'), 'new');
+    };
+    const expectTold = async (): Promise<void> => {
+      await until(() => removed().length >= GONE.length && changes.includes('created b/taken/new'));
+      expect(removed()).toEqual(GONE.map((path) => `removed ${path}`));
+      await expect(store.head('b', 'gone/f')).rejects.toThrow();
+    };
+
+    it('while no server ran', async () => {
+      await fill();
+      await background?.stop();
+      await store.close();
+      act();
+      store = await openStore(root, OPTIONS);
+      start();
+      await expectTold();
+    });
+
+    it('where it is told to poll', async () => {
+      await fill();
+      await background?.stop();
+      start({ watch: 'poll', scanInterval: 400 });
+      await acquainted();
+      act();
+      await expectTold();
+    });
+
+    it('when the folder is moved out of what is served', async () => {
+      await fill();
+      const out = mkdtempSync(join(tmpdir(), 'gos3rve-out-'));
+      renameSync(join(root, 'b', 'gone'), join(out, 'gone'));
+      await until(() => removed().length >= 2);
+      expect(removed()).toEqual(['removed b/gone/deep/f', 'removed b/gone/f']);
+      rmSync(out, { recursive: true });
+    });
+  });
+
   it('looks at nothing where it is off, and answers right all the same', async () => {
     const { watcher } = start({ watch: 'off', scanInterval: 100 });
     await sleep(600);

@@ -1,0 +1,76 @@
+/**
+ * Directories that are gone: what had rows below them is gone, too, and somebody may want to hear of it. A directory that another program has renamed is
+ * gone from its path until somebody looks at the new one: so rows are noted only once the path has stayed empty for a moment.
+ *
+ * A hint, kept by this process only: the next scan comes upon the same directories again.
+ */
+import { decodeRow, isGone, rowKey, rowName } from '../catalog/rows.js';
+import { errno } from '../base/errors.js';
+import { lstatOf, type Core } from './core.js';
+import { noteGone } from './ghosts.js';
+
+/** More are left to the next scan. */
+const LIMIT = 10_000;
+const PAGE = 256;
+
+export class MissingDirs {
+  /** When (ms) it was first missed, by path below the root. */
+  private readonly since = new Map<string, number>();
+
+  constructor(private readonly core: Core) {}
+
+  /** The directory has a row, and nothing or a file has its path. */
+  note(dirs: readonly string[]): void {
+    const path = dirs.join('/');
+    if (this.since.size < LIMIT && !this.since.has(path)) this.since.set(path, performance.now());
+  }
+
+  /** Notes what is gone with those that have been away for a moment. @returns how many files. */
+  async settle(): Promise<number> {
+    let gone = 0;
+    for (const [path, since] of this.since) {
+      if (performance.now() - since < this.core.quietMs) continue;
+      this.since.delete(path);
+      gone += await this.noteBelow(path.split('/'));
+    }
+    return gone;
+  }
+
+  private async noteBelow(top: readonly string[]): Promise<number> {
+    const { index } = this.core.catalog;
+    const row = this.core.catalog.findDir(top);
+    const folders = row && this.isAway(top) ? [{ id: row.id, dirs: top }] : [];
+    let gone = 0;
+    for (let folder = folders.pop(); folder; folder = folders.pop()) {
+      const { id, dirs } = folder;
+      for (let next = rowKey(id, ''); ;) {
+        const page = index.page('tree', next, rowKey(id + 1, ''), PAGE);
+        const missing: { dirs: readonly string[]; name: string }[] = [];
+        for (const { key, value } of page) {
+          const name = rowName(key).toString('utf8');
+          const below = name.endsWith('/') ? decodeRow(value) : undefined;
+          if (below?.kind === 'dir') folders.push({ id: below.id, dirs: [...dirs, name.slice(0, -1)] });
+          else if (!below && !isGone(value)) missing.push({ dirs, name });
+        }
+        gone += noteGone(this.core, missing);
+        const last = page.at(-1);
+        if (!last || page.length < PAGE) break;
+        next = Buffer.concat([last.key, Buffer.alloc(1)]);
+        await new Promise((resolve) => setImmediate(resolve));
+        index.refresh();
+      }
+    }
+    return gone;
+  }
+
+  private isAway(dirs: readonly string[]): boolean {
+    try {
+      const stat = lstatOf(this.core.pathOf(dirs));
+      return stat === undefined || stat.isFile();
+    } catch (error) {
+      // not to be seen: nobody can tell
+      if (errno(error) === 'EACCES' || errno(error) === 'EPERM') return false;
+      throw error;
+    }
+  }
+}
