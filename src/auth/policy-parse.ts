@@ -2,6 +2,7 @@
 import { S3Error } from '../base/errors.js';
 import { compilePattern, type Pattern } from './glob.js';
 import type { Policy, Principal, Statement } from './policy-model.js';
+import { isConditionKey } from './policy-keys.js';
 import { compileCondition, PolicyValueError, type Condition } from './policy-conditions.js';
 
 /** S3 User Guide, "Bucket policies": 20 KB. */
@@ -159,7 +160,7 @@ function parseConditions(value: unknown, context: Context): Condition[] {
 }
 
 function parseCondition(operator: string, key: string, value: unknown, { variables }: Context): Condition {
-  if (!/^[A-Za-z][\w-]*:[^\s]/.test(key)) throw malformed('Policy has an invalid condition key');
+  if (!isConditionKey(key)) throw malformed(`Policy has an invalid condition key: ${JSON.stringify(key)}`);
   const values = (Array.isArray(value) ? (value as unknown[]) : [value]).map((one) => {
     if (typeof one === 'string') return one;
     if (typeof one === 'number' || typeof one === 'boolean') return String(one);

@@ -103,7 +103,8 @@ export async function stageBody(
 
 /** @param mtime seconds since 1970; undefined leaves it. */
 export async function setMtime(file: FileHandle, mtime: number | undefined): Promise<void> {
-  if (mtime !== undefined) await file.utimes(Date.now() / 1000, mtime);
+  // as text: Node takes a negative number for now
+  if (mtime !== undefined) await file.utimes(Date.now() / 1000, String(mtime));
 }
 
 /** Gathers chunks into large writes, the next being filled while one is under way. */

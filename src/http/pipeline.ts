@@ -13,6 +13,7 @@ import type { Log } from '../base/log.js';
 import { makeAuthorize } from '../ops/authorize.js';
 import { corsHeaders, preflight } from '../ops/cors.js';
 import { rootOwner } from '../ops/owners.js';
+import type { RequestFacts } from '../ops/policy-conditions.js';
 import { matchOperation } from '../ops/table.js';
 import type { Handler, OpContext, OpInput, OpResult, Operation, ServiceConfig } from '../ops/types.js';
 import type { Attribution, Bucket, Store } from '../store/contract.js';
@@ -73,7 +74,9 @@ async function perform(gateway: Gateway, exchange: Exchange): Promise<OpResult> 
 
   // Authenticate: by header or query, or by the fields of a form, which stand for headers and name the key
   const form = isForm(matched) ? await openForm(gateway, exchange, target) : undefined;
-  const { identity, payload } = form ?? authenticateRequest(gateway, exchange, target);
+  const authenticated = form ?? authenticateRequest(gateway, exchange, target);
+  const { identity, payload } = authenticated;
+  const via: RequestFacts['via'] = 'via' in authenticated ? authenticated.via : 'form';
   const key = form?.key ?? target.key;
   headers = form?.headers ?? headers;
   exchange.identity = identity;
@@ -82,7 +85,8 @@ async function perform(gateway: Gateway, exchange: Exchange): Promise<OpResult> 
 
   // Load bucket settings, and authorize
   const peer = peerOf(exchange);
-  const facts = { headers, query: target.query, secure: isSecure(exchange, peer.sourceIp), ...peer };
+  const secure = isSecure(exchange, peer.sourceIp);
+  const facts = { headers, query: target.query, secure, via, operation: operation.name, ...peer };
   const asked = { bucket: target.bucket, key, query: target.query, headers };
   const enter = async (text?: string): Promise<Pick<OpContext, 'bucket' | 'authorize'>> => {
     const bucket = await loadBucket(gateway.store, operation, target);
@@ -111,7 +115,7 @@ async function perform(gateway: Gateway, exchange: Exchange): Promise<OpResult> 
     requestId: exchange.requestId,
     via: viaOf(exchange, identity),
     virtualHosted: target.style === 'virtual',
-    secure: facts.secure,
+    secure,
     keepAlive: () => keepAlive(exchange),
     ...entered,
   };

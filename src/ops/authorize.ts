@@ -156,7 +156,7 @@ async function policyVerdict(c: Case, action: string, key: string | undefined): 
     identity: c.identity,
     action,
     resource: `arn:aws:s3:::${name}${key === undefined ? '' : `/${key}`}`,
-    conditions: policyConditions(c.facts, c.identity, tags, c.given),
+    conditions: policyConditions({ ...c.facts, resourceAccount: c.owner.id }, c.identity, tags, c.given),
   };
   const { within, pins } = c.terms;
   let verdict = evaluatePolicy(policy, request);

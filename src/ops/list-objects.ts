@@ -6,7 +6,7 @@ import { isoDate } from '../wire/headers.js';
 import { urlEncodeListing } from '../wire/keys.js';
 import { el, leaf, written, type XmlElement } from '../wire/xml.js';
 import { pageSize, quoted, urlEncoding } from './input.js';
-import { bucketOwner } from './owners.js';
+import { objectOwner } from './owners.js';
 import type { OpContext, OpInput, OpResult } from './types.js';
 
 /** What all listings of keys share: the query, and how names are written. */
@@ -105,7 +105,6 @@ function contents(
   encode: Listing['encode'],
   withOwner: boolean,
 ): XmlElement {
-  const bucket = bucketOwner(ctx);
   let text = '';
   for (const entry of entries) {
     if (isPrefix(entry)) continue;
@@ -116,7 +115,7 @@ function contents(
     text += leaf('ETag', quoted(entry.etag));
     if (checksum) text += leaf('ChecksumAlgorithm', checksum.algorithm) + leaf('ChecksumType', checksum.type);
     text += leaf('Size', entry.size);
-    if (withOwner) text += ownerText(facts.owner ?? bucket);
+    if (withOwner) text += ownerText(objectOwner(ctx, facts));
     text += leaf('StorageClass', facts.storageClass ?? 'STANDARD');
     text += '</Contents>';
   }

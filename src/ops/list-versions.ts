@@ -5,7 +5,7 @@ import { isoDate } from '../wire/headers.js';
 import { el } from '../wire/xml.js';
 import { quoted } from './input.js';
 import { checksumSummary, commonPrefixes, isPrefix, readListing } from './list-objects.js';
-import { bucketOwner, ownerElement } from './owners.js';
+import { objectOwner, ownerElement } from './owners.js';
 import type { OpContext, OpInput, OpResult } from './types.js';
 
 export async function listObjectVersions(ctx: OpContext, input: OpInput): Promise<OpResult> {
@@ -22,7 +22,6 @@ export async function listObjectVersions(ctx: OpContext, input: OpInput): Promis
   const page: ListPage =
     max === 0 ? { entries: [] } : await ctx.store.list(input.bucket, { prefix, delimiter, max, after: keyMarker });
   const last = page.entries.at(-1);
-  const owner = bucketOwner(ctx);
   return {
     xml: el('ListVersionsResult', [
       el('Name', input.bucket),
@@ -46,7 +45,7 @@ export async function listObjectVersions(ctx: OpContext, input: OpInput): Promis
             el('ETag', quoted(entry.etag)),
             ...checksumSummary(entry),
             el('Size', entry.size),
-            ownerElement(entry.facts.owner ?? owner),
+            ownerElement(objectOwner(ctx, entry.facts)),
             el('StorageClass', entry.facts.storageClass ?? 'STANDARD'),
           ]),
         ];

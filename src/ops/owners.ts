@@ -41,6 +41,12 @@ export function objectAcl(facts: KeyFacts, settings: BucketSettings, ownerOfBuck
   return facts.acl ?? privateAcl(facts.owner ?? ownerOfBucket);
 }
 
+/** Who is told to own an object: with BucketOwnerEnforced the bucket's owner, whoever wrote it. */
+export function objectOwner(ctx: OpContext, facts: KeyFacts): Owner {
+  const owner = bucketOwner(ctx);
+  return ctx.bucket?.settings.ownership === 'BucketOwnerEnforced' ? owner : (facts.owner ?? owner);
+}
+
 /** The ACL in force of a bucket. */
 export function bucketAcl(settings: BucketSettings, ownerOfBucket: Owner): Acl {
   if (settings.ownership === 'BucketOwnerEnforced') return privateAcl(ownerOfBucket);

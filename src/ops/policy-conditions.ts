@@ -14,12 +14,46 @@ export interface RequestFacts {
   secure?: boolean;
   /** The tags that the request gives an object; undefined while they are not known, for the body is not read. */
   tags?: () => Tags | undefined;
+  /** How it was signed: `form` by the fields of a browser's form. */
+  via?: 'header' | 'query' | 'bearer' | 'none' | 'form';
+  /** Name of the operation. */
+  operation?: string;
+  /** The owner of the bucket in question. */
+  resourceAccount?: string;
   /** The request's bucket, if loaded. */
   bucket?: Bucket;
 }
 
 /** Query parameters that are condition keys `s3:<name>`. */
 const QUERY_KEYS = ['prefix', 'delimiter', 'max-keys'] as const;
+
+const AUTH_TYPES = {
+  header: 'REST-HEADER',
+  query: 'REST-QUERY-STRING',
+  form: 'POST',
+  bearer: undefined,
+  none: undefined,
+} as const;
+
+/** Whether an operation that writes makes an object at once (S3 User Guide, "Enforce conditional writes"): the steps before a completion do not. */
+const CREATIONS: ReadonlyMap<string, boolean> = new Map([
+  ['PutObject', true],
+  ['PostObject', true],
+  ['CopyObject', true],
+  ['CompleteMultipartUpload', true],
+  ['CreateMultipartUpload', false],
+  ['UploadPart', false],
+  ['UploadPartCopy', false],
+]);
+
+/** ms since a request was signed, of `20261121T181500Z`. */
+function ageOf(date: string | undefined, now: Date): string | undefined {
+  const parts = /^(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z$/.exec(date ?? '');
+  if (!parts) return undefined;
+  const [, year, month, day, hours, minutes, seconds] = parts.map(Number) as [number, ...number[]];
+  const signed = Date.UTC(year ?? 0, (month ?? 1) - 1, day, hours, minutes, seconds);
+  return String(Math.max(0, now.getTime() - signed));
+}
 
 /**
  * @param existingTags tags of the object named, for `s3:ExistingObjectTag/<key>`.
@@ -42,9 +76,21 @@ export function policyConditions(
     if (value !== undefined) conditions[name] = [value];
   };
   if (identity.kind === 'user') {
+    const { id, displayName } = identity.owner;
+    set('aws:PrincipalAccount', id);
+    set('aws:PrincipalArn', `arn:aws:iam::${id}:user/${displayName}`);
     set('aws:userid', identity.owner.id);
     set('aws:username', identity.owner.displayName);
   }
+  set('aws:ResourceAccount', facts.resourceAccount);
+  set('s3:ResourceAccount', facts.resourceAccount);
+  set('s3:authType', facts.via && AUTH_TYPES[facts.via]);
+  if (facts.via === 'header' || facts.via === 'query' || facts.via === 'form') {
+    set('s3:signatureversion', 'AWS4-HMAC-SHA256');
+    set('s3:signatureAge', ageOf(facts.query.get('X-Amz-Date') ?? facts.headers['x-amz-date'], now));
+  }
+  const creation = facts.operation === undefined ? undefined : CREATIONS.get(facts.operation);
+  if (creation !== undefined) set('s3:ObjectCreationOperation', String(creation));
   set('aws:SourceIp', facts.sourceIp);
   set('aws:Referer', facts.headers.referer);
   set('aws:UserAgent', facts.headers['user-agent']);

@@ -6,7 +6,9 @@ import type { KeyFacts } from '../base/model.js';
 
 /** Beyond what file systems can hold (ext4: the year 2446) a value is taken for nonsense. */
 const LATEST = 15_032_385_535;
-const SECONDS = /^\d{1,11}(\.\d{1,9})?$/;
+/** ext4: 1901. */
+const EARLIEST = -2_147_483_648;
+const SECONDS = /^-?\d{1,11}(\.\d{1,9})?$/;
 
 /** @returns seconds since 1970, to about a quarter of a microsecond (a double); undefined if none was sent, or nonsense. */
 export function clientMtime({ metadata }: KeyFacts): number | undefined {
@@ -14,5 +16,5 @@ export function clientMtime({ metadata }: KeyFacts): number | undefined {
   const text = metadata?.['mtime'] ?? attrs?.slice('mtime:'.length);
   if (text === undefined || !SECONDS.test(text)) return undefined;
   const seconds = Number(text);
-  return seconds <= LATEST ? seconds : undefined;
+  return seconds >= EARLIEST && seconds <= LATEST ? seconds : undefined;
 }

@@ -116,7 +116,7 @@ describe('verdict', () => {
 });
 
 describe('conditions', () => {
-  const k = (...values: string[]): Record<string, string[]> => ({ 'test:Key': values });
+  const k = (...values: string[]): Record<string, string[]> => ({ 's3:x-amz-test': values });
   const none = {};
 
   it.each<[operator: string, expected: unknown, given: Record<string, string[]>, holds: boolean]>([
@@ -125,7 +125,7 @@ describe('conditions', () => {
     ['StringEquals', 'a', k('A'), false],
     ['StringEquals', 'a*', k('ab'), false],
     ['StringEquals', 'a', none, false],
-    ['StringEquals', 'a', { 'TEST:key': ['a'] }, true],
+    ['StringEquals', 'a', { 'S3:X-AMZ-Test': ['a'] }, true],
     ['StringNotEquals', ['a', 'b'], k('b'), false],
     ['StringNotEquals', ['a', 'b'], k('c'), true],
     ['StringNotEquals', 'a', none, true],
@@ -182,16 +182,16 @@ describe('conditions', () => {
     ['ForAnyValue:StringNotEquals', ['a'], k('a', 'c'), true],
     ['ForAnyValue:StringNotEquals', ['a'], k('a'), false],
     ['ForAnyValue:StringLikeIfExists', ['a*'], none, true],
-    ['StringEquals', '${aws:username}', { 'test:Key': ['ann'], 'aws:username': ['ann'] }, true],
-    ['StringLike', '${aws:username}/*', { 'test:Key': ['ann/x'], 'aws:username': ['ann'] }, true],
+    ['StringEquals', '${aws:username}', { 's3:x-amz-test': ['ann'], 'aws:username': ['ann'] }, true],
+    ['StringLike', '${aws:username}/*', { 's3:x-amz-test': ['ann/x'], 'aws:username': ['ann'] }, true],
   ])('%s %j on %j: %s', (operator, expected, conditions, holds) => {
-    const statement = { Condition: { [operator]: { 'test:Key': expected } } };
+    const statement = { Condition: { [operator]: { 's3:x-amz-test': expected } } };
     expect(verdict([statement], { conditions }) === 'Allow').toBe(holds);
   });
 
   it('must all hold', () => {
-    const Condition = { StringEquals: { 'a:x': '1', 'a:y': '2' }, Bool: { 'aws:SecureTransport': 'true' } };
-    const good = { 'a:x': ['1'], 'a:y': ['2'], 'aws:SecureTransport': ['true'] };
+    const Condition = { StringEquals: { 's3:x-amz-x': '1', 's3:x-amz-y': '2' }, Bool: { 'aws:SecureTransport': 'true' } };
+    const good = { 's3:x-amz-x': ['1'], 's3:x-amz-y': ['2'], 'aws:SecureTransport': ['true'] };
     expect(verdict([{ Condition }], { conditions: good })).toBe('Allow');
     for (const key of Object.keys(good)) {
       expect(verdict([{ Condition }], { conditions: { ...good, [key]: ['no'] } })).toBeUndefined();
@@ -228,14 +228,17 @@ describe('parsePolicy', () => {
     [statement({ Resource: 'arn:aws:s3:::photos2/*' }), 'Policy has invalid resource'],
     [statement({ Resource: 'photos/*' }), 'Policy has invalid resource'],
     [statement({ Resource: ['arn:aws:s3:::photos/*', 7] }), 'Policy has invalid resource'],
-    [statement({ Condition: { StringAlmost: { 'a:b': 'c' } } }), 'Invalid Condition type : StringAlmost'],
-    [statement({ Condition: { toString: { 'a:b': 'c' } } }), 'Invalid Condition type : toString'],
+    [statement({ Condition: { StringAlmost: { 'aws:Referer': 'c' } } }), 'Invalid Condition type : StringAlmost'],
+    [statement({ Condition: { toString: { 'aws:Referer': 'c' } } }), 'Invalid Condition type : toString'],
     [statement({ Condition: { StringEquals: { b: 'c' } } }), 'invalid condition key'],
-    [statement({ Condition: { StringEquals: { 'a:b': {} } } }), 'Invalid value of condition key a:b'],
+    [statement({ Condition: { StringEquals: { 's3:nonsense': 'c' } } }), 'invalid condition key'],
+    [statement({ Condition: { StringEquals: { 's3:x-amz-': 'c' } } }), 'invalid condition key'],
+    [statement({ Condition: { StringEquals: { 'jwt:sub': 'c' } } }), 'invalid condition key'],
+    [statement({ Condition: { StringEquals: { 'aws:Referer': {} } } }), 'Invalid value of condition key aws:Referer'],
     [statement({ Condition: { IpAddress: { 'aws:SourceIp': '192.0.2.0/33' } } }), 'Invalid value of condition key'],
     [statement({ Condition: { IpAddress: { 'aws:SourceIp': 'home' } } }), 'Invalid value of condition key'],
-    [statement({ Condition: { NumericLessThan: { 'a:b': 'many' } } }), 'Invalid value of condition key'],
-    [statement({ Condition: { DateLessThan: { 'a:b': 'soon' } } }), 'Invalid value of condition key'],
+    [statement({ Condition: { NumericLessThan: { 'aws:Referer': 'many' } } }), 'Invalid value of condition key'],
+    [statement({ Condition: { DateLessThan: { 'aws:Referer': 'soon' } } }), 'Invalid value of condition key'],
     [text({ ...BASE, Sid: 'a' }, { ...BASE, Sid: 'a' }), 'must be unique'],
     [statement({ Sid: 'x'.repeat(21_000) }), 'no larger than 20480 bytes'],
   ])('refuses %s', (source, message) => {

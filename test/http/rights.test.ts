@@ -12,6 +12,7 @@ import {
   GetObjectAttributesCommand,
   GetObjectCommand,
   GetObjectTaggingCommand,
+  ListObjectsCommand,
   PutBucketPolicyCommand,
   PutBucketAclCommand,
   PutObjectAclCommand,
@@ -21,6 +22,7 @@ import {
   S3Client,
   UploadPartCopyCommand,
 } from '@aws-sdk/client-s3';
+import { getSignedUrl } from '@aws-sdk/s3-request-presigner';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { createServer, openStore, type GatewayServer, type LocalStore } from '../../src/index.js';
 
@@ -221,6 +223,61 @@ describe.each([
       expect(await post('b', { tagging: tagXml('level', level), 'x-amz-tagging': 'level=open' })).toBe(status);
     }
   });
+});
+
+describe('what a policy can ask of a request', () => {
+  const get = (name: string): GetObjectCommand => new GetObjectCommand(at(name));
+  const presigned = async (name: string): Promise<number> =>
+    (await fetch(await getSignedUrl(alice, get(name), { expiresIn: 600 }))).status;
+
+  it('how it is signed', async () => {
+    await alice.send(put('a'));
+    await policy(deny('s3:GetObject', { StringEquals: { 's3:authType': 'REST-QUERY-STRING' } }));
+    expect(await presigned('a')).toBe(403);
+    expect(await outcome(alice.send(get('a')))).toBe('ok');
+    await policy(deny('s3:GetObject', { StringNotEquals: { 's3:authType': 'REST-QUERY-STRING' } }));
+    expect(await presigned('a')).toBe(200);
+    expect(await outcome(alice.send(get('a')))).toBe('AccessDenied');
+    await policy(deny('s3:GetObject', { StringNotEquals: { 's3:signatureversion': 'AWS4-HMAC-SHA256' } }));
+    expect(await presigned('a')).toBe(200);
+    await policy(deny('s3:GetObject', { StringEquals: { 's3:signatureversion': 'AWS4-HMAC-SHA256' } }));
+    expect(await outcome(alice.send(get('a')))).toBe('AccessDenied');
+  });
+
+  it('how long ago', async () => {
+    await alice.send(put('a'));
+    const signingDate = new Date(Date.now() - 60_000);
+    const url = await getSignedUrl(alice, get('a'), { expiresIn: 600, signingDate });
+    await policy(deny('s3:GetObject', { NumericGreaterThan: { 's3:signatureAge': '3600000' } }));
+    expect((await fetch(url)).status).toBe(200);
+    await policy(deny('s3:GetObject', { NumericGreaterThan: { 's3:signatureAge': '30000' } }));
+    expect((await fetch(url)).status).toBe(403);
+  });
+
+  it('that objects are made only where none is', async () => {
+    const Condition = { Null: { 's3:if-none-match': 'true' }, Bool: { 's3:ObjectCreationOperation': 'true' } };
+    await policy(deny('s3:PutObject', Condition));
+    expect(await outcome(alice.send(put('a')))).toBe('AccessDenied');
+    expect(await outcome(alice.send(put('a', { IfNoneMatch: '*' })))).toBe('ok');
+    expect(await outcome(alice.send(initiate('b')))).toBe('ok');
+  });
+
+  it('whose bucket it is, and who asks', async () => {
+    const Condition = { StringNotEquals: { 'aws:PrincipalAccount': '${aws:ResourceAccount}' } };
+    await policy(allow(WRITING), deny('s3:PutObject', Condition));
+    expect(await outcome(alice.send(put('a')))).toBe('ok');
+    expect(await outcome(bob.send(put('a')))).toBe('AccessDenied');
+  });
+});
+
+it('names the owner of the bucket for all objects where ACLs are off', async () => {
+  await policy(allow(WRITING));
+  await bob.send(put('bobs'));
+  const owner = async (): Promise<string | undefined> =>
+    (await alice.send(new ListObjectsCommand({ Bucket, Prefix: `${dir}/` }))).Contents?.[0]?.Owner?.ID;
+  expect(await owner()).toBe(BOB.owner.id);
+  await store.updateBucket(Bucket, (settings) => ({ ...settings, ownership: 'BucketOwnerEnforced' }));
+  expect(await owner()).not.toBe(BOB.owner.id);
 });
 
 describe('rights beyond the first', () => {

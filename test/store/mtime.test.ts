@@ -12,7 +12,9 @@ describe('clientMtime', () => {
     [{ mtime: '0' }, 0],
     [{ 's3cmd-attrs': 'atime:1700000001/ctime:1/gid:0/mtime:1700000000/uid:0/uname:root' }, 1700000000],
     [{ mtime: 'yesterday' }, undefined],
-    [{ mtime: '-1' }, undefined],
+    [{ mtime: '-1.5' }, -1.5],
+    [{ mtime: '-2147483649' }, undefined],
+    [{ mtime: '--1' }, undefined],
     [{ mtime: '1e9' }, undefined],
     [{ mtime: '99999999999' }, undefined],
     [{ 's3cmd-attrs': 'uid:0' }, undefined],
@@ -46,6 +48,13 @@ describe('x-amz-meta-mtime', () => {
     for (const key of ['put', 'copied', 'parts']) {
       expect(mtime(key), key).toBe(1_500_000_000_500);
       expect((await store.head('b', key)).lastModified, key).toBe(1_500_000_000_500);
+    }
+    for (const [key, mtime] of [
+      ['of 1960', -304_819_200],
+      ['of 1969', -1.5],
+    ] as const) {
+      await store.put('b', key, body('1'), { facts: { metadata: { mtime: `${mtime}` } } });
+      expect((await store.head('b', key)).lastModified, key).toBe(mtime * 1000);
     }
     expect((await store.head('b', 'put')).etag).toBe(etag);
     expect((await store.head('b', 'parts')).etag).toMatch(/-1$/);
