@@ -13,6 +13,8 @@ import { EMPTY_ETAG } from './describe.js';
 
 /** Files of which is remembered what was told. */
 const TOLD_LIMIT = 100_000;
+/** Renames of folders that are remembered. */
+const MOVES_LIMIT = 256;
 const PAGE = 256;
 
 type Facts = Pick<Change, 'size' | 'etag'>;
@@ -25,6 +27,8 @@ export class JournalReader implements ChangeReader {
   private readonly toldOf = new Map<string, string>();
   /** Changes of a line that makes many: a folder was renamed. */
   private many: Iterator<Change> | undefined;
+  /** Folders that we renamed before other lines that this reader had yet to read: what these delete had a key before. */
+  private moves: { from: string; to: string; until: number }[] = [];
   /** Of the line whose changes were given last. */
   private last: number;
   /** What is not behind this was given, or not asked for. */
@@ -138,8 +142,7 @@ export class JournalReader implements ChangeReader {
         if (!prepare.via) return [];
         return this.change(line.seq, prepare, prepare.via, bytesFacts({ ...prepare.bytes, fp: line.fp }));
       case 'delete':
-        if (!('path' in line) || !line.path.endsWith('/')) this.tell(line, '');
-        return line.via ? this.change(line.seq, line, line.via) : [];
+        return this.deleted(line);
       case 'facts':
         return line.via ? this.change(line.seq, line, line.via) : [];
       case 'marker': {
@@ -164,6 +167,29 @@ export class JournalReader implements ChangeReader {
       default:
         return [];
     }
+  }
+
+  /** An object that was gone from the rows when the rename of its folder was told was not told of then: its old key is gone, too. */
+  private deleted(line: Extract<Event['line'], { op: 'delete' }>): Change[] {
+    const { seq, via } = line;
+    const isPath = 'path' in line && !line.path.endsWith('/');
+    const before = isPath && via && this.toldOf.get(line.path) === undefined ? this.keysBefore(line.path, seq) : [];
+    if (isPath) for (const path of [line.path, ...before]) this.tell({ path }, '');
+    if (!('path' in line)) this.tell(line, '');
+    if (!via) return [];
+    return [...before.flatMap((path) => this.removed(seq, { path }, via)), ...this.change(seq, line, via)];
+  }
+
+  private keysBefore(path: string, seq: number): string[] {
+    const keys: string[] = [];
+    let now = path;
+    this.moves = this.moves.filter(({ until }) => until >= seq);
+    for (const { from, to } of [...this.moves].reverse()) {
+      if (!now.startsWith(to)) continue;
+      now = from + now.slice(to.length);
+      if (this.toldOf.get(now) !== '' && !this.stands(now)) keys.unshift(now);
+    }
+    return keys;
   }
 
   private removed(seq: number, from: Subject, via: Via, marker = false): Change[] {
@@ -207,7 +233,7 @@ export class JournalReader implements ChangeReader {
         continue;
       }
       // of what nobody has looked at a scan will tell
-      if (row.fp.equals(NO_FINGERPRINT)) continue;
+      if (row.goneAt !== undefined || row.fp.equals(NO_FINGERPRINT)) continue;
       if (!lost && !this.stands(from + path)) yield* this.outside(seq, Date.now(), from + path, '');
       yield* this.outside(seq, Date.now(), to + path, formatFingerprint(row.fp), row.etag);
     }
@@ -244,6 +270,7 @@ export class JournalReader implements ChangeReader {
     identity: string | undefined,
   ): Generator<Change> {
     const { catalog } = this.core;
+    if (this.seen > seq) this.moves = [...this.moves.slice(1 - MOVES_LIMIT), { from, to, until: this.seen }];
     const seen = identity === undefined ? undefined : catalog.identities.find(Buffer.from(identity, 'hex'));
     const id = seen?.kind === 'dir' ? seen.id : catalog.findDir(split(to.slice(0, -1)))?.id;
     const top = id === undefined ? undefined : catalog.dirById(id);
@@ -253,6 +280,13 @@ export class JournalReader implements ChangeReader {
       const [old, now] = [{ path: from + path }, { path: to + path }];
       if (row.kind === 'dir') {
         if (row.marker) yield* this.carried(seq, old, now, via, NOTHING, true);
+        continue;
+      }
+      // what had no file then stayed behind: it went afterwards, from its new key
+      if (row.goneAt !== undefined) {
+        if (row.goneAt < via.time || this.stands(old.path)) continue;
+        this.tell(old, '');
+        yield* this.removed(seq, old, via);
         continue;
       }
       const fp = formatFingerprint(row.fp);
@@ -272,7 +306,7 @@ export class JournalReader implements ChangeReader {
     return [...this.removed(seq, from, via, marker), ...this.change(seq, to, via, facts, marker)];
   }
 
-  /** Rows of all that lies below a directory and is there, with paths from it on; those of directories too. */
+  /** Rows of all that lies below a directory, with paths from it on; those of directories and of files that are gone, too. */
   private *rows(id: number): Generator<{ path: string; row: Row }> {
     const { index } = this.core.catalog;
     const folders = [{ id, path: '' }];
@@ -286,7 +320,7 @@ export class JournalReader implements ChangeReader {
           const row = decodeRow(value);
           const path = folder.path + (row.kind === 'dir' ? name.slice(0, -1) : name);
           if (row.kind === 'dir') folders.push({ id: row.id, path: `${path}/` });
-          if (row.kind === 'dir' || row.goneAt === undefined) yield { path, row };
+          yield { path, row };
         }
         next = Buffer.concat([end.key, Buffer.from([0])]);
       }

@@ -220,4 +220,26 @@ describe('the feed of changes', () => {
         .sort(),
     );
   });
+
+  it('tells of the old keys of what went after its prefix was moved, to whoever reads it all later', async () => {
+    for (const key of ['p/deleted', 'p/removed', 'p/kept']) await put(key);
+    await store.live.lookAtDir(['box', 'p']);
+    const reader = store.changes.read('now');
+    const move = (from: string, to: string) =>
+      store.movePrefix({ bucket: 'box', key: from }, { bucket: 'box', key: to });
+    await move('p/', 'q/');
+    await move('q/', 'r/');
+    await unlink(join(root, 'box/r/removed'));
+    await store.live.lookAtDir(['box', 'r'], { files: true });
+    await store.delete('box', 'r/deleted');
+    const changes = shown(all(reader));
+    for (const key of ['p/deleted', 'q/deleted', 'r/deleted', 'p/removed', 'q/removed', 'p/kept', 'q/kept'])
+      expect(changes.filter((one) => one === `ObjectRemoved:Delete box/${key}`)).toHaveLength(1);
+    expect(changes.at(-1)).toBe('ObjectRemoved:Delete box/r/deleted');
+    expect(changes.filter((one) => one.includes('Created') && !one.endsWith('/kept'))).toEqual([]);
+    // what came and went later has no older key
+    await put('r/new');
+    await store.delete('box', 'r/new');
+    expect(shown(all(reader))).toEqual(['ObjectCreated:Put box/r/new', 'ObjectRemoved:Delete box/r/new']);
+  });
 });
