@@ -79,6 +79,19 @@ export class Catalog {
     return row?.kind === 'dir' ? row : undefined;
   }
 
+  /** Rows of all directories on the way to one, that of the root first, as far as they are known: each is asked for once. */
+  dirsDown(dirs: readonly string[]): DirRow[] {
+    const rows: DirRow[] = [];
+    let row = this.index.row(0, '/');
+    for (const name of dirs) {
+      if (row?.kind !== 'dir') return rows;
+      rows.push(row);
+      row = this.index.row(row.id, `${name}/`);
+    }
+    if (row?.kind === 'dir') rows.push(row);
+    return rows;
+  }
+
   /** The same by its id. */
   dirById(id: number): DirRow | undefined {
     const place = this.identities.placeOf(id);
@@ -131,8 +144,13 @@ export class Catalog {
   /** Forgets a directory that was removed, unless rows below it keep facts of files that may come back. Only inside a write. */
   dropDir(dirs: readonly string[]): void {
     const row = dirs.length > 0 ? this.findDir(dirs) : undefined;
-    const at = row && this.identities.placeOf(row.id);
-    if (!row || !at) return;
+    if (row) this.dropDirRow(row);
+  }
+
+  /** The same by its row, as it is now. */
+  dropDirRow(row: DirRow): void {
+    const at = this.identities.placeOf(row.id);
+    if (!at) return;
     this.identities.setDir(row, undefined);
     if (this.index.page('tree', rowKey(row.id, ''), rowKey(row.id + 1, ''), 1).length > 0) {
       delete row.marker;

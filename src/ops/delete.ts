@@ -1,4 +1,5 @@
 /** DeleteObject and DeleteObjects. */
+import { setImmediate } from 'node:timers/promises';
 import { S3Error, toS3Error } from '../base/errors.js';
 import type { WriteCondition } from '../base/model.js';
 import { writeConditions } from '../wire/conditions.js';
@@ -28,9 +29,12 @@ export async function deleteObjects(ctx: OpContext, input: OpInput): Promise<OpR
   const quiet = childText(root, 'Quiet')?.trim().toLowerCase() === 'true';
   const results = new Array<XmlElement | undefined>(objects.length);
   let next = 0;
+  let turn: Promise<void> = Promise.resolve();
   const worker = async (): Promise<void> => {
     for (let i = next++; i < objects.length; i = next++) {
       const object = objects[i];
+      // a delete may keep the lock for a while: others are answered between any two
+      await (turn = turn.then(() => setImmediate()));
       if (object !== undefined) results[i] = await deleteOne(ctx, input.bucket, object, quiet);
     }
   };

@@ -12,6 +12,7 @@ import { S3Error, errno } from '../base/errors.js';
 import type { KeyFacts, WriteCondition } from '../base/model.js';
 import { samePlace, subjectOf } from '../catalog/catalog.js';
 import type { Journal } from '../catalog/journal.js';
+import type { DirRow } from '../catalog/rows.js';
 import type { Aside, ByteFacts, CompletedUpload, JournalLine, Subject, Via } from '../catalog/lines.js';
 import type { Dir } from '../fs/dirs.js';
 import { fingerprint, formatFingerprint } from '../fs/fingerprint.js';
@@ -369,40 +370,50 @@ export class Publisher {
 
   /** Announces what {@link prune} will remove once `name` is gone, or as it is now. Under the lock. */
   announcePrune(dirs: readonly string[], name?: string): void {
-    const made = this.prunable(dirs);
-    if (made.length === 0) return;
+    const made: string[] = [];
+    let gone = name;
+    for (const { path } of this.prunable(dirs)) {
+      if (!this.fallsEmpty(path, gone, path.length < dirs.length)) break;
+      made.push(path.join('/'));
+      gone = path.at(-1);
+    }
+    this.announce(made.reverse());
+  }
+
+  /** @param maybe what is told of a directory that cannot be read. */
+  private fallsEmpty(dirs: readonly string[], name: string | undefined, maybe: boolean): boolean {
     try {
-      if (!holdsOnly(this.core.dirs.get(this.core.pathOf(dirs)), name)) return;
+      return holdsOnly(this.core.dirs.get(this.core.pathOf(dirs)), name);
     } catch (error) {
       // reached by a link, or moved away: not pruned either
-      if (isAbsent(error)) return;
+      if (isAbsent(error)) return false;
+      if (maybe) return true;
       throw error;
     }
-    this.announce(made.map((one) => one.join('/')).reverse());
   }
 
   /** Directories that gos3rve made, that no client put as a marker and that are no bucket's own, upwards as long as that is so. */
-  private prunable(dirs: readonly string[]): (readonly string[])[] {
-    const made: (readonly string[])[] = [];
-    for (let depth = dirs.length; depth > 1 && !this.core.isBucketFolder(dirs.slice(0, depth)); depth--) {
-      const row = this.core.catalog.findDir(dirs.slice(0, depth));
-      if (!row?.made || row.marker) break;
-      made.push(dirs.slice(0, depth));
+  private *prunable(dirs: readonly string[]): Generator<{ path: readonly string[]; row: DirRow }> {
+    const rows = this.core.catalog.dirsDown(dirs);
+    for (let depth = dirs.length; depth > 1; depth--) {
+      const path = dirs.slice(0, depth);
+      const row = rows[depth];
+      if (!row?.made || row.marker || this.core.isBucketFolder(path)) return;
+      yield { path, row };
     }
-    return made;
   }
 
   /** Removes directories that gos3rve made and that have fallen empty, deepest first. Under the lock. @returns paths below the root. */
   prune(dirs: readonly string[]): string[] {
     const { core } = this;
     const removed: string[] = [];
-    for (const path of this.prunable(dirs)) {
+    for (const { path, row } of this.prunable(dirs)) {
       try {
         rmdirSync(core.dirs.get(core.pathOf(path.slice(0, -1))).at(path.at(-1) ?? ''));
       } catch {
         break;
       }
-      core.catalog.dropDir(path);
+      core.catalog.dropDirRow(row);
       removed.push(path.join('/'));
     }
     return removed;

@@ -80,6 +80,24 @@ describe('DeleteObjects', () => {
   });
 });
 
+describe('DeleteObjects beside other requests', () => {
+  it('gives them their turn between two keys', async () => {
+    let turns = 0;
+    const others = setInterval(() => turns++, 1);
+    const seen: number[] = [];
+    const ctx = context({
+      delete() {
+        for (const until = performance.now() + 4; performance.now() < until;);
+        seen.push(turns);
+        return Promise.resolve(true);
+      },
+    });
+    await deleteObjects(ctx, request(keys(40)));
+    clearInterval(others);
+    expect(new Set(seen).size).toBeGreaterThan(20);
+  });
+});
+
 describe('DeleteObject', () => {
   it('is 204 whether or not there was one', async () => {
     const ctx = context({ delete: () => Promise.resolve(false) });

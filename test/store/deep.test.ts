@@ -1,9 +1,10 @@
 /** Deep chains of folders: a listing goes down as far as a key can lie, and its work grows with the depth, not with its square. */
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import { openStore, type LocalStore } from '../../src/store/open.js';
+import { body } from '../suites/store/kit.js';
 
 let root: string;
 beforeEach(() => (root = mkdtempSync(path.join(tmpdir(), 'gos3rve-deep-'))));
@@ -46,6 +47,28 @@ it('does not go where no key of 1,024 bytes can lie', async () => {
     const deepest = ['box', ...Array<string>(9).fill(name)];
     expect(await store.live.lookAtDir(deepest.slice(0, 8))).toBeDefined();
     expect(await store.live.lookAtDir(deepest)).toBeUndefined();
+  } finally {
+    await store.close();
+  }
+});
+
+it('deletes deep down with work that grows with the depth', async () => {
+  const depth = 150;
+  mkdirSync(path.join(root, 'box'));
+  const store = await openStore(root, { durability: 'fast' });
+  try {
+    const names = ['a', 'b'].map((name) => 'd/'.repeat(depth) + name);
+    for (const key of names) await store.put('box', key, body('x'));
+    writeFileSync(path.join(root, 'box/d/d/theirs'), '');
+    const { index } = (Reflect.get(store, 'core') as { catalog: { index: { row: () => unknown } } }).catalog;
+    const rows = vi.spyOn(index, 'row');
+    for (const key of names) {
+      rows.mockClear();
+      await store.delete('box', key);
+      expect(rows.mock.calls.length).toBeLessThan(12 * depth);
+    }
+    expect(existsSync(path.join(root, 'box/d/d/d'))).toBe(false);
+    expect(existsSync(path.join(root, 'box/d/d/theirs'))).toBe(true);
   } finally {
     await store.close();
   }
