@@ -142,7 +142,7 @@ export type JournalLine =
       via?: Via;
     }
   /**
-   * A directory was renamed: both paths end in `/`; that of a lost one begins with `/` (identities.ts), and `was` is where it had been before. By us if
+   * A directory was renamed: both paths end in `/`; that of a lost one begins with `/` (identities.ts). `was` is where a lost or away one (lost-dirs.ts) had been before. By us if
    * there is an `id`, that of the line before; else by another program.
    */
   | {

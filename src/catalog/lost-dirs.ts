@@ -1,6 +1,6 @@
 /**
  * Where directories stood whose path was taken by another one (*lost* ones, identities.ts): what clients said of keys below belongs to those keys, unless
- * the directory turns up elsewhere.
+ * the directory turns up elsewhere. The same of those that are *away*: a directory above was renamed, and they had gone from it.
  */
 import type { Index } from './lmdb.js';
 
@@ -11,6 +11,11 @@ export interface LostDir {
   dirs: string[];
   /** ms, by our clock. */
   since: number;
+}
+
+export interface AwayDir extends Omit<LostDir, 'seq'> {
+  /** Id of its row, which went along with the one above. */
+  id: number;
 }
 
 const PAGE = 256;
@@ -38,10 +43,36 @@ export class LostDirs {
   forget(seq: number): void {
     this.index.remove('meta', keyOf(seq));
   }
+
+  /** Whatever is renamed meanwhile, the first path is the one that clients knew. Only inside a write. */
+  noteAway(id: number, dirs: readonly string[], since = Date.now()): void {
+    if (this.index.has('meta', awayKey(id))) return;
+    this.index.put('meta', awayKey(id), Buffer.from(JSON.stringify({ id, dirs, since })));
+  }
+
+  findAway(id: number): AwayDir | undefined {
+    const bytes = this.index.get('meta', awayKey(id));
+    return bytes && (JSON.parse(bytes.toString()) as AwayDir);
+  }
+
+  /** Those that are away, a few at a time. */
+  someAway(): AwayDir[] {
+    const page = this.index.page('meta', Buffer.from('away:'), Buffer.from('away;'), PAGE);
+    return page.map(({ value }) => JSON.parse(value.toString()) as AwayDir);
+  }
+
+  /** Only inside a write. */
+  forgetAway(id: number): void {
+    this.index.remove('meta', awayKey(id));
+  }
 }
 
 type LostDirOf = Omit<LostDir, 'dirs'> & { dirs: readonly string[] };
 
 function keyOf(seq: number): Buffer {
   return Buffer.from(`lost:${seq}`, 'latin1');
+}
+
+function awayKey(id: number): Buffer {
+  return Buffer.from(`away:${id}`, 'latin1');
 }

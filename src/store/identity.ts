@@ -17,7 +17,7 @@ import type { Dir } from '../fs/dirs.js';
 import { isPossibleName } from '../fs/keypath.js';
 import type { Mounts } from '../fs/mounts.js';
 import { isAbsent, lstatOf } from '../fs/stat.js';
-import { leaveMissing, settleLost } from './left.js';
+import { leaveMissing, settleAway, settleLost } from './left.js';
 
 /** Time stamps of one rename(2) may lie this far apart. */
 const TICK_NS = 20_000_000n;
@@ -205,7 +205,8 @@ export class Tracker {
     const carried = this.carry?.({ from, to: dirs, identity });
     const seq = catalog.nextSeq();
     const lost = from[0] === '' ? catalog.lost.find(Number(from[1])) : undefined;
-    const was = lost && { was: `${[...lost.dirs, ...from.slice(2)].join('/')}/` };
+    const before = catalog.lost.findAway(id)?.dirs ?? (lost && [...lost.dirs, ...from.slice(2)]);
+    const was = before && { was: `${before.join('/')}/` };
     const line: MovedDir = {
       op: 'moved',
       seq,
@@ -219,7 +220,8 @@ export class Tracker {
     const ghostly = catalog.findDir(dirs)?.identity === undefined;
     applyMoved(catalog, line);
     if (lost && from.length === 2) catalog.lost.forget(lost.seq);
-    const home = lost ? [...lost.dirs, ...from.slice(2)] : from;
+    catalog.lost.forgetAway(id);
+    const home = before ?? from;
     if (home[0] !== '') leaveMissing(this.core, id, home);
     const displaced = ghostly ? catalog.lost.find(seq) : undefined;
     if (displaced) settleLost(this.core, displaced, Infinity);
@@ -379,13 +381,15 @@ export class Tracker {
   }
 
   /**
-   * Keys of directories that were lost a moment ago, and that turned up nowhere: what was said of them stays with them. Under the lock.
+   * Keys of directories that were lost or away a moment ago, and that turned up nowhere: what was said of them stays with them. Under the lock.
    * @param max rows in one go. @returns whether there is more to do now.
    */
   settleLost(max: number): boolean {
     const { catalog, quietMs } = this.core;
-    const due = catalog.lost.some().filter(({ since }) => Date.now() - since >= quietMs);
-    for (const lost of due) if (!settleLost(this.core, lost, max)) return true;
+    const isDue = ({ since }: { since: number }): boolean => Date.now() - since >= quietMs;
+    // before the lost ones: the path that an away one had is the older one
+    for (const away of catalog.lost.someAway().filter(isDue)) if (!settleAway(this.core, away, max)) return true;
+    for (const lost of catalog.lost.some().filter(isDue)) if (!settleLost(this.core, lost, max)) return true;
     return false;
   }
 

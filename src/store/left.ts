@@ -9,7 +9,7 @@
 import { errno } from '../base/errors.js';
 import { subjectOf, type Catalog, type Place } from '../catalog/catalog.js';
 import { GONE_COUNTER, isWorthKeeping } from '../catalog/ghost.js';
-import type { LostDir } from '../catalog/lost-dirs.js';
+import type { AwayDir, LostDir } from '../catalog/lost-dirs.js';
 import {
   decodeRow,
   hasSameEntries,
@@ -42,17 +42,24 @@ export interface Below {
  * @param among only these may have none.
  */
 export function leaveMissing(ground: Ground, id: number, home: readonly string[], among?: readonly Below[]): void {
-  const top = ground.catalog.dirById(id);
-  const dirs = top && ground.catalog.identities.pathOf(id);
+  const { catalog } = ground;
+  const top = catalog.dirById(id);
+  const dirs = top && catalog.identities.pathOf(id);
   if (!top || !dirs) return;
+  // what has gone from it as a whole may turn up elsewhere, with all that it has
+  const isAway = (row: DirRow, below: readonly string[]): boolean => {
+    if (!isElsewhere(ground, row, [...dirs, ...below])) return false;
+    catalog.lost.noteAway(row.id, [...home, ...below]);
+    return true;
+  };
   let left = 0;
-  const places = among?.map((one) => placeBelow(dirs, one)) ?? filesBelow(ground, top, dirs, []);
+  const places = among?.map((one) => placeBelow(dirs, one)) ?? filesBelow(ground, top, dirs, [], isAway);
   for (const place of places) {
     if (!isEmpty(ground, place.dirs, place.name)) continue;
     const below = { dirs: place.dirs.slice(dirs.length), name: place.name };
     if (leave(ground, place, placeBelow(home, below))) left++;
   }
-  if (left > 0) ground.catalog.index.next(GONE_COUNTER);
+  if (left > 0) catalog.index.next(GONE_COUNTER);
 }
 
 /**
@@ -97,30 +104,46 @@ function placeBelow(top: readonly string[], { dirs, name }: Below): TreePlace {
  * @param max rows. @returns whether it is done.
  */
 export function settleLost(ground: Ground, { seq, dirs: home }: LostDir, max: number): boolean {
-  const { catalog } = ground;
   const lost = ['', String(seq)];
-  const row = catalog.findDir(lost);
-  let left = 0;
-  if (row) {
-    for (const place of filesBelow(ground, row, lost, [])) {
-      const to: TreePlace = { kind: 'tree', dirs: [...home, ...place.dirs.slice(lost.length)], name: place.name };
-      if (catalog.row(to) || !isEmpty(ground, to.dirs, to.name)) continue;
-      if (!leave(ground, place, to) || ++left < max) continue;
-      catalog.index.next(GONE_COUNTER);
-      return false;
-    }
-  }
-  if (left > 0) catalog.index.next(GONE_COUNTER);
-  catalog.lost.forget(seq);
+  const row = ground.catalog.findDir(lost);
+  if (row && !leaveAll(ground, row, lost, home, max)) return false;
+  ground.catalog.lost.forget(seq);
   return true;
 }
 
-/** Files that have rows, but for those in directories that are known to be full. */
+/** The same for one that has been away for a moment, unless it has turned up, or another one has its place. */
+export function settleAway(ground: Ground, { id, dirs: home }: AwayDir, max: number): boolean {
+  const { catalog } = ground;
+  const row = catalog.dirById(id);
+  const dirs = row && catalog.identities.pathOf(id);
+  if (row && dirs && !isDirectory(ground, dirs) && !leaveAll(ground, row, dirs, home, max)) return false;
+  catalog.lost.forgetAway(id);
+  return true;
+}
+
+/** @returns whether that was all. */
+function leaveAll(ground: Ground, row: DirRow, dirs: readonly string[], home: readonly string[], max: number): boolean {
+  const { catalog } = ground;
+  let left = 0;
+  for (const place of filesBelow(ground, row, dirs, [])) {
+    const to: TreePlace = { kind: 'tree', dirs: [...home, ...place.dirs.slice(dirs.length)], name: place.name };
+    if (catalog.row(to) || !isEmpty(ground, to.dirs, to.name)) continue;
+    if (leave(ground, place, to) && ++left === max) break;
+  }
+  if (left > 0) catalog.index.next(GONE_COUNTER);
+  return left < max;
+}
+
+/**
+ * Files that have rows, but for those in directories that are known to be full.
+ * @param skips told of each directory below; nothing below one that it is true of.
+ */
 function* filesBelow(
   ground: Ground,
   top: DirRow,
   dirs: readonly string[],
   below: readonly string[],
+  skips: (row: DirRow, below: readonly string[]) => boolean = () => false,
 ): Generator<TreePlace> {
   const { index } = ground.catalog;
   const here = [...dirs, ...below];
@@ -139,7 +162,30 @@ function* filesBelow(
     }
     next = Buffer.concat([end.key, Buffer.from([0])]);
   }
-  for (const { row, name } of folders) yield* filesBelow(ground, row, dirs, [...below, name]);
+  for (const { row, name } of folders) {
+    if (!skips(row, [...below, name])) yield* filesBelow(ground, row, dirs, [...below, name], skips);
+  }
+}
+
+/** Whether a directory that is known again wherever it turns up no longer stands where its row lies. */
+function isElsewhere({ catalog }: Ground, { identity }: DirRow, dirs: readonly string[]): boolean {
+  if (!identity || dirs[0] === '') return false;
+  try {
+    return catalog.world?.(dirs)?.equals(identity) !== true;
+  } catch {
+    // not to be seen: nobody can tell
+    return false;
+  }
+}
+
+function isDirectory(ground: Ground, dirs: readonly string[]): boolean {
+  if (dirs[0] === '') return false;
+  try {
+    return lstatOf(ground.pathOf(dirs))?.isDirectory() === true;
+  } catch (error) {
+    // not to be seen: nobody can tell
+    return !isAbsent(error);
+  }
 }
 
 function isFull(ground: Ground, { full, stamp, stampTrusted }: DirRow, dirs: readonly string[]): boolean {
@@ -165,6 +211,8 @@ function leave({ catalog }: Ground, from: TreePlace, to: TreePlace): boolean {
   const key = catalog.rowKeyOf(from, false);
   const row = key && catalog.rowAt(key);
   if (!row) return false;
+  // wherever the directory is, the row that its file would have may be this one
+  catalog.distrustDir(from.dirs);
   // other bytes have come to the key since: what is said of it now is said of those
   const taken = catalog.row(to) !== undefined;
   if (taken || !isWorthKeeping(row)) {

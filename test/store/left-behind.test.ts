@@ -12,6 +12,8 @@ import { body, list, refuses } from '../suites/store/kit.js';
 
 const BUCKET = 'box';
 const QUIET_MS = 300;
+/** Time stamps are older than the granularity of the clock (clock.ts) by then. */
+const YOUNG_MS = 100;
 const OPTIONS = { durability: 'fast', quietMs: QUIET_MS } as const;
 
 let root: string;
@@ -35,6 +37,12 @@ const write = (...names: string[]): void => writeFileSync(at(...names), 'of anot
 const look = (...dirs: string[]): Promise<unknown> => store.live.lookAtDir([BUCKET, ...dirs], { files: true });
 const said = async (key: string): Promise<string | undefined> => (await store.head(BUCKET, key)).facts.metadata?.said;
 const moment = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, QUIET_MS + 100));
+/** Every directory was read, and was old enough to be believed what it says. */
+const settled = async (): Promise<void> => {
+  await list(store);
+  await new Promise((resolve) => setTimeout(resolve, YOUNG_MS));
+  await list(store);
+};
 /** From here on. */
 const listen = (): void => {
   store.changes.want(600_000);
@@ -231,6 +239,169 @@ describe.each([
     write('dir2', 'other');
     expect(await said('dir2/other')).toBe('dir2/other');
     expect(existsSync(at('dir'))).toBe(false);
+  });
+
+  it.each<[string, string[], [string, string][], Record<string, string>]>([
+    [
+      'one inside was renamed',
+      ['d/2/r/y', 'd/2/y'],
+      [
+        ['d/2', 'd/3'],
+        ['d', 'e'],
+      ],
+      { 'e/3/r/y': 'd/2/r/y', 'e/3/y': 'd/2/y' },
+    ],
+    [
+      'one was moved out',
+      ['d/2/r/y', 'd/kept'],
+      [
+        ['d/2', 'z'],
+        ['d', 'e'],
+      ],
+      { 'e/kept': 'd/kept', 'z/r/y': 'd/2/r/y' },
+    ],
+    [
+      'one inside took the name of another',
+      ['d/old/r/x', 'd/new/r/y'],
+      [
+        ['d/old', 'd/older'],
+        ['d/new', 'd/old'],
+        ['d', 'e'],
+      ],
+      { 'e/old/r/y': 'd/new/r/y', 'e/older/r/x': 'd/old/r/x' },
+    ],
+    [
+      'names were rotated',
+      ['d/1/r/x', 'd/2/r/y'],
+      [
+        ['d/2', 'd/3'],
+        ['d/1', 'd/2'],
+        ['d', 'e'],
+      ],
+      { 'e/2/r/x': 'd/1/r/x', 'e/3/r/y': 'd/2/r/y' },
+    ],
+    [
+      'one was moved to the name of another',
+      ['b/n/r/x', 'a/n/r/y', 'z'],
+      [
+        ['b/n', 'b/old'],
+        ['a/n', 'b/n'],
+        ['a', 'c'],
+      ],
+      { 'b/n/r/y': 'a/n/r/y', 'b/old/r/x': 'b/n/r/x', z: 'z' },
+    ],
+    [
+      'one deep below was moved up, and the one above it out',
+      ['d/1/2/r/y', 'd/1/x'],
+      [
+        ['d/1/2', 'd/2'],
+        ['d/1', 'one'],
+        ['d', 'e'],
+      ],
+      { 'e/2/r/y': 'd/1/2/r/y', 'one/x': 'd/1/x' },
+    ],
+  ])('keeps all of the folders in it when %s before', async (_what, keys, renames, facts) => {
+    for (const key of keys) await put(key);
+    await settled();
+    for (const [from, to] of renames) renameSync(at(from), at(to));
+    expect(await list(store)).toEqual(Object.keys(facts).sort());
+    await moment();
+    await store.live.settleRenames();
+    await after();
+    expect(await list(store)).toEqual(Object.keys(facts).sort());
+    for (const [key, before] of Object.entries(facts)) expect(await said(key)).toBe(before);
+    expect(store.live.hashes).toBe(0);
+  });
+
+  it('keeps all of a folder that went to another bucket before', async () => {
+    await store.createBucket('other', {});
+    await put('d/2/r/y');
+    await put('d/kept');
+    await settled();
+    renameSync(at('d/2'), path.join(root, 'other/z'));
+    renameSync(at('d'), at('e'));
+    expect(await list(store)).toEqual(['e/kept']);
+    expect(await list(store, {}, 'other')).toEqual(['z/r/y']);
+    await moment();
+    await store.live.settleRenames();
+    expect((await store.head('other', 'z/r/y')).facts.metadata?.said).toBe('d/2/r/y');
+    await after();
+    expect((await store.head('other', 'z/r/y')).facts.metadata?.said).toBe('d/2/r/y');
+    expect(store.live.hashes).toBe(0);
+  });
+
+  it('finds a folder that went from it though it was away for long', async () => {
+    await put('d/2/r/y');
+    await put('d/kept');
+    await put('q/z');
+    await settled();
+    listen();
+    renameSync(at('d/2'), at('q/3'));
+    renameSync(at('d'), at('e'));
+    await look();
+    expect(told()).toEqual(moved('d/kept', 'e/kept'));
+    await moment();
+    await store.live.settleRenames();
+    expect(told()).toEqual(['ObjectRemoved d/2/r/y']);
+    await after();
+    expect(await list(store)).toEqual(['e/kept', 'q/3/r/y', 'q/z']);
+    await moment();
+    await store.live.settleRenames();
+    expect(await said('q/3/r/y')).toBe('d/2/r/y');
+    expect(store.live.hashes).toBe(0);
+  });
+
+  it('leaves what was said of another file that came to the old key', async () => {
+    await put('d/2/y');
+    await settled();
+    renameSync(at('d/2'), at('d/3'));
+    renameSync(at('d'), at('e'));
+    mkdirSync(at('d/2'), { recursive: true });
+    write('d/2', 'y');
+    expect(await list(store)).toEqual(['d/2/y', 'e/3/y']);
+    await moment();
+    await store.live.settleRenames();
+    await after();
+    expect(await said('d/2/y')).toBeUndefined();
+    expect(await said('e/3/y')).toBe('d/2/y');
+  });
+
+  it('leaves the keys of a folder that was removed from it before', async () => {
+    await put('d/2/r/y');
+    await put('d/kept');
+    await settled();
+    listen();
+    rmSync(at('d/2'), { recursive: true });
+    renameSync(at('d'), at('e'));
+    await look();
+    await look('e');
+    await moment();
+    await store.live.settleRenames();
+    expect(told()).toEqual(['ObjectCreated e/kept', 'ObjectRemoved d/2/r/y', 'ObjectRemoved d/kept']);
+    await after();
+    mkdirSync(at('d/2/r'), { recursive: true });
+    write('d/2/r', 'y');
+    expect(await said('d/2/r/y')).toBe('d/2/r/y');
+    mkdirSync(at('e/2/r'), { recursive: true });
+    write('e/2/r', 'y');
+    expect(await said('e/2/r/y')).toBeUndefined();
+  });
+
+  it('finds all of a folder whose name was taken, though it was lost for long', async () => {
+    for (const key of ['dir/f', 'dir2/r/y', 'z/a']) await put(key);
+    await settled();
+    renameSync(at('dir2'), at('z/old'));
+    renameSync(at('dir'), at('dir2'));
+    await look();
+    await look('dir2');
+    await moment();
+    await store.live.settleRenames();
+    await after();
+    expect(await list(store)).toEqual(['dir2/f', 'z/a', 'z/old/r/y']);
+    await moment();
+    await store.live.settleRenames();
+    expect(await said('z/old/r/y')).toBe('dir2/r/y');
+    expect(store.live.hashes).toBe(0);
   });
 });
 
