@@ -156,28 +156,32 @@ export class Appender {
     const { mode, uid, gid, size } = found.stat;
     const directory = core.stagingFor(core.target(bucket, key).base);
     const from = openAgain(source.fd, source.path);
-    const { path, file } = await stageCopy(from, { directory, owner: core.token, ...core.fileMode() });
-    try {
-      applyInherit(file.fd, { mode: withoutSetId(mode), uid: Number(uid), gid: Number(gid) });
-      await appendFile(file, staged.path, Number(size));
-      if (core.durable) await file.sync();
-      const stat = fstatSync(file.fd, { bigint: true });
-      const check = (now: Found | undefined): void => {
-        if (!now || !isUnchanged(now, found)) throw new Outdated();
-      };
-      // what is said of the key when the new object comes to stand there
-      const facts = (now: Found | undefined): KeyFacts => (now ? describe(bucket, key, now).facts : {});
-      return await this.objects.publisher.publish(
-        piece,
-        { path, stat },
-        { bytes, facts, via },
-        { hold, check },
-        condition,
-      );
-    } finally {
-      discard(path);
-      await file.close();
-    }
+    // the piece lies on the disk already, and once more in the copy until that is published
+    return core.room.writing(directory, Number(size) + staged.size, async (_wrote, fills) => {
+      const staging = { directory, owner: core.token, ...core.fileMode() };
+      const { path, file } = await stageCopy(from, staging, fills);
+      try {
+        applyInherit(file.fd, { mode: withoutSetId(mode), uid: Number(uid), gid: Number(gid) });
+        await appendFile(file, staged.path, Number(size));
+        if (core.durable) await file.sync();
+        const stat = fstatSync(file.fd, { bigint: true });
+        const check = (now: Found | undefined): void => {
+          if (!now || !isUnchanged(now, found)) throw new Outdated();
+        };
+        // what is said of the key when the new object comes to stand there
+        const facts = (now: Found | undefined): KeyFacts => (now ? describe(bucket, key, now).facts : {});
+        return await this.objects.publisher.publish(
+          piece,
+          { path, stat },
+          { bytes, facts, via },
+          { hold, check },
+          condition,
+        );
+      } finally {
+        discard(path);
+        await file.close();
+      }
+    });
   }
 }
 

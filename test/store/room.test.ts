@@ -1,5 +1,5 @@
 /** `--min-free` counts what is announced and still under way. */
-import { mkdtemp, open, rm, statfs, writeFile } from 'node:fs/promises';
+import { link, mkdtemp, open, readdir, rm, statfs, truncate, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -131,6 +131,20 @@ describe('room for uploads', () => {
     release();
     await failed;
     await expect(store.put('box', 'other', large())).rejects.toMatchObject({ code: 'IncompleteBody' });
+    await store.close();
+  });
+
+  it('holds for an append to a file with several names, which is copied', async () => {
+    const { bavail, bsize } = await statfs(folder);
+    const store = await openStore(folder, { minFree: Math.max(1, bavail * bsize - (512 << 20)) });
+    await store.createBucket('box', {});
+    const file = path.join(folder, 'box', 'log');
+    await writeFile(file, '');
+    await truncate(file, 1 << 30);
+    await link(file, path.join(folder, 'box', 'other'));
+    await expect(store.append('box', 'log', 1 << 30, body('x'))).rejects.toMatchObject(full);
+    expect((await store.head('box', 'log')).size).toBe(1 << 30);
+    expect(await readdir(path.join(folder, '.gos3rve', 'staging'))).toEqual([]);
     await store.close();
   });
 });
