@@ -16,6 +16,7 @@ import { endsOf, etagOfParts, md5sOf } from './etag.js';
 import { holdBucket } from './hold.js';
 import type { Current, Objects } from './objects.js';
 import { Retry, retried, thinkOver } from './publish.js';
+import { checkTwoFiles, isFileOfItsOwn, isSameFile, oneFile } from './same-file.js';
 
 export class MountMover {
   constructor(
@@ -23,24 +24,31 @@ export class MountMover {
     private readonly objects: Objects,
   ) {}
 
-  /** @throws OperationAborted if the source was changed meanwhile: then both are kept. */
+  /** @throws OperationAborted if the source was changed meanwhile: then both are kept; InvalidRequest if both are one file. */
   async move(from: ObjectRef, to: ObjectRef, options: MoveOptions): Promise<ObjectInfo> {
     const { info, source } = await retried(() => this.copy(from, to, options));
-    await this.remove(from, source.found, info, options.via);
+    await this.remove(from, to, source.found, info, options.via);
     return info;
   }
 
   /** The source goes. Where another of its names has gone since - moved by us, perhaps - that has changed its ctime: then its bytes are compared again. */
-  private async remove(from: ObjectRef, found: Found, copy: ObjectInfo, via: Attribution | undefined): Promise<void> {
+  private async remove(
+    from: ObjectRef,
+    to: ObjectRef,
+    found: Found,
+    copy: ObjectInfo,
+    via: Attribution | undefined,
+  ): Promise<void> {
     try {
-      await this.objects.removeSame(from, found, viaOf(via, 'ObjectRemoved:Delete'));
+      const check = (): void => checkTwoFiles(this.core, from, to);
+      await this.objects.removeSame(from, found, viaOf(via, 'ObjectRemoved:Delete'), check);
     } catch (error) {
       const now = this.core.find(from.bucket, from.key);
       if (!now?.fp.equals(found.fp) || now.stat.nlink >= found.stat.nlink) throw error;
       const source = await this.hashed(from, copy);
       if (!source || knowledge(source) !== 'known') throw error;
       if (!isCopy(describe(from.bucket, from.key, source), copy)) throw error;
-      await this.remove(from, source, copy, via);
+      await this.remove(from, to, source, copy, via);
     }
   }
 
@@ -54,9 +62,14 @@ export class MountMover {
     const there = this.core.find(to.bucket, to.key);
     const source = there && (await this.hashed(from, describe(to.bucket, to.key, there)));
     if (!there || !source || knowledge(source) !== 'known' || knowledge(there) !== 'known') return false;
+    if (!isFileOfItsOwn(source, there)) return false;
     const [old, copy] = [describe(from.bucket, from.key, source), describe(to.bucket, to.key, there)];
     if (!isCopy(old, copy) || !sameFacts(factsAt(this.core, from, to, old.facts), copy.facts)) return false;
-    await this.objects.removeSame(from, source, viaOf(via, 'ObjectRemoved:Delete'));
+    await this.objects.removeSame(from, source, viaOf(via, 'ObjectRemoved:Delete'), (now) => {
+      const still = this.core.find(to.bucket, to.key);
+      if (still?.fp.equals(there.fp) && isFileOfItsOwn(now, still)) return;
+      throw new S3Error('OperationAborted', `The copy of "${from.key}" was changed; what it was made from is kept.`);
+    });
     return true;
   }
 
@@ -82,6 +95,8 @@ export class MountMover {
     const source = await objects.openCurrent(from.bucket, from.key);
     const { found, file } = source;
     try {
+      const there = settling ? undefined : core.find(to.bucket, to.key);
+      if (there && isSameFile(file.stat, there.stat)) throw oneFile(from, to);
       if (found.row?.appendFrom !== undefined)
         throw new S3Error('OperationAborted', 'The source is being appended to.');
       const target = core.target(to.bucket, to.key);

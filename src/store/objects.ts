@@ -266,8 +266,12 @@ export class Objects {
     if (inTree) publisher.dropOverflow(bucket, key, dirtied);
   }
 
-  /** Deletes an object if it is still what was found. @throws OperationAborted otherwise. */
-  async removeSame({ bucket, key }: ObjectRef, found: Found, via: Via): Promise<void> {
+  /**
+   * Deletes an object if it is still what was found.
+   * @param check asked under the lock, right before it goes; what it throws leaves everything as it was.
+   * @throws OperationAborted if it is something else by now.
+   */
+  async removeSame({ bucket, key }: ObjectRef, found: Found, via: Via, check: (now: Found) => void): Promise<void> {
     const dirtied = new Set<string>();
     this.core.catalog.record(() => {
       const now = this.core.find(bucket, key);
@@ -275,6 +279,7 @@ export class Objects {
       const same = now?.fp.equals(found.fp) === true && now.stat.ctimeNs === found.stat.ctimeNs;
       if (!now || !same || !sameFacts(now.row?.facts ?? {}, found.row?.facts ?? {}))
         throw new S3Error('OperationAborted', `"${key}" was changed while it was moved; it is kept beside its copy.`);
+      check(now);
       this.unlink(bucket, key, now, via, dirtied);
     });
     await this.flushed(dirtied);

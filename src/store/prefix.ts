@@ -14,6 +14,7 @@ import { DirMover, type DirOutcome } from './dir-move.js';
 import type { Lister } from './listing.js';
 import { isCopy, looksCopied } from './mount-move.js';
 import type { Objects } from './objects.js';
+import { checkTwoFiles, isFileOfItsOwn, leadsInto } from './same-file.js';
 import type { Transfer } from './transfer.js';
 
 /** Objects that are moved at the same time: one flush serves them all. */
@@ -85,6 +86,9 @@ export class PrefixMover {
     if (source === undefined || target === undefined) return;
     if (target.startsWith(source))
       throw invalid(`"${to.key}" begins with "${from.key}", which cannot move into itself.`);
+    const [folder, place] = [this.pathOf(from), this.pathOf(to)];
+    if (folder?.endsWith('/') && place?.endsWith('/') && leadsInto(place.slice(0, -1), folder.slice(0, -1), core.root))
+      throw invalid(`"${to.bucket}/${to.key}" leads into "${from.bucket}/${from.key}", which cannot move into itself.`);
     if (from.bucket !== to.bucket || !from.key.startsWith(to.key)) return;
     const own = from.key + from.key.slice(to.key.length);
     const { entries } = await this.lister.list(from.bucket, { prefix: own, delimiter: '', after: '', max: 1 });
@@ -117,6 +121,7 @@ export class PrefixMover {
         total.objects++;
         if (to === '') throw invalid('An object would have no key; give the target a name.');
         checkKey(to);
+        if (flat && 'key' in entry) checkTwoFiles(this.core, this.at(job.from, entry.key), this.at(job.to, to));
         if (!job.options.force && (await this.isTaken(job, entry, to, flat))) throw taken(to);
       }
     }
@@ -142,8 +147,10 @@ export class PrefixMover {
     // a listing tells no other ETags
     const again = (): Found | undefined => this.core.find(from.bucket, source.key);
     const found = again();
-    if (found && isCopy(describe(from.bucket, source.key, found), there)) return true;
-    if (!found || knowledge(found) === 'known') return false;
+    const copy = this.core.find(there.bucket, there.key);
+    if (!found || !copy || !isFileOfItsOwn(found, copy)) return false;
+    if (isCopy(describe(from.bucket, source.key, found), there)) return true;
+    if (knowledge(found) === 'known') return false;
     if (options.dryRun) return true;
     await this.objects.identifier.hashPlace(found, again);
     this.core.catalog.index.refresh();
@@ -240,6 +247,7 @@ export class PrefixMover {
     const { options, report } = job;
     options.signal?.throwIfAborted();
     const [from, to] = [this.at(job.from, info.key), this.at(job.to, key)];
+    if (flat) checkTwoFiles(this.core, from, to);
     const there = await this.headOf(to.bucket, to.key);
     const copied = there !== undefined && (flat || this.isLink(from.bucket, from.key));
     const step: MoveStep = { kind: 'object', from: from.key, to: to.key, size: info.size };

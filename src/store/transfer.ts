@@ -24,6 +24,7 @@ import { clientMtime } from './mtime.js';
 import { Outdated } from './place.js';
 import { asideOf, destinationOf, Retry, retried, thinkOver, type Facts, type Guard } from './publish.js';
 import { pulled } from './pulled.js';
+import { checkTwoFiles } from './same-file.js';
 
 type Prepare = Extract<JournalLine, { op: 'prepare' }>;
 
@@ -260,6 +261,8 @@ export class Transfer {
     try {
       const found = await publisher.committed(line, target, (dirtied) => {
         const now = this.checkSource(from, source);
+        // a link that came to stand where it leads would lead to itself, and the bytes would be gone
+        if (now.link !== undefined && !stays) checkTwoFiles(core, from, to);
         const guard = { hold, exclusive: settling };
         const arrival = { ...to, target, destination, condition, known, guard };
         const there = publisher.arrive(arrival, now.dir.at(now.name), dirtied);
