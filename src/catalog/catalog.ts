@@ -215,7 +215,8 @@ export class Catalog {
     const row = this.findDir(from);
     const old = row && identities.placeOf(row.id);
     if (!row || !old) return undefined;
-    const parent = this.ensureDir(to.slice(0, -1));
+    // a lost one lies beside the root
+    const parent = to[0] === '' ? { id: 0 } : this.ensureDir(to.slice(0, -1));
     const name = `${to.at(-1) ?? ''}/`;
     const there = index.row(parent.id, name);
     if (there?.kind === 'dir' && there.id === row.id) return row;

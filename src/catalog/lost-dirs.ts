@@ -11,6 +11,8 @@ export interface LostDir {
   dirs: string[];
   /** ms, by our clock. */
   since: number;
+  /** Its keys are nobody's any more: what was said of them stays with it. */
+  ended?: boolean;
 }
 
 export interface AwayDir extends Omit<LostDir, 'seq'> {
@@ -24,8 +26,9 @@ export class LostDirs {
   constructor(private readonly index: Index) {}
 
   /** Only inside a write. */
-  note(seq: number, dirs: readonly string[], since = Date.now()): void {
-    this.index.put('meta', keyOf(seq), Buffer.from(JSON.stringify({ seq, dirs, since } satisfies LostDirOf)));
+  note(seq: number, dirs: readonly string[], said: Pick<LostDir, 'ended'> = {}): void {
+    const lost = { seq, dirs, since: Date.now(), ...said } satisfies LostDirOf;
+    this.index.put('meta', keyOf(seq), Buffer.from(JSON.stringify(lost)));
   }
 
   find(seq: number): LostDir | undefined {

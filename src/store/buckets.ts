@@ -1,11 +1,21 @@
 /** Buckets: top-level folders (and aliases), each with one JSON file of settings under `.gos3rve/buckets/`. */
-import { readFileSync, readdirSync, rmdirSync, statSync, unlinkSync, opendirSync, type Stats } from 'node:fs';
+import {
+  existsSync,
+  readFileSync,
+  readdirSync,
+  rmdirSync,
+  statSync,
+  unlinkSync,
+  opendirSync,
+  type Stats,
+} from 'node:fs';
 import { join } from 'node:path';
 import { S3Error, errno } from '../base/errors.js';
 import { decodeName, isPossibleName } from '../fs/keypath.js';
 import type { Dir } from '../fs/dirs.js';
 import { makeStateDir, syncDirSync, writeFileAtomic } from '../fs/statefile.js';
 import { lstatOf, statOf } from '../fs/stat.js';
+import { setAsideBucket } from './carry.js';
 import type { Bucket, BucketPage, BucketSettings, ListBucketsQuery } from './contract.js';
 import { pairKey } from '../catalog/rows.js';
 import { isAbsent, noSuchBucket, stateName, type Core } from './core.js';
@@ -87,12 +97,13 @@ export class Buckets {
     if (core.isAlias(name)) throw new S3Error('BucketAlreadyExists');
     if (!isPossibleName(name) || core.excludedBucket(name))
       throw new S3Error('InvalidBucketName', undefined, { data: { BucketName: name } });
+    this.clear(name);
     const created = Date.now();
     const ended = this.withUploads((end) => {
       // settings first: a crash leaves settings without a folder, which the next CreateBucket replaces - never a bucket of nobody
       const there = lstatOf(core.pathOf([name]));
       if (there) throw inTheWay(name, there);
-      // the folder that they belonged to was removed by another program
+      // of a folder that an alias names as well
       end(name, core.dirs.get(core.root));
       this.write(name, { ...settings, created });
       try {
@@ -107,6 +118,27 @@ export class Buckets {
     if (core.durable) syncDirSync(core.root);
     await ended?.remove();
     return this.get(name);
+  }
+
+  /** Whether anything is left of a bucket whose folder has gone: it takes the index to tell what becomes of it. */
+  isLeft(name: string): boolean {
+    const { core } = this;
+    if (existsSync(core.pathOf([name]))) return false;
+    return existsSync(this.settingsPath(name)) || existsSync(core.overflowDir(name));
+  }
+
+  /** Before a bucket is made: one that another program has renamed takes along what is its own, and of one whose folder is gone nothing stays under the name. */
+  private clear(name: string): void {
+    const { core } = this;
+    if (!core.catalog.index.ready) return;
+    core.catalog.index.write(() => {
+      if (lstatOf(core.pathOf([name]))) return;
+      // it may have been the disk that went
+      core.checkRoot();
+      core.tracker.seekBucket(name);
+      setAsideBucket(core, name);
+    });
+    this.cache.delete(name);
   }
 
   /** Refuses while anything at all is in the folder, and names it (DESIGN rule 6). */

@@ -71,6 +71,39 @@ function moveOverflow(core: Core, keys: Pick<MovedKeys, 'from' | 'to'>, seq: num
   return {};
 }
 
+/**
+ * A client makes a bucket anew whose folder other programs have removed: the new one is empty, and perhaps somebody else's. All that is known of the old one
+ * follows its folder if that turns up (as a lost one, identities.ts), and stays aside otherwise. Under the lock.
+ */
+export function setAsideBucket(core: Core, name: string): void {
+  const { catalog } = core;
+  // an alias names the folder, and keeps what was put through it
+  if (core.isBucketFolder([name])) return;
+  const known = catalog.findDir([name]) !== undefined;
+  const left = catalog.index.number('seq') + 1;
+  const aside = `/${left}`;
+  const { overflow } = moveOverflow(core, { from: { bucket: name, key: '' }, to: { bucket: aside, key: '' } }, left);
+  const uploads = uploadsOf(core, name).length > 0;
+  // settings alone are what a CreateBucket has left that was killed
+  if (!known && !overflow && !uploads) return;
+  const seq = catalog.nextSeq();
+  const settings = existsSync(settingsPath(core, name));
+  if (settings) renameSync(settingsPath(core, name), settingsPath(core, aside));
+  moveUploads(core, name, aside);
+  const line = { op: 'moved', seq, path: `${aside}/`, from: `${name}/`, ...(overflow && { overflow }) } as const;
+  catalog.journal.append(line);
+  applyMoved(catalog, line);
+  catalog.lost.note(seq, [name], { ended: true });
+  catalog.noteSettled();
+  noteBucketDeleted(core, name);
+  if (!settings && !overflow && !uploads) return;
+  core.log(
+    'warn',
+    'a bucket is made anew whose folder was removed; what is known of the old one is kept aside, see gos3rve doctor',
+    { bucket: name, 'kept-as': aside },
+  );
+}
+
 /** Whatever is known of another bucket of this name. */
 function putAside(core: Core, name: string, identity: string): void {
   const { catalog } = core;

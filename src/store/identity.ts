@@ -165,6 +165,12 @@ export class Tracker {
     return true;
   }
 
+  /** Looks for the folder of a bucket that is away from its name: if another program has renamed it, all of the bucket goes with it. Under the lock. */
+  seekBucket(name: string): void {
+    const identity = this.core.catalog.findDir([name])?.identity;
+    if (identity) this.findElsewhere([name], identity);
+  }
+
   /** A bucket's folder whose name another one has taken is looked for under other names at the top: the bucket goes with it. @returns whether it was found. */
   private findElsewhere(dirs: readonly string[], identity: Buffer): boolean {
     const [top = ''] = dirs;

@@ -103,11 +103,32 @@ function placeBelow(top: readonly string[], { dirs, name }: Below): TreePlace {
  * The same for a directory that has been lost for a moment, as far as nothing stands at its keys.
  * @param max rows. @returns whether it is done.
  */
-export function settleLost(ground: Ground, { seq, dirs: home }: LostDir, max: number): boolean {
+export function settleLost(ground: Ground, { seq, dirs: home, ended }: LostDir, max: number): boolean {
   const lost = ['', String(seq)];
   const row = ground.catalog.findDir(lost);
-  if (row && !leaveAll(ground, row, lost, home, max)) return false;
+  const settle = ended === true ? endAll : leaveAll;
+  if (row && !settle(ground, row, lost, home, max)) return false;
   ground.catalog.lost.forget(seq);
+  return true;
+}
+
+/** Tells the keys of a bucket that has ended as removed. @returns whether that was all. */
+function endAll(ground: Ground, row: DirRow, dirs: readonly string[], home: readonly string[], max: number): boolean {
+  let told = 0;
+  for (const place of filesBelow(ground, row, dirs, [])) {
+    const was: TreePlace = { kind: 'tree', dirs: [...home, ...place.dirs.slice(dirs.length)], name: place.name };
+    if (noteEnded(ground, place, was) && ++told === max) break;
+  }
+  if (told > 0) ground.catalog.index.next(GONE_COUNTER);
+  return told < max;
+}
+
+/** @returns whether it was not known to be gone. */
+function noteEnded({ catalog }: Ground, place: TreePlace, was: TreePlace): boolean {
+  const row = catalog.row(place);
+  if (!row || row.goneAt !== undefined) return false;
+  catalog.putRow(place, { ...row, goneAt: Date.now() });
+  if (!catalog.row(was)) catalog.untold.note(was.dirs, was.name, 'removed');
   return true;
 }
 

@@ -149,7 +149,8 @@ export class LocalStoreImpl implements LocalStore {
     return this.run(() => this.buckets.get(name));
   }
   createBucket(name: string, settings: C.BucketSettings): Promise<C.Bucket> {
-    return this.run(() => this.buckets.create(name, settings));
+    const create = (): Promise<C.Bucket> => this.buckets.create(name, settings);
+    return this.buckets.isLeft(name) ? this.runReady(create) : this.run(create);
   }
   deleteBucket(name: string): Promise<void> {
     return this.runReady(() => this.buckets.delete(name));

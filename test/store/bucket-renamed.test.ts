@@ -159,6 +159,93 @@ describe.each(WAYS)('a bucket that another program renames %s', (_when, happens)
   });
 });
 
+describe.each(WAYS)(
+  'a bucket that a client makes, where another program did something to the folder %s',
+  (_when, happens) => {
+    it.each([
+      ['renamed it', false],
+      ['renamed it and took the new name away again', true],
+    ])('leaves all to the bucket that had the name: it %s', async (_how, again) => {
+      const id = await make('box');
+      await happens(() => {
+        renameSync(at('box'), at('tmp'));
+        if (again) renameSync(at('tmp'), at('box'));
+        renameSync(at(again ? 'box' : 'tmp'), at('crate'));
+      });
+      await store.createBucket('box', {});
+      await isBare('box');
+      await isAllOf('box', 'crate', id);
+      expect(warnings).toEqual([]);
+    });
+
+    it('is empty where it removed the folder, and nothing is thrown away', async () => {
+      const id = await make('box');
+      await store.put('box', 'dir/', body(''), { facts: { metadata: { of: 'box' } } });
+      await happens(() => rmSync(at('box'), { recursive: true }));
+      await store.createBucket('box', { tags: [['of', 'another']] });
+      expect((await store.getBucket('box')).settings.tags).toEqual([['of', 'another']]);
+      await store.updateBucket('box', ({ tags: _, ...rest }) => rest);
+      await isBare('box');
+      await refuses(store.head('box', OVERFLOW), 'NoSuchKey');
+      await refuses(store.listParts('box', 'large', id, { after: 0, max: 1 }), 'NoSuchUpload');
+      expect(warnings.filter((one) => one.includes('made anew'))).toHaveLength(1);
+      expect(readdirSync(at('.gos3rve/buckets')).filter((name) => name.startsWith('%2F'))).toHaveLength(1);
+      // what was said of the old bucket's keys says nothing of the new one's
+      mkdirSync(at('box/dir'));
+      writeFileSync(at('box/plain'), 'plain box');
+      expect(await keys('box')).toEqual(['plain']);
+      await store.close();
+      rmSync(at('.gos3rve/index'), { recursive: true });
+      await open();
+      expect(await keys('box')).toEqual(['plain']);
+      await refuses(store.head('box', OVERFLOW), 'NoSuchKey');
+      // so it can be deleted as well
+      rmSync(at('box/dir'), { recursive: true });
+      await store.delete('box', 'plain');
+      await store.deleteBucket('box');
+    });
+
+    it('is another one than that whose folder turns up again', async () => {
+      const id = await make('box');
+      const away = mkdtempSync(path.join(tmpdir(), 'gos3rve-away-'));
+      try {
+        await happens(() => renameSync(at('box'), path.join(away, 'box')));
+        await store.createBucket('box', {});
+        await store.put('box', 'mine', body('x'));
+        renameSync(path.join(away, 'box'), at('crate'));
+        await isAllOf('box', 'crate', id);
+        expect(await keys('box')).toEqual(['mine']);
+      } finally {
+        rmSync(away, { recursive: true, force: true });
+      }
+    });
+  },
+);
+
+it('a folder of the name that another program makes is the bucket again', async () => {
+  await make('box');
+  rmSync(at('box'), { recursive: true });
+  mkdirSync(at('box'));
+  expect((await store.getBucket('box')).settings.tags).toEqual(TAGS);
+  expect(await keys('box')).toEqual([OVERFLOW]);
+});
+
+it('objects of a removed bucket are told of as removed, though one of its name was made before anybody looked', async () => {
+  store.changes.want(600_000);
+  await make('box');
+  rmSync(at('box'), { recursive: true });
+  await store.createBucket('box', {});
+  const reader = store.changes.read('now');
+  await new Promise((resolve) => setTimeout(resolve, OPTIONS.quietMs + 100));
+  await store.live.settleRenames();
+  const { entries } = store.live.untold(undefined, 10);
+  expect(entries).toEqual([{ dirs: ['box'], name: 'plain', event: 'removed' }]);
+  for (const entry of entries) store.changes.see(entry, undefined);
+  expect(reader.next(10)).toMatchObject([
+    { event: 'ObjectRemoved:Delete', names: [{ bucket: 'box', key: 'plain' }], outside: true },
+  ]);
+});
+
 describe('a folder in a bucket that another program renames', () => {
   it('takes objects along whose keys are no paths', async () => {
     await store.createBucket('box', {});

@@ -104,16 +104,16 @@ export function examineBuckets(store: LocalStore, stateDir: string, report: Repo
   homeless.tell(report, {
     check: 'bucket-without-folder',
     level: 'note',
-    one: 'bucket has settings or objects under .gos3rve, and no folder: they belong to the next folder of its name',
+    one: 'bucket has settings or objects under .gos3rve, and no folder: they belong to the next folder that others put there; CreateBucket keeps them aside',
     message:
-      'buckets have settings or objects under .gos3rve, and no folder: they belong to the next folder of their name',
+      'buckets have settings or objects under .gos3rve, and no folder: they belong to the next folders that others put there; CreateBucket keeps them aside',
     cure: `bring the folder back; or remove ${join(stateDir, 'buckets')}/<name>.json, and what lies in .gos3rve/overflow/<name>`,
   });
   replaced.tell(report, {
     check: 'bucket-replaced',
     level: 'warning',
-    one: 'bucket lost its folder when another one took its name: its settings and objects are kept aside',
-    message: 'buckets lost their folders when others took their names: their settings and objects are kept aside',
+    one: 'bucket lost its folder, and another one has its name: its settings and objects are kept aside',
+    message: 'buckets lost their folders, and others have their names: their settings and objects are kept aside',
     cure: `move the folder back to the top, or look at ${join(stateDir, 'buckets')}/%2F*.json and .gos3rve/overflow/%2F* and remove what nobody misses`,
   });
 }
