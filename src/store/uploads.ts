@@ -211,6 +211,22 @@ export class Uploads {
     await this.removeFiles(files);
   }
 
+  /** The same of a bucket that has lost its folder (carry.ts): no client can name it. @returns false if its disk is away, or somebody was faster. */
+  async abortLost({ bucket, key, uploadId }: Upload): Promise<boolean> {
+    this.core.checkWritable();
+    const files = this.core.catalog.record(() => {
+      const directory = this.lostDirectory(uploadId);
+      if (directory === undefined || !this.core.catalog.index.has('uploads', pairKey(bucket, key, uploadId)))
+        return undefined;
+      const aside = this.aside(directory);
+      renamed(directory, aside);
+      this.forget(bucket, key, uploadId);
+      return aside;
+    });
+    if (files !== undefined) await this.removeFiles(files);
+    return files !== undefined;
+  }
+
   /** Ends an upload: its rows go, and its folder is put aside in one rename(2). Only inside a write. @returns where the files are now. */
   end(bucket: string, key: string, uploadId: string): string {
     const directory = this.directory(bucket, uploadId);
@@ -327,6 +343,12 @@ export class Uploads {
 
   directory(bucket: string, uploadId: string): string {
     return join(this.core.stagingFor(this.core.bucketDir(bucket)), 'uploads', uploadId);
+  }
+
+  /** Nobody knows on which file system the bucket was. */
+  lostDirectory(uploadId: string): string | undefined {
+    const places = this.core.mounts.stagings().map((staging) => join(staging, 'uploads', uploadId));
+    return places.find((place) => lstatOf(place));
   }
 
   /** Path of a part's file, if it still has the recorded size. @throws InvalidPart. */

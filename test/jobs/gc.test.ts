@@ -71,6 +71,17 @@ describe('gc', () => {
     expect(readdirSync(join(root, '.gos3rve/staging/uploads'))).toEqual([]);
   });
 
+  it('ends uploads that were kept aside, since their bucket lost its folder and was made anew', async () => {
+    const { uploadId } = await store.createUpload('b', 'k', {});
+    await store.putPart('b', 'k', uploadId, 1, body('part'));
+    rmSync(join(root, 'b'), { recursive: true });
+    await store.createBucket('b', {});
+    expect(await run()).toMatchObject({ uploads: 0 });
+    expect(readdirSync(join(root, '.gos3rve/staging/uploads'))).toEqual([uploadId]);
+    expect(await run({ olderThan: 0 })).toMatchObject({ uploads: 1 });
+    expect(readdirSync(join(root, '.gos3rve/staging/uploads'))).toEqual([]);
+  });
+
   it('moves an overflow object to its path once that is free, with all that is known of it', async () => {
     await store.put('b', 'a', body('file'));
     await store.put('b', 'a/b', body('below'), { facts: metadata });

@@ -15,27 +15,34 @@ export async function abortStale(
 ): Promise<number> {
   let ended = 0;
   for await (const { value } of rowsOf(core, 'uploads', signal)) {
-    const { bucket, key, uploadId, initiated } = JSON.parse(value.toString()) as Upload;
-    if (initiated >= before || lastTouched(uploads, bucket, uploadId) >= before) continue;
-    if (!dryRun && !(await abort(uploads, bucket, key, uploadId))) continue;
+    const upload = JSON.parse(value.toString()) as Upload;
+    if (upload.initiated >= before || lastTouched(uploads, upload) >= before) continue;
+    if (!dryRun && !(await abort(uploads, upload))) continue;
     ended++;
   }
   return ended;
 }
 
 /** Each part that comes is renamed into the upload's folder. 0 if it is gone. */
-function lastTouched(uploads: Uploads, bucket: string, uploadId: string): number {
+function lastTouched(uploads: Uploads, { bucket, uploadId }: Upload): number {
   try {
-    return lstatSync(uploads.directory(bucket, uploadId)).mtimeMs;
+    const directory = isLost(bucket) ? uploads.lostDirectory(uploadId) : uploads.directory(bucket, uploadId);
+    return directory === undefined ? 0 : lstatSync(directory).mtimeMs;
   } catch {
     // its bucket is gone, perhaps with its disk: then it cannot be ended either
     return 0;
   }
 }
 
-async function abort(uploads: Uploads, bucket: string, key: string, uploadId: string): Promise<boolean> {
+/** Kept aside under the number of its lost folder, see carry.ts. */
+function isLost(bucket: string): boolean {
+  return bucket.startsWith('/');
+}
+
+async function abort(uploads: Uploads, upload: Upload): Promise<boolean> {
+  if (isLost(upload.bucket)) return uploads.abortLost(upload);
   try {
-    await uploads.abort(bucket, key, uploadId);
+    await uploads.abort(upload.bucket, upload.key, upload.uploadId);
     return true;
   } catch (error) {
     if (error instanceof S3Error && (error.code === 'NoSuchUpload' || error.code === 'NoSuchBucket')) return false;
