@@ -245,6 +245,15 @@ function decode(text: string, inode: number): ServerRecord {
   };
 }
 
+/** Whether a server holds the record of a root: of a process on this machine the process table tells, of others the heartbeat. */
+export function serverRuns(stateDir: string): boolean {
+  const record = readRecord(join(stateDir, 'server.json'));
+  if (record === undefined) return false;
+  const state = processState(identityOf(record));
+  if (state === 'alive' || state === 'dead') return state === 'alive';
+  return Date.now() - record.heartbeat < STALE_MS;
+}
+
 function isBroken({ id }: ServerRecord): boolean {
   return id.startsWith(BROKEN);
 }

@@ -1,17 +1,18 @@
 /** `gos3rve watch`: tails the feed of changes. While no server runs it watches the tree itself. */
-import { join } from 'node:path';
 import { eventRecord } from '../jobs/events/record.js';
 import { Watcher } from '../jobs/watch/watcher.js';
 import type { Change, ChangeReader } from '../store/changes-contract.js';
 import type { LocalStore } from '../store/open.js';
 import type { Call } from './commands/command.js';
 import { humanSize, printable } from './output.js';
-import { STALE_MS, readRecord } from './server-file.js';
+import { serverRuns } from './server-file.js';
 import { openSession } from './session.js';
 
 const POLL_MS = 100;
 /** Outside changes are noted for so long after the last word that they are wanted, ms. */
 const LEASE_MS = 120_000;
+/** Whether a server runs is asked so often. */
+const LOOK_MS = 1_000;
 const BATCH = 256;
 const REGION = 'us-east-1';
 
@@ -24,10 +25,11 @@ export async function watch(call: Call, options: { since: number | undefined; js
   const target = written === undefined ? undefined : session.target(written);
   if (target) await store.getBucket(target.bucket);
   const feed = new Feed(store, options.since);
-  const watcher = serverRuns(store.stateDir) ? undefined : watchTree(store, feed, (text) => out.warn(text));
+  const stand = new StandIn(store, feed, (text) => out.warn(text));
   const asJson = options.json || !out.terminal;
   try {
     for (let leased = 0; !signal.aborted; await pause(POLL_MS, signal)) {
+      await stand.look();
       if (Date.now() - leased > LEASE_MS / 4) store.changes.want(LEASE_MS);
       if (Date.now() - leased > LEASE_MS / 4) leased = Date.now();
       for (let changes = feed.take(); changes.length > 0; changes = feed.take()) {
@@ -46,7 +48,7 @@ export async function watch(call: Call, options: { since: number | undefined; js
       if (lost > 0) out.warn(`${lost} changes are gone from the journal`);
     }
   } finally {
-    await watcher?.stop();
+    await stand.stop();
   }
 }
 
@@ -76,6 +78,40 @@ class Feed {
   }
 }
 
+/** Watches the tree for as long as no server does. */
+class StandIn {
+  private watcher: Watcher | undefined;
+  private looked = -Infinity;
+
+  constructor(
+    private readonly store: LocalStore,
+    private readonly feed: Feed,
+    private readonly warn: (text: string) => void,
+  ) {}
+
+  /** Takes over from a server that has ended, and hands over to one that has started. */
+  async look(): Promise<void> {
+    const now = performance.now();
+    if (now - this.looked < LOOK_MS || !this.store.presence.here) return;
+    this.looked = now;
+    let runs: boolean;
+    try {
+      runs = serverRuns(this.store.stateDir);
+    } catch {
+      // the disk is going: asked again
+      return;
+    }
+    if (!runs) this.watcher ??= watchTree(this.store, this.feed, this.warn);
+    else await this.stop();
+  }
+
+  async stop(): Promise<void> {
+    const { watcher } = this;
+    this.watcher = undefined;
+    await watcher?.stop();
+  }
+}
+
 function watchTree(store: LocalStore, feed: Feed, warn: (text: string) => void): Watcher {
   const watcher = new Watcher({
     root: store.root,
@@ -95,11 +131,6 @@ function watchTree(store: LocalStore, feed: Feed, warn: (text: string) => void):
   });
   watcher.start();
   return watcher;
-}
-
-function serverRuns(stateDir: string): boolean {
-  const record = readRecord(join(stateDir, 'server.json'));
-  return record !== undefined && Date.now() - record.heartbeat < STALE_MS;
 }
 
 /** For people. */

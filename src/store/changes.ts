@@ -58,7 +58,8 @@ export class ChangeFeed implements Changes {
     const { dirs, name, event } = change;
     if (change.fresh && !told) return false;
     const place: Place = { kind: 'tree', dirs, name };
-    if (core.options.readOnly || this.namesOf(place, false).length === 0) return false;
+    // also when nothing else may be changed: what is noted lies with the state
+    if (this.namesOf(place, false).length === 0) return false;
     return catalog.index.write(() => {
       const found = core.findPlace(dirs, name);
       // it came, or went, again: that will be seen too

@@ -83,8 +83,8 @@ let target: Hook;
 let s3: S3Client;
 const at = (...names: string[]): string => path.join(base, 'root', ...names);
 
-async function start(): Promise<void> {
-  server = await serve(at());
+async function start(...args: string[]): Promise<void> {
+  server = await serve(at(), { args });
   const credentials = { accessKeyId: ACCESS_KEY, secretAccessKey: SECRET_KEY };
   s3 = new S3Client({ endpoint: server.url, region: REGION, credentials, forcePathStyle: true, maxAttempts: 1 });
 }
@@ -352,6 +352,24 @@ describe('changes by other programs while no server ran', () => {
   );
 });
 
+describe('a server that changes nothing', () => {
+  it('tells of what other programs do all the same', async () => {
+    await configure();
+    await put('gone');
+    await until(() => told().includes('ObjectCreated:Put gone'));
+    await server.stop();
+    target.answer.status = 500;
+    await start('--read-only');
+    await sleep(1000);
+    await writeFile(at('box/came'), 'x');
+    await unlink(at('box/gone'));
+    await until(() => target.attempts > 1, 30_000);
+    target.answer.status = 200;
+    await until(() => told().length >= 3, 30_000);
+    expect(told().sort()).toEqual(['ObjectCreated:Put came', 'ObjectCreated:Put gone', 'ObjectRemoved:Delete gone']);
+  }, 90_000);
+});
+
 describe('gos3rve watch', () => {
   function run(...args: string[]): {
     lines: () => EventRecord[];
@@ -400,6 +418,44 @@ describe('gos3rve watch', () => {
     },
     40_000,
   );
+
+  it('goes on when the server is killed or ends, and when one starts', async () => {
+    const watch = run();
+    const seen = async (name: string): Promise<void> => {
+      await writeFile(at('box', name), name);
+      await until(() => keys(watch.lines()).includes(`ObjectCreated:Put ${name}`), 30_000);
+      expect(keys(watch.lines())).toContain(`ObjectCreated:Put ${name}`);
+    };
+    await sleep(2500);
+    await seen('served');
+    await server.kill();
+    await seen('killed');
+    // its record still stands
+    const second = run();
+    await start();
+    await sleep(1500);
+    await seen('served-again');
+    await put('client');
+    await server.stop();
+    await seen('ended');
+    await until(() => keys(second.lines()).length >= 3);
+    const all = ['served-again', 'client', 'ended'].map((name) => `ObjectCreated:Put ${name}`);
+    expect(keys(second.lines())).toEqual(expect.arrayContaining(all));
+    // at least once
+    expect(new Set(keys(watch.lines())).size).toBe(5);
+    for (const one of [watch, second]) expect(await one.end('SIGTERM')).toBe(143);
+    expect(watch.errors()).toBe('');
+  }, 150_000);
+
+  it('watches itself when it starts right after a kill', async () => {
+    await server.kill();
+    const watch = run();
+    await sleep(2500);
+    await writeFile(at('box/late'), 'x');
+    await until(() => watch.lines().length > 0, 30_000);
+    expect(keys(watch.lines())).toEqual(['ObjectCreated:Put late']);
+    await watch.end('SIGTERM');
+  }, 60_000);
 
   it('begins where it is told', async () => {
     for (const key of ['a', 'b', 'c']) await put(key);
