@@ -25,6 +25,8 @@ const TICK_MS = 25;
 const TOLD_AGAIN_MS = 60_000;
 /** Files that wait for the background; what is asked for again comes again. */
 const QUEUE_LIMIT = 1000;
+/** How often a path is looked at again whose folders were renamed between two looks. */
+const LOOKS = 20;
 
 /** Digests of a file that was read whole. */
 interface Reading {
@@ -61,7 +63,7 @@ export class Identifier {
     }
     const reading = await this.read(now, again);
     if (reading) this.record([reading]);
-    return again() ?? now;
+    return this.standing({ found, again }) ?? now;
   }
 
   /**
@@ -93,9 +95,30 @@ export class Identifier {
     const read = new Set(readings.map(({ found }) => found));
     for (const { at, again } of open) {
       const now = out[at];
-      if (now && read.has(now)) out[at] = again();
+      if (now && read.has(now)) out[at] = this.standing({ found: now, again });
     }
     return out;
+  }
+
+  /** A place that was looked into, as it is now. */
+  private standing(one: { found: Found; again: Again }): Found | undefined {
+    const now = one.again();
+    return !now || knowledge(now) === 'known' ? now : this.recall([one])[0];
+  }
+
+  /**
+   * What stands at a path, with the rows of the very folder that it is in: whatever renames it between two looks, the file of one folder never meets
+   * what is known of another. Under the lock.
+   * @throws OperationAborted while others rename it all the time.
+   */
+  private look(again: Again): Found | undefined {
+    const { tracker } = this.core;
+    for (let attempt = 0; attempt < LOOKS; attempt++) {
+      const now = again();
+      if (!now || knowledge(now) === 'known' || tracker.isAmongOwn(now)) return now;
+      if (now.place.kind === 'tree') tracker.settleDirs(now.place.dirs);
+    }
+    throw new S3Error('OperationAborted', 'A folder of this path is being renamed by another program. Try again.');
   }
 
   /** What rows and journal know of files without reading them. @returns each as it is now, undefined if it is gone. */
@@ -107,7 +130,7 @@ export class Identifier {
       return catalog.index.write(() => {
         let prepares: ReturnType<typeof catalog.loosePrepares> | undefined;
         return wanted.map(({ again }) => {
-          const now = again();
+          const now = this.look(again);
           if (!now) return undefined;
           const { place, row } = now;
           const moved = row?.from && place.kind === 'tree' ? tracker.settleFile(place, row) : undefined;
@@ -252,7 +275,7 @@ export class Identifier {
 
   private recordOne({ found, again, ctimeNs, etag }: Reading): boolean {
     const { catalog } = this.core;
-    const now = again();
+    const now = this.look(again);
     if (!now || !now.fp.equals(found.fp) || now.stat.ctimeNs !== ctimeNs) return false;
     const old = now.row;
     // whoever appends puts the row that follows

@@ -110,6 +110,25 @@ export class Tracker {
   }
 
   /**
+   * Whether a file was found in the very directory whose rows its path leads to: others may have renamed it since the rows were settled. Its own
+   * identity alone tells, for rows hang on the last directory. Inside the write that goes by the row.
+   */
+  isAmongOwn({ place, dir }: Found): boolean {
+    const { catalog, mounts } = this.core;
+    // what was reached by a link has rows that stand for no directory
+    if (place.kind !== 'tree' || dir.path !== this.core.pathOf(place.dirs)) return true;
+    const identity = catalog.findDir(place.dirs)?.identity;
+    if (!identity) return true;
+    try {
+      const stat = lstatSync(dir.at('.'), { bigint: true });
+      return identityOf(fingerprint(stat, mounts.idOf(stat.dev, dir.path))).equals(identity);
+    } catch (error) {
+      if (isAbsent(error)) return false;
+      throw error;
+    }
+  }
+
+  /**
    * Notes which directories stand where the journal tells of some, once the index was made anew: so that a rename right afterwards is known as one.
    * Inside a write. @returns where to go on, undefined at the end.
    */

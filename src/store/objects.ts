@@ -95,6 +95,8 @@ export class Objects {
           const now = this.core.find(bucket, key);
           same = now !== undefined && isSame(now, file.stat);
           same &&= now !== undefined && (knowledge(now) === 'known' || knowledge(found) !== 'known');
+          // bytes that nothing is known of must not meet what was said in another folder
+          same &&= now !== undefined && (knowledge(now) === 'known' || this.core.tracker.isAmongOwn(now));
           if (same && now) return { found: now, file };
         } finally {
           if (!same) closeSync(file.fd);
