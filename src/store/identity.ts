@@ -261,7 +261,9 @@ export class Tracker {
     const source = this.sourceOf(found, found.place);
     if (!source) return undefined;
     const held = source.place !== undefined && this.holdsFile(source.place, found);
-    return held ? this.copyBytes(found, source.row) : this.follow(found, found.place, source);
+    const linked = held || (source.place !== undefined && !this.cameFrom(found.place, source.row));
+    const known = linked && found.row?.fp.equals(found.fp) === true;
+    return held ? this.copyBytes(found, source.row, known) : this.follow(found, found.place, source, known);
   }
 
   private sourceOf(found: Found, place: TreePlace): Source | undefined {
@@ -290,9 +292,19 @@ export class Tracker {
     return stat?.ino === found.stat.ino && stat.dev === found.stat.dev;
   }
 
-  /** Two names of one file. A ctime that neither link(2) nor rename(2) explains leaves the hash to be made again. */
-  private copyBytes(found: Found, source: FileRow): FileRow | undefined {
+  /** Whether what a row speaks of was renamed from a place a moment ago: back there, it is no second name. */
+  private cameFrom(place: TreePlace, { from }: FileRow): boolean {
+    const dir = from && this.core.catalog.findDir(place.dirs);
+    return dir !== undefined && rowKey(dir.id, place.name).toString('base64') === from?.key;
+  }
+
+  /**
+   * Two names of one file. A ctime that neither link(2) nor rename(2) explains leaves the hash to be made again.
+   * @param known the name was seen with these bytes before: it was not linked just now, so its later ctime may be that of a write.
+   */
+  private copyBytes(found: Found, source: FileRow, known: boolean): FileRow | undefined {
     if (source.etag === '' || !this.isExplained(found, source)) return undefined;
+    if (known && found.stat.ctimeNs !== source.ctimeNs) return undefined;
     const unproven = found.stat.ctimeNs !== source.ctimeNs || source.unproven === true;
     const { catalog } = this.core;
     const seq = catalog.nextSeq();
@@ -308,14 +320,22 @@ export class Tracker {
     return row;
   }
 
-  /** The old place no longer holds it: it was renamed. */
-  private follow(found: Found, place: TreePlace, { row: source, place: from }: Source): FileRow | undefined {
+  /**
+   * The old place no longer holds it: it was renamed.
+   * @param known the new place was seen with these bytes before: the old one was a second name, whose removal is no rename.
+   */
+  private follow(
+    found: Found,
+    place: TreePlace,
+    { row: source, place: from }: Source,
+    known: boolean,
+  ): FileRow | undefined {
     const { catalog } = this.core;
     const says = source.facts !== undefined || source.published;
     const own = found.row?.facts !== undefined || found.row?.published === true;
     const keyFacts = from !== undefined && from.dirs[0] !== '' && says && !own;
     if (source.etag === '' && !keyFacts) return undefined;
-    const explained = this.isExplained(found, source);
+    const explained = this.isExplained(found, source) && (!known || found.stat.ctimeNs === source.ctimeNs);
     const ctime = explained ? found.stat.ctimeNs : source.ctimeNs;
     // where a rename leaves the ctime as it is, the old path has been away since now
     const since = Number((ctime === source.ctimeNs ? this.core.clock.now() : ctime) / 1_000_000n);

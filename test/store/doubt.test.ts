@@ -171,3 +171,48 @@ describe('a folder that was away', () => {
     expect((await head('d/sub/k')).facts.metadata).toEqual({ a: 'b' });
   });
 });
+
+describe('a file with two names that was rewritten in place, its mtime put back', () => {
+  const SIZES: [string, number][] = [
+    ['small', 2000],
+    ['large', LARGE],
+  ];
+  const NAMES = ['x', 'y'];
+
+  async function linked(size: number): Promise<void> {
+    fs.writeFileSync(at('x'), Buffer.alloc(size, 'a'));
+    roundTime('x');
+    fs.linkSync(at('x'), at('y'));
+    for (const name of NAMES) {
+      await store.live.hashFile([BUCKET], name);
+      expect((await head(name)).etag).toBe(md5(Buffer.alloc(size, 'a')));
+    }
+  }
+
+  it.each(SIZES)('is not told by its old ETag although its folder changed as well (%s)', async (_size, size) => {
+    const [old, now] = ['a', 'b'].map((letter) => md5(Buffer.alloc(size, letter)));
+    await linked(size);
+    forge('x', Buffer.alloc(size, 'b'));
+    fs.writeFileSync(at('other'), '');
+    for (const name of NAMES) {
+      const { info, bytes } = await get(store, name);
+      expect(bytes[0]).toBe(0x62);
+      expect([info.etag, ...(info.aliases ?? [])]).not.toContain(old);
+      const told = await head(name);
+      expect([told.etag, ...(told.aliases ?? [])]).not.toContain(old);
+    }
+    for (const name of NAMES) await store.live.hashFile([BUCKET], name);
+    for (const name of NAMES) {
+      const { etag, aliases = [] } = await head(name);
+      expect([etag, ...aliases]).toContain(now);
+    }
+  });
+
+  it.each(SIZES)('is not told by its old ETag when its other name goes (%s)', async (_size, size) => {
+    await linked(size);
+    forge('x', Buffer.alloc(size, 'b'));
+    fs.unlinkSync(at('y'));
+    const { info } = await get(store, 'x');
+    expect([info.etag, ...(info.aliases ?? [])]).not.toContain(md5(Buffer.alloc(size, 'a')));
+  });
+});
