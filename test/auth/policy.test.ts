@@ -190,7 +190,10 @@ describe('conditions', () => {
   });
 
   it('must all hold', () => {
-    const Condition = { StringEquals: { 's3:x-amz-x': '1', 's3:x-amz-y': '2' }, Bool: { 'aws:SecureTransport': 'true' } };
+    const Condition = {
+      StringEquals: { 's3:x-amz-x': '1', 's3:x-amz-y': '2' },
+      Bool: { 'aws:SecureTransport': 'true' },
+    };
     const good = { 's3:x-amz-x': ['1'], 's3:x-amz-y': ['2'], 'aws:SecureTransport': ['true'] };
     expect(verdict([{ Condition }], { conditions: good })).toBe('Allow');
     for (const key of Object.keys(good)) {
