@@ -45,10 +45,21 @@ export class MountMover {
     } catch (error) {
       const now = this.core.find(from.bucket, from.key);
       if (!now?.fp.equals(found.fp) || now.stat.nlink >= found.stat.nlink) throw error;
-      const source = await this.hashed(from, copy);
-      if (!source || knowledge(source) !== 'known') throw error;
+      const source = await this.hashedAmongNames(from, copy, now.stat.nlink);
+      if (!source) throw error;
       if (!isCopy(describe(from.bucket, from.key, source), copy)) throw error;
       await this.remove(from, to, source, copy, via);
+    }
+  }
+
+  /** A file that loses other names while it is read is read again. */
+  private async hashedAmongNames(from: ObjectRef, copy: ObjectInfo, names: bigint): Promise<Found | undefined> {
+    for (let left = names; ;) {
+      const source = await this.hashed(from, copy);
+      if (!source || knowledge(source) === 'known') return source;
+      const now = this.core.find(from.bucket, from.key);
+      if (!now || now.stat.nlink >= left) return undefined;
+      left = now.stat.nlink;
     }
   }
 

@@ -186,6 +186,11 @@ describe.skipIf(!MOUNTS)('a root on a disk (needs root: loop devices)', { timeou
     await start();
     const before = await furnish();
     await server?.stop();
+    // as on a disk without room: the block that it has would be free for the record
+    const closed = at('.gos3rve/index/closed');
+    const note = fs.readFileSync(closed, 'utf8');
+    fs.rmSync(closed);
+    fs.symlinkSync(note, closed);
     fill(at('filler'));
     const started = await start();
     await expect.poll(() => started.output(), WAIT).toContain('no room left on the disk');
