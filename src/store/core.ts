@@ -358,8 +358,8 @@ export class Core {
    * time. @returns undefined for what wants a closer look, or all of it.
    */
   statFiles(path: string, entries: readonly { place: Place; row: Buffer }[]): (Found | undefined)[] {
-    if (this.exact) return [];
-    const dir = this.dirs.get(path);
+    const dir = this.exact ? undefined : this.openDir(path);
+    if (!dir) return [];
     const all = entries.map(({ place, row }): Found | undefined => {
       if (place.kind !== 'tree') return undefined;
       const stat = plainFile(`${path}/${place.name}`);
@@ -369,6 +369,16 @@ export class Core {
       return this.appendTo(found) ? undefined : found;
     });
     return this.dirs.stands(dir) ? all : [];
+  }
+
+  /** @returns undefined for a directory that has just gone. */
+  openDir(path: string): Dir | undefined {
+    try {
+      return this.dirs.get(path);
+    } catch (error) {
+      if (isAbsent(error)) return undefined;
+      throw error;
+    }
   }
 
   /** Resolves directories below a bucket; directory links only in mode `all`, inside the bucket, and never upwards (loops). */

@@ -10,7 +10,6 @@ import { errno } from '../base/errors.js';
 import type { DirRow, Row } from '../catalog/rows.js';
 import { dirStamp, isGone, rowKey, rowName } from '../catalog/rows.js';
 import type { ObjectInfo } from './contract.js';
-import type { Dir } from '../fs/dirs.js';
 import { MAX_KEY_BYTES, isAbsent, lstatOf, type Core, type Found } from './core.js';
 import { identityOf } from '../catalog/identities.js';
 import { fingerprint } from '../fs/fingerprint.js';
@@ -190,14 +189,8 @@ export class Walker {
   }
 
   private lookCloser({ path, segments: dirs }: Frame, name: string): Found | undefined {
-    let dir: Dir;
-    try {
-      dir = this.core.dirs.get(path);
-    } catch (error) {
-      if (isAbsent(error)) return undefined;
-      throw error;
-    }
-    return this.core.statFile(dir, name, this.bucketPath, { kind: 'tree', dirs, name });
+    const dir = this.core.openDir(path);
+    return dir && this.core.statFile(dir, name, this.bucketPath, { kind: 'tree', dirs, name });
   }
 
   /** Looks at the file just taken and at those behind it: the page will most likely tell them all. */
