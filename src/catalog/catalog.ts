@@ -10,8 +10,9 @@ import { Identities, identityOf } from './identities.js';
 import { Journal, listSegments, readTail } from './journal.js';
 import type { Appended, ByteFacts, CompletedUpload, JournalLine, Subject } from './lines.js';
 import { NotReady, ROOT_ID, type Index } from './lmdb.js';
-import { LostDirs } from './lost-dirs.js';
+import type { AwayDir, LostDir } from './lost-dirs.js';
 import { Untold } from './untold.js';
+import { Records } from './records.js';
 import {
   decodeRow,
   encodeRow,
@@ -44,7 +45,11 @@ export interface Completed extends CompletedUpload {
 
 export class Catalog {
   readonly identities: Identities;
-  readonly lost: LostDirs;
+  /** By number. */
+  readonly lost: Records<LostDir>;
+  /** By id. */
+  readonly away: Records<AwayDir>;
+  private readonly done: Records<Completed>;
   readonly untold: Untold;
   readonly appends: Appends;
   /** Tells the identity of the directory that stands at a path now; a replay, which speaks of the past, does not ask. */
@@ -58,7 +63,9 @@ export class Catalog {
     readonly journal: Journal,
   ) {
     this.identities = new Identities(index);
-    this.lost = new LostDirs(index);
+    this.lost = new Records(index, 'lost');
+    this.away = new Records(index, 'away');
+    this.done = new Records(index, 'done');
     this.untold = new Untold(index);
     this.appends = new Appends(index);
   }
@@ -234,7 +241,7 @@ export class Catalog {
       return this.identities.removeDir(row);
     this.identities.setPlace(row.id, 0, `${seq}/`);
     this.index.putRow(0, `${seq}/`, row);
-    if (dirs[0] !== '') this.lost.note(seq, dirs);
+    if (dirs[0] !== '') this.lost.put(seq, { seq, dirs, since: Date.now() });
   }
 
   /** What a line says of a file that another program renamed. Only inside a write. */
@@ -369,28 +376,22 @@ export class Catalog {
   private rememberCompleted(upload: CompletedUpload, { bytes, facts }: Prepare): void {
     if (Date.now() - upload.time > REMEMBER_MS) return;
     const { layout, ...rest } = bytes;
-    const done: Completed = { ...upload, bytes: rest, facts, ...(layout && { partCount: partCount(layout) }) };
-    this.index.put('meta', doneKey(upload.id), Buffer.from(JSON.stringify(done)));
+    this.done.put(upload.id, { ...upload, bytes: rest, facts, ...(layout && { partCount: partCount(layout) }) });
   }
 
   /** What a completed upload made, for a day. */
   completed(uploadId: string): Completed | undefined {
-    const bytes = this.index.get('meta', doneKey(uploadId));
-    return bytes && (JSON.parse(bytes.toString()) as Completed);
+    return this.done.get(uploadId);
+  }
+
+  /** Remembers it as it was told. Only inside a write. */
+  restoreCompleted(uploadId: string, answer: Completed): void {
+    this.done.put(uploadId, answer);
   }
 
   /** Drops what is remembered of uploads that were completed long ago. Only inside a write. */
   forgetCompleted(now = Date.now()): void {
-    let start = doneKey('');
-    for (;;) {
-      const rows = this.index.page('meta', start, doneKey('\xff'), 256);
-      for (const { key, value } of rows) {
-        const { time = 0 } = JSON.parse(value.toString()) as Partial<Completed>;
-        if (now - time > REMEMBER_MS) this.index.remove('meta', key);
-        start = Buffer.concat([key, Buffer.from([0])]);
-      }
-      if (rows.length < 256) return;
-    }
+    for (const { id, time } of this.done.all()) if (now - time > REMEMBER_MS) this.done.remove(id);
   }
 
   /** A row of these facts; a layout goes to its own table. Only inside a write. */
@@ -526,10 +527,6 @@ class DirIds {
 
 /** A fingerprint that no file has: of rows that only keep facts of a key. */
 export const NO_FINGERPRINT = Buffer.alloc(FINGERPRINT_BYTES);
-
-function doneKey(uploadId: string): Buffer {
-  return Buffer.from(`done:${uploadId}`, 'latin1');
-}
 
 export function split(path: string): string[] {
   return path === '' ? [] : path.split('/');

@@ -1,6 +1,6 @@
 /** Lines of a compacted segment back into rows; what `compact.ts` writes. Inside a write, in a replay. */
 import { parseFingerprint } from '../fs/fingerprint.js';
-import { partCount, placeOf, split, type Catalog } from './catalog.js';
+import { partCount, placeOf, split, type Catalog, type Completed } from './catalog.js';
 import type { JournalLine } from './lines.js';
 import type { FileRow } from './rows.js';
 
@@ -36,5 +36,5 @@ export function restoreDir(catalog: Catalog, line: Extract<JournalLine, { op: 'd
 }
 
 export function restoreDone(catalog: Catalog, { id, answer }: Extract<JournalLine, { op: 'done' }>): void {
-  catalog.index.put('meta', Buffer.from(`done:${id}`, 'latin1'), Buffer.from(JSON.stringify(answer)));
+  catalog.restoreCompleted(id, answer as Completed);
 }

@@ -93,7 +93,7 @@ export function setAsideBucket(core: Core, name: string): void {
   const line = { op: 'moved', seq, path: `${aside}/`, from: `${name}/`, ...(overflow && { overflow }) } as const;
   catalog.journal.append(line);
   applyMoved(catalog, line);
-  catalog.lost.note(seq, [name], { ended: true });
+  catalog.lost.put(seq, { seq, dirs: [name], since: Date.now(), ended: true });
   catalog.noteSettled();
   noteBucketDeleted(core, name);
   if (!settings && !overflow && !uploads) return;

@@ -308,7 +308,7 @@ export class JournalReader implements ChangeReader {
 
   /** Rows of all that lies below a directory, with paths from it on; those of directories and of files that are gone, too. */
   private *rows(id: number): Generator<{ path: string; row: Row }> {
-    const { index, lost } = this.core.catalog;
+    const { index, away } = this.core.catalog;
     const folders = [{ id, path: '' }];
     for (let folder = folders.pop(); folder; folder = folders.pop()) {
       for (let next = rowKey(folder.id, ''); ;) {
@@ -319,7 +319,7 @@ export class JournalReader implements ChangeReader {
           const name = rowName(key).toString('utf8');
           const row = decodeRow(value);
           // it will be told of where it turns up, or once it has not
-          if (row.kind === 'dir' && lost.findAway(row.id)) continue;
+          if (row.kind === 'dir' && away.get(row.id)) continue;
           const path = folder.path + (row.kind === 'dir' ? name.slice(0, -1) : name);
           if (row.kind === 'dir') folders.push({ id: row.id, path: `${path}/` });
           yield { path, row };

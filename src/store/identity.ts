@@ -229,8 +229,8 @@ export class Tracker {
     const identity = this.identityAt(dirs)?.toString('hex') ?? '';
     const carried = this.carry?.({ from, to: dirs, identity });
     const seq = catalog.nextSeq();
-    const lost = from[0] === '' ? catalog.lost.find(Number(from[1])) : undefined;
-    const before = catalog.lost.findAway(id)?.dirs ?? (lost && [...lost.dirs, ...from.slice(2)]);
+    const lost = from[0] === '' ? catalog.lost.get(Number(from[1])) : undefined;
+    const before = catalog.away.get(id)?.dirs ?? (lost && [...lost.dirs, ...from.slice(2)]);
     const was = before && { was: `${before.join('/')}/` };
     const line: MovedDir = {
       op: 'moved',
@@ -244,11 +244,11 @@ export class Tracker {
     // one that no directory stands for has only keys whose files went: nothing of it can turn up
     const ghostly = catalog.findDir(dirs)?.identity === undefined;
     applyMoved(catalog, line);
-    if (lost && from.length === 2) catalog.lost.forget(lost.seq);
-    catalog.lost.forgetAway(id);
+    if (lost && from.length === 2) catalog.lost.remove(lost.seq);
+    catalog.away.remove(id);
     const home = before ?? from;
     if (home[0] !== '') leaveMissing(this.core, id, home);
-    const displaced = ghostly ? catalog.lost.find(seq) : undefined;
+    const displaced = ghostly ? catalog.lost.get(seq) : undefined;
     if (displaced) settleLost(this.core, displaced, Infinity);
     // another one has the old name by now: whoever has read its parent must go on finding it
     if (this.identityAt(from)) catalog.ensureDir(from);
@@ -433,7 +433,7 @@ export class Tracker {
     const { catalog, quietMs } = this.core;
     const isDue = ({ since }: { since: number }): boolean => Date.now() - since >= quietMs;
     // before the lost ones: the path that an away one had is the older one
-    for (const away of catalog.lost.someAway().filter(isDue)) if (!settleAway(this.core, away, max)) return true;
+    for (const away of catalog.away.some().filter(isDue)) if (!settleAway(this.core, away, max)) return true;
     for (const lost of catalog.lost.some().filter(isDue)) if (!settleLost(this.core, lost, max)) return true;
     return false;
   }

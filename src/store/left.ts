@@ -49,7 +49,9 @@ export function leaveMissing(ground: Ground, id: number, home: readonly string[]
   // what has gone from it as a whole may turn up elsewhere, with all that it has
   const isAway = (row: DirRow, below: readonly string[]): boolean => {
     if (!isElsewhere(ground, row, [...dirs, ...below])) return false;
-    catalog.lost.noteAway(row.id, [...home, ...below]);
+    // whatever is renamed meanwhile, the first path is the one that clients knew
+    if (!catalog.away.get(row.id))
+      catalog.away.put(row.id, { id: row.id, dirs: [...home, ...below], since: Date.now() });
     return true;
   };
   let left = 0;
@@ -108,7 +110,7 @@ export function settleLost(ground: Ground, { seq, dirs: home, ended }: LostDir, 
   const row = ground.catalog.findDir(lost);
   const settle = ended === true ? endAll : leaveAll;
   if (row && !settle(ground, row, lost, home, max)) return false;
-  ground.catalog.lost.forget(seq);
+  ground.catalog.lost.remove(seq);
   return true;
 }
 
@@ -138,7 +140,7 @@ export function settleAway(ground: Ground, { id, dirs: home }: AwayDir, max: num
   const row = catalog.dirById(id);
   const dirs = row && catalog.identities.pathOf(id);
   if (row && dirs && !isDirectory(ground, dirs) && !leaveAll(ground, row, dirs, home, max)) return false;
-  catalog.lost.forgetAway(id);
+  catalog.away.remove(id);
   return true;
 }
 
