@@ -100,6 +100,14 @@ export interface Arrived {
   kept?: boolean;
 }
 
+/** What a commit has done on the disk so far. */
+export interface Done {
+  /** Set as soon as the file has its new name: what fails from then on does not undo it. */
+  renamed: boolean;
+  /** Directories to flush. */
+  dirtied: Set<string>;
+}
+
 type Destination = Pick<Prepare, 'mkdirs' | 'file' | 'replaces' | 'aside'>;
 
 export class Publisher {
@@ -174,7 +182,7 @@ export class Publisher {
       if (typeof given === 'function' && !sameFacts(given(there), said)) throw new Retry();
     };
     const arrival = { bucket, key, target, destination, condition, known, guard, check };
-    const found = await this.committed(line, target, (dirtied) => this.arrive(arrival, staged.path, dirtied));
+    const found = await this.committed(line, target, (done) => this.arrive(arrival, staged.path, done));
     return describe(bucket, key, found);
   }
 
@@ -182,7 +190,7 @@ export class Publisher {
    * What a put and a move do under the lock: condition and place are checked again, the file at `from` gets its name, and what it supersedes goes.
    * @throws PreconditionFailed, Retry.
    */
-  arrive(arrival: Arrival, from: string, dirtied: Set<string>): Arrived {
+  arrive(arrival: Arrival, from: string, done: Done): Arrived {
     const { core } = this;
     const { bucket, key, target, destination, condition, known, guard } = arrival;
     guard.hold();
@@ -198,10 +206,11 @@ export class Publisher {
     const name = file ?? now.name;
     let kept = false;
     const dir = core.inMissing(now, (dir, made) => {
-      for (const path of made) dirtied.add(path);
+      for (const path of made) done.dirtied.add(path);
       kept = core.tracker.keepBytes(now.place, there);
       const exclusive = condition?.ifNoneMatch?.includes('*') === true;
       place(from, dir.at(name), exclusive || guard.exclusive === true, exclusive);
+      done.renamed = true;
       return dir;
     });
     if (target.place.kind === 'overflow') this.dropMarker(bucket, key);
@@ -210,14 +219,13 @@ export class Publisher {
 
   /**
    * Prepare line and flush, then `act` under the lock, then commit line, row and the flush of the folders.
-   * @param act does the rename and tells where the file is now; what it throws leaves everything as it was.
+   * @param act does the rename, and tells that and where the file is now; what it throws before leaves everything as it was.
    */
-  async committed(line: Prepare, target: Target, act: (dirtied: Set<string>) => Arrived): Promise<Found> {
+  async committed(line: Prepare, target: Target, act: (done: Done) => Arrived): Promise<Found> {
     const { core } = this;
     const { catalog } = core;
     const ticket = catalog.journal.prepare(line);
-    const dirtied = new Set<string>();
-    let renamed = false;
+    const done: Done = { renamed: false, dirtied: new Set() };
     let recorded = false;
     const supersedes = line.replaces !== undefined || line.aside !== undefined;
     try {
@@ -225,9 +233,8 @@ export class Publisher {
       this.decide();
       const found = catalog.record((): Found => {
         if (target.place.kind === 'tree') core.tracker.settleDirs(target.place.dirs);
-        const { dir, name, kept } = act(dirtied);
-        renamed = true;
-        dirtied.add(dir.path);
+        const { dir, name, kept } = act(done);
+        done.dirtied.add(dir.path);
         const stat = lstatSync(dir.at(name), { bigint: true });
         const seq = catalog.nextSeq();
         this.appendCommit(line, seq, stat, kept);
@@ -239,17 +246,17 @@ export class Publisher {
         return { place: target.place, stat, fp, row, dir, name };
       });
       recorded = true;
-      await core.syncDirs(dirtied);
+      await core.syncDirs(done.dirtied);
       // not before: until then a power cut may bring the old one back
       if (line.replaces !== undefined) discard(join(target.dirPath, line.replaces));
       if (line.aside) await this.dropSuperseded(line.aside);
       return found;
     } catch (error) {
-      if (renamed && !recorded && takenBack(line, target)) renamed = false;
-      if (renamed && !recorded) this.undecided.push({ line, ticket });
+      if (done.renamed && !recorded && takenBack(line, target)) done.renamed = false;
+      if (done.renamed && !recorded) this.undecided.push({ line, ticket });
       throw error;
     } finally {
-      if (!renamed) this.abandon(line.id, ticket);
+      if (!done.renamed) this.abandon(line.id, ticket);
       else if (recorded && supersedes) catalog.journal.settle(ticket);
     }
   }

@@ -259,17 +259,17 @@ export class Transfer {
       ...destination,
     };
     try {
-      const found = await publisher.committed(line, target, (dirtied) => {
+      const found = await publisher.committed(line, target, (done) => {
         const now = this.checkSource(from, source);
         // a link that came to stand where it leads would lead to itself, and the bytes would be gone
         if (now.link !== undefined && !stays) checkTwoFiles(core, from, to);
         const guard = { hold, exclusive: settling };
         const arrival = { ...to, target, destination, condition, known, guard };
-        const there = publisher.arrive(arrival, now.dir.at(now.name), dirtied);
+        const there = publisher.arrive(arrival, now.dir.at(now.name), done);
         dropTwin(now, there);
-        dirtied.add(now.dir.path);
+        done.dirtied.add(now.dir.path);
         // a copy kept aside must not come back at the source
-        if (source.place.kind === 'tree') publisher.dropOverflow(from.bucket, from.key, dirtied);
+        if (source.place.kind === 'tree') publisher.dropOverflow(from.bucket, from.key, done.dirtied);
         return there;
       });
       await this.pruneAfter(source);

@@ -37,7 +37,9 @@ export class Injector {
   calls: Call[] = [];
   private armed = false;
   private nth = 0;
-  private code: Errno = 'EIO';
+  private cue: { name: string; on: string } | undefined;
+  /** What the n-th call fails with. */
+  code: Errno = 'EIO';
   private readonly undo: (() => void)[] = [];
   private readonly readlink = fs.readlinkSync.bind(fs);
 
@@ -71,7 +73,12 @@ export class Injector {
 
   /** From now on counts calls below `root`; the n-th fails. 0: none does. */
   arm(root: string, nth: number, code: Errno): void {
-    Object.assign(this, { root, nth, code, calls: [], armed: true });
+    Object.assign(this, { root, nth, code, calls: [], armed: true, cue: undefined });
+  }
+  /** The call after the next one of this name on this path, relative to the root, fails. */
+  armAfter(name: string, on: string): void {
+    this.arm(this.root, 0, 'EIO');
+    this.cue = { name, on };
   }
   disarm(): Call[] {
     this.armed = false;
@@ -95,8 +102,14 @@ export class Injector {
   /** Whether this call is the one that fails. */
   private fails(name: string, on: string, flags?: unknown): boolean {
     if (!this.armed || !this.counts(on)) return false;
-    this.calls.push({ name, on: path.relative(this.root, on), can: possible(name, flags) });
-    return this.calls.length === this.nth;
+    const can = possible(name, flags);
+    const call = { name, on: path.relative(this.root, on), can };
+    this.calls.push(call);
+    if (call.name === this.cue?.name && call.on === this.cue.on) this.nth = this.calls.length + 1;
+    const chosen = this.calls.length === this.nth;
+    // calls may come in another order than when the error was chosen
+    if (chosen && !can.includes(this.code)) this.code = 'EIO';
+    return chosen;
   }
 
   private counts(on: string): boolean {
