@@ -12,7 +12,7 @@ import type { KeyFacts } from '../base/model.js';
 import { derivedEtag, fingerprintMtimeNs, looksRestored } from '../fs/fingerprint.js';
 import { openRegular, type OpenFile } from '../fs/reader.js';
 import { identityOf } from '../catalog/identities.js';
-import { withoutAccess } from '../catalog/rows.js';
+import { withoutAccess, type FileRow } from '../catalog/rows.js';
 import type { ObjectInfo, ObjectRef } from './contract.js';
 import { S3Error } from '../base/errors.js';
 import { isInside, type Core, type Found } from './core.js';
@@ -90,6 +90,16 @@ function factsOf(key: string, facts: KeyFacts | undefined, published: boolean): 
   if (published || facts?.contentType !== undefined) return facts ?? {};
   const guessed = mimeType(key);
   return { ...facts, contentType: guessed === false ? 'binary/octet-stream' : guessed };
+}
+
+/** What is said of an object at a new key: a type that was guessed from the old name stays where the new one would give another. */
+export function movedFacts(
+  from: string,
+  to: string,
+  { facts = {}, published = false }: Partial<FileRow> = {},
+): KeyFacts {
+  const said = factsOf(from, facts, published);
+  return factsOf(to, facts, published).contentType === said.contentType ? facts : said;
 }
 
 /** Opens what was found, and nothing else: what a link leads to by now must still lie in the bucket. @throws NoSuchKey. */

@@ -16,7 +16,7 @@ import { checkRead } from '../wire/conditions.js';
 import { viaOf } from './attribution.js';
 import type { CopyOptions, MoveOptions, ObjectInfo, ObjectRef, OpenObject } from './contract.js';
 import { isInside, lstatOf, type Core, type Found, type Target } from './core.js';
-import { describe, isAppending, knowledge, factsAt } from './describe.js';
+import { describe, isAppending, knowledge, factsAt, movedFacts } from './describe.js';
 import { holdBucket, type Hold } from './hold.js';
 import { MountMover } from './mount-move.js';
 import { storedChecksum, type Current, type Objects } from './objects.js';
@@ -253,7 +253,7 @@ export class Transfer {
         knowledge(source) === 'known' && source.row
           ? core.catalog.bytesOf(source.row)
           : { etag: '', fp: formatFingerprint(source.fp) },
-      facts: factsAt(core, from, to, source.row?.facts ?? {}),
+      facts: factsAt(core, from, to, movedFacts(from.key, to.key, source.row)),
       published: source.row?.published ?? false,
       ...(!settling && { via: viaOf(options.via, 'ObjectCreated:Copy') }),
       ...destination,

@@ -116,6 +116,17 @@ export function copyContract(make: MakeStore): void {
       expect(await exists(w.at('from'))).toBe(false);
     });
 
+    it.each([
+      ['photo.jpg', 'photo.old', 'image/jpeg'],
+      ['notes', 'page.html', 'binary/octet-stream'],
+      ['one.html', 'd/two.htm', 'text/html'],
+    ])('keeps the type of a foreign file: %s to %s', async (from, to, contentType) => {
+      await writeFile(w.at(from), 'bytes');
+      expect((await w.store.head(BUCKET, from)).facts).toEqual({ contentType });
+      expect((await w.store.move(at(from), at(to))).facts).toEqual({ contentType });
+      expect((await w.store.head(BUCKET, to)).facts).toEqual({ contentType });
+    });
+
     it('replaces its target unless the condition forbids', async () => {
       const source = await put(w.store, 'a', 'a');
       await put(w.store, 'b', 'b');
