@@ -23,8 +23,9 @@ import { createHasher, prepareHashes } from './hash.js';
 const GATHER_BYTES = 1 << 20;
 
 export interface StageOptions {
-  /** Directory, made if missing, on the target's mount. */
+  /** Directory on the target's mount; made if missing, unless it `mustExist`: then ENOENT is thrown. */
   directory: string;
+  mustExist?: boolean;
   /** Marks the file as this process's: `<owner>-<random>`; see store/staging.ts. */
   owner: string;
   /** Mode of a new file, before the process's umask. */
@@ -58,7 +59,7 @@ export async function createStaging(options: StageOptions): Promise<{ path: stri
   try {
     file = await open(path, flags, options.mode);
   } catch (error) {
-    if (errno(error) !== 'ENOENT') throw error;
+    if (errno(error) !== 'ENOENT' || options.mustExist === true) throw error;
     mkdirSync(options.directory, { recursive: true, mode: 0o700 });
     file = await open(path, flags, options.mode);
   }

@@ -101,9 +101,14 @@ export class Uploads {
     }
     this.get(bucket, key, uploadId);
     const directory = this.directory(bucket, uploadId);
-    const staged = await core.room.during(directory, body, (body) =>
-      stageBody(body, digests, { directory, owner: core.token, mode: 0o600 }, {}, core.durable),
-    );
+    const staging = { directory, mustExist: true, owner: core.token, mode: 0o600 };
+    const staged = await core.room
+      .during(directory, body, (body) => stageBody(body, digests, staging, {}, core.durable))
+      .catch((error: unknown) => {
+        // the folder goes when the upload ends
+        if (errno(error) === 'ENOENT') this.get(bucket, key, uploadId);
+        throw error;
+      });
     try {
       const file = `${String(partNumber).padStart(5, '0')}-${randomBytes(6).toString('hex')}`;
       const value = digests.store && staged.digests[digests.store];

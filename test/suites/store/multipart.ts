@@ -135,6 +135,14 @@ export function multipartContract(make: MakeStore): void {
       expect([...answers].filter((one) => !allowed.includes(one))).toEqual([]);
     });
 
+    it('leaves nothing of a part that is only begun when the upload is aborted', async () => {
+      const id = await start();
+      const sent = refuses(w.store.putPart(BUCKET, 'm', id, 1, body('late')), 'NoSuchUpload');
+      await w.store.abortUpload(BUCKET, 'm', id);
+      await sent;
+      expect(await readdir(path.join(w.root, '.gos3rve', 'staging', 'uploads'))).toEqual([]);
+    });
+
     it('tells before it joins the parts that its condition does not hold, and counts it once done', async () => {
       const uploadId = await start();
       const sent = refs(
