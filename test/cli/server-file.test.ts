@@ -82,8 +82,8 @@ describe('claim', () => {
 
   it.runIf(process.platform === 'linux')('takes over at once from one that was killed and not yet reaped', async () => {
     const crashed = await ServerFile.claim(state);
-    // The shell becomes a program that does not wait for its children, as the first process of many a container.
-    const parent = spawn('sh', ['-c', 'true & echo $!; exec sleep 60'], { stdio: ['ignore', 'pipe', 'ignore'] });
+    // The shell becomes a program that does not wait for its children, as the first process of many a container; before the child ends, or the shell may reap it.
+    const parent = spawn('sh', ['-c', 'sleep 1 & echo $!; exec sleep 60'], { stdio: ['ignore', 'pipe', 'ignore'] });
     try {
       const [line] = (await once(parent.stdout, 'data')) as [Buffer];
       const pid = Number(line.toString());
