@@ -345,6 +345,30 @@ export class Catalog {
     });
   }
 
+  /**
+   * The same for a write that takes something away from the tree: its lines, and the pages of the index, find room on a full disk, too.
+   * @param work is run `again` if all of it was done but the index: what it took away is gone then.
+   */
+  recordRemoval<T>(work: (again: boolean) => T): T {
+    const { journal } = this;
+    return journal.whileRemoving(() => {
+      for (let again = false; ; again = true) {
+        let worked = false;
+        try {
+          return this.record(() => {
+            // the number that was rolled back stands in the journal
+            if (again) this.nextSeq();
+            const result = work(again);
+            worked = true;
+            return result;
+          });
+        } catch (error) {
+          if (!worked || !journal.reserve.release()) throw error;
+        }
+      }
+    });
+  }
+
   /** Remembers how far this process's segment needs no second look. Inside the write that committed. */
   noteSettled(): void {
     for (const [segment, size] of this.journal.takeSealed()) this.index.setNumber(`seg:${segment}`, size);

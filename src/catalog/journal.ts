@@ -20,8 +20,9 @@ import {
 import { dirname, join } from 'node:path';
 import { crc32 } from '@node-rs/crc32';
 import { S3Error, errno } from '../base/errors.js';
-import { giveTo, syncDirSync, type Ownership } from '../fs/statefile.js';
+import { giveTo, isFull, syncDirSync, type Ownership } from '../fs/statefile.js';
 import type { JournalLine } from './lines.js';
+import { Reserve } from './reserve.js';
 import { SEGMENT_SUFFIX } from './segments.js';
 
 export function encodeLine(line: JournalLine): string {
@@ -51,12 +52,15 @@ export class Journal {
   /** Segments that this process has sealed. */
   private readonly sealed = new Set<string>();
   private readonly news: [segment: string, size: number][] = [];
+  /** Whether lines may use up the reserve. */
+  private removing = false;
 
   constructor(
     readonly directory: string,
     private readonly owner: Ownership | undefined,
     private readonly header: () => JournalLine,
     private readonly log: (message: string, data: Record<string, unknown>) => void = () => undefined,
+    readonly reserve = new Reserve(undefined, undefined),
   ) {}
 
   /** Name of the current segment; '' until the first line. */
@@ -69,6 +73,36 @@ export class Journal {
    * @throws the system's error; a line written in part is cut off again.
    */
   append(line: JournalLine): number {
+    for (;;) {
+      try {
+        return this.appendOnce(line);
+      } catch (error) {
+        if (!this.removing || !isFull(error) || !this.reserve.release()) throw error;
+      }
+    }
+  }
+
+  /** Runs work that takes something away and then writes it down: on a full disk its lines go where room was kept for them. */
+  whileRemoving<T>(work: () => T): T {
+    const before = this.removing;
+    this.removing = true;
+    try {
+      return work();
+    } finally {
+      this.removing = before;
+    }
+  }
+
+  /**
+   * Asked before something is taken away whose line must follow, by {@link whileRemoving}.
+   * @param frees whether its going makes room by itself. @throws ENOSPC if the line might find none.
+   */
+  checkRoom(frees: boolean): void {
+    if (this.reserve.fill() || frees) return;
+    throw Object.assign(new Error('ENOSPC: no room is left to write down what is removed'), { code: 'ENOSPC' });
+  }
+
+  private appendOnce(line: JournalLine): number {
     if (this.current && this.current.offset > ROTATE_BYTES) this.rotate();
     if (this.current?.lost === false && fstatSync(this.current.fd).nlink === 0) this.tellRemoved(this.current);
     const segment = this.current?.lost === false ? this.current : this.begin();
@@ -198,6 +232,7 @@ export class Journal {
       giveTo(path, this.owner);
       const offset = writeLine(fd, this.header());
       syncDirSync(this.directory);
+      this.reserve.fill();
       this.open.clear();
       return (this.current = { name, fd, offset, lost: false });
     } catch (error) {

@@ -46,6 +46,8 @@ export interface Notes {
 /** S3's rule for new names, in short: 3-63 of a-z 0-9 . - */
 const S3_NAME = /^(?!xn--)(?!.*\.\.)(?!\d+\.\d+\.\d+\.\d+$)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/;
 
+type EndUploads = (bucket: string, holder: Dir) => void;
+
 export class Buckets {
   private readonly cache = new Map<string, Cached>();
   /** Which folder had a bucket's name when it was asked for. */
@@ -149,27 +151,15 @@ export class Buckets {
       throw new S3Error('AccessDenied', `Bucket ${name} is set by --bucket and cannot be deleted by a client.`);
     if (core.isBucketFolder([name]))
       throw new S3Error('AccessDenied', `The folder of bucket ${name} is served under another name by --bucket too.`);
+    let gone = false;
     const ended = this.withUploads((end) => {
-      const dir = core.bucketDir(name);
-      const { path } = dir;
-      const from = pairKey(name, '');
-      const [overflow] = core.catalog.index.page('overflow', from, Buffer.concat([from, Buffer.from([0xff])]), 1);
-      const first = firstEntry(path) ?? overflow?.key.toString('utf8', from.length);
-      if (first !== undefined) throw notEmpty(name, first);
-      // before the folder goes: killed in between, the bucket has lost its uploads, and not the uploads their bucket
-      end(name, dir);
-      try {
-        rmdirSync(core.dirs.get(core.root).at(name));
-      } catch (error) {
-        if (errno(error) === 'ENOTEMPTY' || errno(error) === 'EEXIST')
-          throw notEmpty(name, firstEntry(path) ?? 'something');
-        throw error;
-      }
+      if (!gone) this.removeFolder(name, end);
+      gone = true;
       noteBucketDeleted(core, name);
       core.catalog.dropDir([name]);
       this.publisher.recordDelete({ path: name }, [name]);
       this.remove(name);
-    });
+    }, true);
     if (core.durable) {
       await core.catalog.journal.flush(core.catalog.journal.segment);
       await core.syncDirs([core.root]);
@@ -177,11 +167,35 @@ export class Buckets {
     await ended?.remove();
   }
 
+  /** Under the lock. @throws BucketNotEmpty. */
+  private removeFolder(name: string, end: EndUploads): void {
+    const { core } = this;
+    const dir = core.bucketDir(name);
+    const { path } = dir;
+    const from = pairKey(name, '');
+    const [overflow] = core.catalog.index.page('overflow', from, Buffer.concat([from, Buffer.from([0xff])]), 1);
+    const first = firstEntry(path) ?? overflow?.key.toString('utf8', from.length);
+    if (first !== undefined) throw notEmpty(name, first);
+    core.catalog.journal.checkRoom(statSync(dir.at('.')).blocks > 0);
+    // before the folder goes: killed in between, the bucket has lost its uploads, and not the uploads their bucket
+    end(name, dir);
+    try {
+      rmdirSync(core.dirs.get(core.root).at(name));
+    } catch (error) {
+      if (errno(error) === 'ENOTEMPTY' || errno(error) === 'EEXIST')
+        throw notEmpty(name, firstEntry(path) ?? 'something');
+      throw error;
+    }
+  }
+
   /** A write in which uploads of a bucket may end. If it fails they go on. */
-  private withUploads(act: (end: (bucket: string, holder: Dir) => void) => void): EndedUploads | undefined {
+  private withUploads(act: (end: EndUploads) => void, removal = false): EndedUploads | undefined {
+    const { catalog } = this.core;
     let ended: EndedUploads | undefined;
     try {
-      this.core.catalog.index.write(() => act((bucket, holder) => (ended = this.uploads.endAll(bucket, holder))));
+      const end: EndUploads = (bucket, holder) => void (ended = this.uploads.endAll(bucket, holder));
+      if (removal) catalog.recordRemoval(() => act(end));
+      else catalog.index.write(() => act(end));
     } catch (error) {
       ended?.restore();
       throw error;

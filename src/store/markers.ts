@@ -158,10 +158,13 @@ export class Markers {
     const { core } = this;
     const { catalog } = core;
     const dirs = this.dirsOf(bucket, key);
-    const removed = catalog.record(() => {
+    let begun = false;
+    const removed = catalog.recordRemoval(() => {
       const old = this.find(bucket, key);
-      if (!old) return false;
-      checkWrite(condition, old);
+      if (!old && !begun) return false;
+      if (!begun) checkWrite(condition, old);
+      if (!begun) catalog.journal.checkRoom(false);
+      begun = true;
       const rmdirs = this.unmark(dirs);
       catalog.journal.append({
         op: 'unmark',

@@ -223,11 +223,11 @@ export class Objects {
     let forgotten = false;
     const existed = await retried(async () => {
       const known = await publisher.current(bucket, key, condition);
-      return core.catalog.record(() => {
-        const found = publisher.checkAgain(bucket, key, condition, known);
+      return core.catalog.recordRemoval((again) => {
+        const found = again ? undefined : publisher.checkAgain(bucket, key, condition, known);
         if (!found) {
           forgotten = this.forget(bucket, key);
-          return false;
+          return again;
         }
         this.unlink(bucket, key, found, via, dirtied);
         return true;
@@ -257,6 +257,7 @@ export class Objects {
   private unlink(bucket: string, key: string, found: Found, via: Via, dirtied: Set<string>): void {
     const { core, publisher } = this;
     const inTree = found.place.kind === 'tree';
+    core.catalog.journal.checkRoom(freesRoom(found.stat));
     if (found.place.kind === 'tree') publisher.announcePrune(found.place.dirs, found.name);
     const kept = inTree && core.tracker.keepBytes(found.place, found);
     unlinkSync(found.dir.at(found.name));
@@ -275,7 +276,8 @@ export class Objects {
    */
   async removeSame({ bucket, key }: ObjectRef, found: Found, via: Via, check: (now: Found) => void): Promise<void> {
     const dirtied = new Set<string>();
-    this.core.catalog.record(() => {
+    this.core.catalog.recordRemoval((again) => {
+      if (again) return void this.forget(bucket, key);
       const now = this.core.find(bucket, key);
       // the number of the row says nothing: somebody may have hashed the file meanwhile
       const same = now?.fp.equals(found.fp) === true && now.stat.ctimeNs === found.stat.ctimeNs;
@@ -326,6 +328,11 @@ export class Objects {
     await this.core.catalog.journal.flush(this.core.catalog.journal.segment);
     await this.core.syncDirs(dirtied);
   }
+}
+
+/** Whether the disk has more room once a file has lost this name. */
+function freesRoom({ nlink, blocks }: BigIntStats): boolean {
+  return nlink === 1n && blocks > 0n;
 }
 
 /** undefined if it was removed, or replaced by no file, since it was found. */

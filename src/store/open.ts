@@ -9,6 +9,7 @@ import { Journal } from '../catalog/journal.js';
 import type { JournalLine } from '../catalog/lines.js';
 import { Index, setAside } from '../catalog/lmdb.js';
 import { Claim } from '../catalog/claim.js';
+import { Reserve } from '../catalog/reserve.js';
 import { STATE_DIR } from '../fs/keypath.js';
 import { Presence } from '../fs/presence.js';
 import { bindState, checkState, checkStatePlace } from '../fs/state-dir.js';
@@ -67,7 +68,13 @@ export async function openStore(root: string, options: StoreOptions = {}): Promi
     time: new Date().toISOString(),
     token: processToken(),
   });
-  const journal = new Journal(join(stateDir, 'journal'), owner, header, (message, data) => log('error', message, data));
+  const journal = new Journal(
+    join(stateDir, 'journal'),
+    owner,
+    header,
+    (message, data) => log('error', message, data),
+    new Reserve(join(stateDir, 'reserve'), owner),
+  );
   const catalog = new Catalog(index, journal);
   const core = new Core(path, stateDir, catalog, options, presence);
   presence.listen({

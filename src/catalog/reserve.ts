@@ -1,0 +1,64 @@
+/**
+ * A little room that is kept for what must be written down on a full disk: a delete takes the file away first, and its line has to follow. A plain
+ * file of random bytes (a file system that compresses must not shrink it) that is cut shorter where a line finds no room.
+ */
+import { randomFillSync } from 'node:crypto';
+import { closeSync, constants, fstatSync, openSync, statSync, truncateSync, writeSync } from 'node:fs';
+import { giveTo, type Ownership } from '../fs/statefile.js';
+
+/** Bytes that are kept. */
+const KEPT = 256 << 10;
+/** Bytes that are given at a time: a page of the index, and many lines. */
+const PIECE = 8 << 10;
+
+export class Reserve {
+  /** @param path of its file; undefined: none is kept. */
+  constructor(
+    private readonly path: string | undefined,
+    private readonly owner: Ownership | undefined,
+  ) {}
+
+  /** Keeps as much as there is room for. @returns whether anything is kept. */
+  fill(): boolean {
+    if (this.path === undefined) return false;
+    try {
+      const size = statSync(this.path, { throwIfNoEntry: false })?.size ?? 0;
+      return size >= KEPT || this.grow(this.path) >= PIECE;
+    } catch {
+      // it is only a help
+      return false;
+    }
+  }
+
+  /** Gives a piece of it back to the file system. @returns false if nothing is left. */
+  release(): boolean {
+    if (this.path === undefined) return false;
+    try {
+      const { size } = statSync(this.path);
+      if (size === 0) return false;
+      truncateSync(this.path, Math.floor((size - 1) / PIECE) * PIECE);
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
+  /** @returns its size. */
+  private grow(path: string): number {
+    const { O_CREAT, O_WRONLY, O_NOFOLLOW } = constants;
+    const fd = openSync(path, O_CREAT | O_WRONLY | O_NOFOLLOW, 0o600);
+    try {
+      giveTo(path, this.owner);
+      let { size } = fstatSync(fd);
+      const piece = randomFillSync(Buffer.alloc(PIECE));
+      try {
+        while (size < KEPT) size += writeSync(fd, piece, 0, PIECE - (size % PIECE), size);
+      } catch {
+        // no more room than this
+      }
+      return size;
+    } finally {
+      closeSync(fd);
+    }
+  }
+}
