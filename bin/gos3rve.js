@@ -5,7 +5,7 @@
 process.env.UV_THREADPOOL_SIZE ??= '16';
 // Node 22.1 and later keep the compiled code from one start to the next.
 require('node:module').enableCompileCache?.();
-import('../dist/cli/main.js').catch((error) => {
+import('../dist/bundle/main.js').catch((error) => {
   const missing = error.code === 'ERR_MODULE_NOT_FOUND';
   process.stderr.write(`gos3rve: ${missing ? `${error.message}; run npm ci && npm run build` : error.message}\n`);
   process.exitCode = 1;

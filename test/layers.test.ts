@@ -46,9 +46,11 @@ function load(): Map<string, Source> {
   return found;
 }
 
-/** `dist/x.js` and `src/x.js` are both made of `src/x.ts`. */
+/** `dist/x.js` and `src/x.js` are both made of `src/x.ts`, and so is what is bundled of the commands. */
 function sourceOf(target: string): string {
-  return target.replace(/^dist\//, 'src/').replace(/\.js$/, '.ts');
+  return target
+    .replace(/^dist\/(bundle\/)?/, (_, bundled) => (bundled === undefined ? 'src/' : 'src/cli/'))
+    .replace(/\.js$/, '.ts');
 }
 
 function layerOf(file: string): number {

@@ -15,6 +15,7 @@ import { fileURLToPath } from 'node:url';
 import { crc32 } from '@node-rs/crc32';
 import { UsageError, errno } from '../base/errors.js';
 import { bootId, processToken, tokenAlive } from '../base/process.js';
+import { scriptOf } from '../base/scripts.js';
 import {
   giveTo,
   leaveNote,
@@ -177,7 +178,7 @@ function isWhole(path: string): boolean {
 
 /** Has a child read the file. A probe that cannot be run says nothing against it. */
 function standsReading(path: string): boolean {
-  const script = fileURLToPath(new URL('./probe.js', import.meta.url));
+  const script = fileURLToPath(scriptOf('catalog/probe.js'));
   if (!existsSync(script)) return true;
   const { status, signal, error } = spawnSync(process.execPath, [script, path, String(PROBE_MS)], {
     stdio: 'ignore',

@@ -9,7 +9,8 @@ import { openStore, type LocalStore } from '../../src/store/open.js';
 import { body, list, text } from '../suites/store/kit.js';
 
 const PROJECT = path.resolve(import.meta.dirname, '../..');
-const BINARY = path.join(PROJECT, 'bin/gos3rve.js');
+/** What the binary runs, before it is bundled: the hook changes a module of it. */
+const BINARY = path.join(PROJECT, 'dist/cli/main.js');
 const HOOK = path.join(import.meta.dirname, 'mount-move-hook.js');
 const reason = whyNot();
 

@@ -1,5 +1,6 @@
 /** The hashing thread as the main thread sees it: started with the first file, again if it dies. */
 import { Worker } from 'node:worker_threads';
+import { scriptOf } from '../../base/scripts.js';
 import { REST, RUN, STOP, type Answer, type Job } from './protocol.js';
 
 interface Pending {
@@ -15,7 +16,7 @@ export class HashThread {
   private next = 1;
 
   /** @param script the compiled worker.js. */
-  constructor(private readonly script: URL = new URL('./worker.js', import.meta.url)) {}
+  constructor(private readonly script: URL = scriptOf('jobs/hash/worker.js')) {}
 
   /**
    * MD5 in hex of each piece of a file; fewer when told to stop or when the file is shorter. Fits store's `Md5`.
