@@ -122,6 +122,10 @@ const TABLE = {
 
 export type ErrorCode = keyof typeof TABLE;
 
+export function isErrorCode(code: string | undefined): code is ErrorCode {
+  return code !== undefined && Object.hasOwn(TABLE, code);
+}
+
 export interface ErrorOptions {
   /** Elements that S3 adds to the error document, e.g. `{ BucketName: 'photos' }` or `{ Condition: 'If-Match' }`. */
   data?: Record<string, string | number>;

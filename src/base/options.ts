@@ -3,6 +3,7 @@
  * list are all derived from its rows: `minFree` is the flag `--min-free`, the variable `GOS3RVE_MIN_FREE` and the key `minFree`
  * (or `min-free`).
  */
+import { availableParallelism } from 'node:os';
 import {
   choice,
   domain,
@@ -11,6 +12,7 @@ import {
   octal,
   pair,
   port,
+  processes,
   region,
   repeatedAlias,
   share,
@@ -83,6 +85,13 @@ export function flag(help: string, negated = false): Option<boolean> {
 export const OPTIONS = {
   port: one({ value: 'number', parse: port, default: 9000, help: 'port to listen on; 0 takes a free one' }),
   host: one({ value: 'address', parse: text, default: '127.0.0.1', help: 'address to listen on; 0.0.0.0 for all' }),
+  workers: one({
+    value: 'number',
+    parse: processes,
+    default: Math.min(availableParallelism(), 4),
+    shown: 'one a core, at most 4',
+    help: 'processes that answer requests; with 1 there is only one in all',
+  }),
   accessKey: maybe({ value: 'id', parse: keyId, help: 'access key id (AWS_ACCESS_KEY_ID works too)' }),
   secretKey: maybe({
     value: 'secret',

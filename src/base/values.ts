@@ -55,6 +55,13 @@ export function port(text: string): number {
   return number;
 }
 
+/** How many processes. */
+export function processes(text: string): number {
+  const number = /^\d{1,3}$/.test(text) ? Number(text) : NaN;
+  if (!(number >= 1 && number <= 64)) throw new Error('is no number of processes; give 1 to 64');
+  return number;
+}
+
 /** A umask in octal: `022`, `0o077`. */
 export function octal(text: string): number {
   const digits = /^(?:0o)?([0-7]{1,4})$/.exec(text)?.[1];

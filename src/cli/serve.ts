@@ -22,15 +22,10 @@ import { banner } from './banner.js';
 import { loadCredentials, openToOthers, type Credentials } from './credentials.js';
 import { checkDirectory, tilde } from './root.js';
 import { ServerFile } from './server-file.js';
-import { minFreeBytes, noteServing, storeOptions } from './settings.js';
+import { DEFAULT_REGION, minFreeBytes, noteServing } from './settings.js';
 import { StatusLine } from './status-line.js';
 import { version } from './version.js';
-
-/** Told to clients, and signed for by the ready-made lines, unless --region names another. */
-const DEFAULT_REGION = 'us-east-1';
-
-/** A short journal is read before the server says that it is ready; a long one while it serves. */
-const REBUILD_PATIENCE_MS = 100;
+import type { WorkerPool } from './workers/pool.js';
 
 /** What a started server consists of, in the order in which it is taken down. */
 interface Running {
@@ -84,8 +79,8 @@ export async function serve(directory: string, flags: Flags): Promise<void> {
   try {
     const credentials = loadCredentials(settings.credentials, stateDir, owner);
     if (config && settings.credentials.length > 0) credentials.warnings.push(...secretsIn(config, settings));
-    const tell = (): void => tellCommands(root, stateDir, flags, credentials, owner);
-    await start(running, root, stateDir, settings, credentials, tell);
+    const listening = (): void => tellCommands(root, stateDir, flags, credentials, owner);
+    await start(running, { root, stateDir, settings, credentials, listening });
   } catch (error) {
     await stop(running).catch(() => undefined);
     throw error;
@@ -110,75 +105,41 @@ function tellCommands(
   }
 }
 
-async function start(
-  running: Running,
-  root: string,
-  stateDir: string,
-  settings: Settings,
-  credentials: Credentials,
-  listening: () => void,
-): Promise<void> {
+/** What is to be served, and what is to be said and noted once the server answers. */
+interface Plan {
+  root: string;
+  stateDir: string;
+  settings: Settings;
+  credentials: Credentials;
+  listening: () => void;
+}
+
+async function start(running: Running, plan: Plan): Promise<void> {
   const { log, claim } = running;
+  const { root, settings, credentials } = plan;
+  const pool = settings.workers > 1 ? await startPool(running, plan) : undefined;
+  // workers answer while this process gets ready for what else there is to do
+  const early = settings.createBucket.length === 0 ? pool : undefined;
+  if (early) await announce(running, early, plan);
   // Loaded only now: `--help` and refusals need none of it.
-  const [{ openStore }, { createServer }, { startBackground }, { EventService: Events }, { Keyring }] =
-    await Promise.all([
-      import('../store/open.js'),
-      import('../http/server.js'),
-      import('../jobs/background.js'),
-      import('../jobs/events/service.js'),
-      import('../auth/keyring.js'),
-    ]);
-  const region = settings.region ?? DEFAULT_REGION;
-  const rootOwner = credentials.list[0].owner;
-  const keyring = new Keyring(credentials.list);
-  const store = await openStore(root, {
-    ...(await storeOptions({ path: root, stateDir }, settings, (level, message, data) =>
-      log[level](message, data === undefined ? undefined : { ...data }),
-    )),
-    patience: { open: REBUILD_PATIENCE_MS },
-  });
+  const [{ openServedStore, serverOf }, { startBackground }, { EventService: Events }] = await Promise.all([
+    import('./gateway.js'),
+    import('../jobs/background.js'),
+    import('../jobs/events/service.js'),
+  ]);
+  const store = await openServedStore({ ...plan, log });
   running.store = store;
   store.presence.listen({ away: () => claim.suspend(), back: () => claim.resume() });
+  const rootOwner = credentials.list[0].owner;
   for (const name of settings.createBucket) await ensureBucket(store, name, rootOwner);
+  const region = settings.region ?? DEFAULT_REGION;
   const events = new Events({ store, targets: settings.targets, region, owner: rootOwner.id, log });
   running.events = events;
   await events.start();
-  const server = createServer({
-    store,
-    keyring,
-    service: {
-      region,
-      rootOwner,
-      grantees: keyring,
-      notifier: events,
-      minPartSize: settings.minPartSize,
-      ...(settings.publicUrl === undefined ? {} : { publicUrl: settings.publicUrl }),
-    },
-    signingRegion: settings.region ?? 'any',
-    readOnly: settings.readOnly,
-    baseDomains: settings.baseDomain,
-    log,
-    host: settings.host,
-    port: settings.port,
-    drainMs: settings.drainTimeout,
-  });
+  pool?.serve(events);
+  const server = pool ?? serverOf(store, { settings, log }, credentials.list, events);
   running.server = server;
-  const { url } = await server.listen();
-  listening();
-  const endpoint = settings.publicUrl ?? url;
-  claim.announce(endpoint);
-  if (!settings.quiet) process.stdout.write(greeting(root, endpoint, settings, credentials));
-  log.info('ready', { endpoint, root, startup: `${Math.round(process.uptime() * 1000)} ms` });
-  for (const warning of credentials.warnings) log.warn(warning);
-  if (settings.durability === 'fast')
-    log.warn('durability is fast: a power cut can lose the last writes that were answered');
-  if (!claim.recorded)
-    log.warn(
-      'no room left on the disk: reads go on, but commands do not learn where this server is until there is some',
-      {
-        path: stateDir,
-      },
-    );
+  if (!early) await announce(running, server, plan);
   await remark(log, () => tellFree(root, settings, log));
   const { screen } = running;
   const shows = screen.isTTY && settings.logFormat !== 'json' && !settings.quiet;
@@ -195,6 +156,24 @@ async function start(
   await remark(log, () => tellNotes(store, log));
 }
 
+async function announce({ log, claim }: Running, server: GatewayServer, plan: Plan): Promise<void> {
+  const { root, stateDir, settings, credentials, listening } = plan;
+  const { url } = await server.listen();
+  listening();
+  const endpoint = settings.publicUrl ?? url;
+  claim.announce(endpoint);
+  if (!settings.quiet) process.stdout.write(greeting(root, endpoint, settings, credentials));
+  log.info('ready', { endpoint, root, startup: `${Math.round(process.uptime() * 1000)} ms` });
+  for (const warning of credentials.warnings) log.warn(warning);
+  if (settings.durability === 'fast')
+    log.warn('durability is fast: a power cut can lose the last writes that were answered');
+  if (!claim.recorded)
+    log.warn(
+      'no room left on the disk: reads go on, but commands do not learn where this server is until there is some',
+      { path: stateDir },
+    );
+}
+
 /** The server is ready: what is only said beside must not end it, should its disk go just now. */
 async function remark(log: Log, say: () => Promise<void>): Promise<void> {
   try {
@@ -202,6 +181,19 @@ async function remark(log: Log, say: () => Promise<void>): Promise<void> {
   } catch (error) {
     log.warn('the directory could not be looked over', { error: String(error) });
   }
+}
+
+/** Starts the processes that answer; they wait where buckets are to be made first. */
+async function startPool(running: Running, { root, stateDir, settings, credentials }: Plan): Promise<WorkerPool> {
+  const { log, screen } = running;
+  const { WorkerPool } = await import('./workers/pool.js');
+  const { isTTY: terminal } = screen;
+  const pool = new WorkerPool(
+    { root, stateDir, settings, credentials: credentials.list, terminal },
+    { log, ...(terminal && { screen: (text: string) => screen.write(text) }) },
+  );
+  running.server = pool;
+  return pool;
 }
 
 async function tellFree(root: string, settings: Settings, log: Log): Promise<void> {

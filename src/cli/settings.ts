@@ -11,6 +11,9 @@ import { writeFileAtomic, type Ownership } from '../fs/statefile.js';
 import type { StoreOptions } from '../store/open.js';
 import type { Root } from './root.js';
 
+/** Told to clients, and signed for by the ready-made lines, unless --region names another. */
+export const DEFAULT_REGION = 'us-east-1';
+
 /** What shapes the store, and what links depend on. Never a secret. */
 const SHARED: readonly OptionName[] = [
   'bucket',

@@ -25,6 +25,7 @@ const gos3rve = (...more) => ({
 export const SERVERS = {
   gos3rve: { ...gos3rve(), mode: 'fsync' },
   'gos3rve-fast': { ...gos3rve('--durability', 'fast'), mode: 'no fsync' },
+  'gos3rve-one': { ...gos3rve('--durability', 'fast', '--workers', '1'), mode: 'no fsync' },
   versitygw: {
     program: 'versitygw',
     command: (root, port) => ['-q', '--port', `127.0.0.1:${port}`, '--keep-alive', 'posix', root],

@@ -49,9 +49,9 @@ function run(args: string[], env: Record<string, string> = {}): Run {
   return { child, out: () => out, err: () => err, ended };
 }
 
-/** Starts a server and waits until it is ready. */
+/** Starts a server, of one process so that it can be killed whole, and waits until it is ready. */
 async function start(args: string[] = [], env: Record<string, string> = {}): Promise<Run & { endpoint: string }> {
-  const server = run(['serve', root, '--port', '0', ...args], env);
+  const server = run(['serve', root, '--port', '0', '--workers', '1', ...args], env);
   await expect.poll(() => server.err(), { timeout: 15_000, message: server.err() }).toContain('"msg":"ready"');
   const { endpoint } = JSON.parse(readFileSync(join(root, '.gos3rve/server.json'), 'utf8')) as { endpoint: string };
   return { ...server, endpoint };

@@ -38,6 +38,8 @@ export interface ServeOptions {
   env?: Record<string, string>;
   /** Whose process it is; needs root. */
   user?: { uid: number; gid: number };
+  /** Processes that answer; 1 unless told: then the process id is that of the whole server. */
+  workers?: number;
   /** A program, with arguments, that runs the server as its last ones say: `['unshare', '-r']`. */
   wrap?: readonly string[];
 }
@@ -53,10 +55,10 @@ export function cleanEnv(more: Record<string, string> = {}): NodeJS.ProcessEnv {
 /** Serves `root` on a free port of 127.0.0.1 and waits until it answers. */
 export async function serve(
   root: string,
-  { args = [], env = {}, user, wrap = [] }: ServeOptions = {},
+  { args = [], env = {}, user, workers = 1, wrap = [] }: ServeOptions = {},
 ): Promise<Server> {
-  const keys = ['--access-key', ACCESS_KEY, '--secret-key', SECRET_KEY];
-  const [program, ...rest] = [...wrap, process.execPath, BINARY, 'serve', root, '--port', '0', ...keys, ...args];
+  const own = ['--port', '0', '--workers', String(workers), '--access-key', ACCESS_KEY, '--secret-key', SECRET_KEY];
+  const [program, ...rest] = [...wrap, process.execPath, BINARY, 'serve', root, ...own, ...args];
   const child = spawn(program ?? process.execPath, rest, {
     env: cleanEnv(env),
     stdio: ['ignore', 'pipe', 'pipe'],
