@@ -23,7 +23,7 @@ describeClient('AWS CLI', 'aws', (program) => {
     });
 
   beforeAll(async () => {
-    b = await bench();
+    b = await bench({ workers: 2 });
     local = path.join(b.base, 'local');
     await makeTree(local);
     // Version 1 of the CLI presigns by SigV2 unless told; version 2 does not know the setting.

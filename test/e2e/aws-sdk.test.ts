@@ -58,7 +58,7 @@ describe('AWS SDK for JavaScript', () => {
   };
 
   beforeAll(async () => {
-    b = await bench({}, async (root) => {
+    b = await bench({ workers: 2 }, async (root) => {
       await mkdir(path.join(root, 'Old Photos'));
       await writeFile(path.join(root, 'Old Photos', 'cat.txt'), 'meow');
     });

@@ -6,7 +6,7 @@ import { ACCESS_KEY, bench, describeClient, pythonWithBoto3, REGION, run, SECRET
 
 describeClient('boto3', 'python3', (found) => {
   it('puts, gets, lists, copies, uploads 64 MiB in parts and deletes', async () => {
-    const b = await bench({}, async (root) => {
+    const b = await bench({ workers: 2 }, async (root) => {
       await mkdir(path.join(root, 'box'));
     });
     try {

@@ -30,7 +30,7 @@ function check(answer: Answer): void {
 describe('100 clients at once on one key', () => {
   let b: Bench;
   beforeAll(async () => {
-    b = await bench({ args: ['--create-bucket', 'box', '--log-level', 'warn'] });
+    b = await bench({ workers: 2, args: ['--create-bucket', 'box', '--log-level', 'warn'] });
   });
   afterAll(async () => {
     await b.end();

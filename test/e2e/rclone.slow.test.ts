@@ -23,7 +23,7 @@ describeClient('rclone', 'rclone', (program) => {
     });
 
   beforeAll(async () => {
-    b = await bench();
+    b = await bench({ workers: 2 });
     local = path.join(b.base, 'local');
     await makeTree(local);
     await rclone('mkdir', 'gos:box');

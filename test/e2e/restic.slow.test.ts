@@ -28,7 +28,7 @@ describeClient('restic', 'restic', (program) => {
     });
 
   beforeAll(async () => {
-    b = await bench();
+    b = await bench({ workers: 2 });
     local = path.join(b.base, 'local');
     await makeTree(local);
     await restic('init');

@@ -23,7 +23,7 @@ describeClient('s3cmd', 's3cmd', (program) => {
     });
 
   beforeAll(async () => {
-    b = await bench();
+    b = await bench({ workers: 2 });
     local = path.join(b.base, 'local');
     await makeTree(local);
     const settings = {
