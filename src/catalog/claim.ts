@@ -29,7 +29,7 @@ import { setAside } from './environment.js';
 import { PAGE_SIZE, metaPages } from './witness.js';
 
 /** Written into the index's file name: another format means another index, made anew from the journal. */
-const FORMAT = 2;
+const FORMAT = 3;
 const MARK = 'open-';
 const CLOSED = 'closed';
 /** An index up to this size (bytes) is read and summed up when it is closed and opened. */

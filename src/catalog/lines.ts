@@ -113,7 +113,10 @@ export type JournalLine =
       time: number;
       /** Of the machine, so that after a power cut nobody takes the process for one that still lives. */
       boot: string;
+      /** Of the whole object, once it is done; its layout is that of the object before with `part` behind it (grown.ts). An ETag '' is to be found out. */
       bytes: Omit<ByteFacts, 'fp'>;
+      /** The piece as a part; absent if the object was empty before, or its bytes are not known. `checksum`: base64. */
+      part?: { size: number; checksum?: string };
       facts: KeyFacts;
       via?: Via;
     }

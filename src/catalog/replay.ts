@@ -4,6 +4,7 @@
  */
 import { derivedEtag, parseFingerprint } from '../fs/fingerprint.js';
 import { NO_FINGERPRINT, placeOf, split, type Catalog, type Place } from './catalog.js';
+import { grownBytes } from './grown.js';
 import { lostBy } from './lost.js';
 import { applyMoved, applyTouched } from './moved.js';
 import { Merge, type Dangling, type Event } from './merge.js';
@@ -155,16 +156,11 @@ function apply(catalog: Catalog, { line, prepare }: Event): void {
     case 'appended':
       if (prepare?.op === 'append') {
         const place = placeOf({ path: prepare.path });
+        const bytes = grownBytes(catalog, prepare, catalog.row(place));
         catalog.removeRow(place);
         catalog.putRow(
           place,
-          catalog.fileRow(
-            { ...prepare.bytes, fp: line.fp },
-            line.facts ?? prepare.facts,
-            line.seq,
-            BigInt(line.ctime),
-            true,
-          ),
+          catalog.fileRow({ ...bytes, fp: line.fp }, line.facts ?? prepare.facts, line.seq, BigInt(line.ctime), true),
         );
       }
       return;

@@ -7,7 +7,9 @@ import type { FileRow } from './rows.js';
 export function restoreRow(catalog: Catalog, line: Extract<JournalLine, { op: 'row' }>): void {
   const { fp, ctime, layout, from, ...rest } = line.row;
   const row: FileRow = { ...rest, kind: 'file', seq: line.seq, fp: parseFingerprint(fp), ctimeNs: BigInt(ctime) };
-  if (layout) {
+  // appended to by an older version, whose ETags cannot be made from the bytes again: hashed anew
+  if (layout && rest.appended !== undefined && layout.chained === undefined) row.etag = '';
+  else if (layout) {
     row.partCount = partCount(layout);
     row.layout = line.seq;
     catalog.index.putLayout(line.seq, layout);

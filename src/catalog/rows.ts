@@ -80,6 +80,11 @@ export interface Layout {
   numbers?: number[];
   /** base64, per part. */
   checksums?: string[];
+  /**
+   * How many of the last parts were appended one after the other: each makes a new ETag of the one before and its own MD5 (store/etag.ts). All of
+   * them: the first part was a whole object, and its MD5 the ETag.
+   */
+  chained?: number;
 }
 
 /** Mount, inode and birth time: the head of a fingerprint. */

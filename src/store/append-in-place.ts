@@ -12,12 +12,13 @@ import { S3Error } from '../base/errors.js';
 import { bootId } from '../base/process.js';
 import type { DigestPlan, KeyFacts, WriteCondition } from '../base/model.js';
 import { subjectOf, type Place } from '../catalog/catalog.js';
+import { partOf } from '../catalog/grown.js';
 import { identityOf } from '../catalog/identities.js';
 import type { Append, ByteFacts, Via } from '../catalog/lines.js';
 import { rowOf } from '../catalog/row-of.js';
 import type { FileRow } from '../catalog/rows.js';
 import { appendTogether, commonLength, type Appended } from '../fs/append.js';
-import { fingerprint, formatFingerprint } from '../fs/fingerprint.js';
+import { fingerprint, fingerprintSize, formatFingerprint } from '../fs/fingerprint.js';
 import { closeRead, type OpenFile } from '../fs/reader.js';
 import { openAgain, type Staged } from '../fs/stage.js';
 import type { ObjectInfo, ObjectRef } from './contract.js';
@@ -39,6 +40,8 @@ export interface Piece extends ObjectRef {
   /** What the client says of an object that this append makes. */
   facts: KeyFacts;
   via: Via;
+  /** The old bytes could not be hashed. */
+  unhashed?: boolean;
 }
 
 export type Bytes = Omit<ByteFacts, 'fp'>;
@@ -107,6 +110,7 @@ export class InPlace {
 
   private lineOf({ piece, before, id, bytes }: Growth, path: string): Append {
     const { stat, fp, row } = before;
+    const { layout, ...facts } = bytes;
     return {
       op: 'append',
       id,
@@ -118,7 +122,8 @@ export class InPlace {
       piece: piece.staged.path,
       time: Date.now(),
       boot: bootId(),
-      bytes,
+      bytes: facts,
+      ...(layout && { part: partOf(layout) }),
       facts: row?.facts ?? {},
       via: piece.via,
     };
@@ -192,7 +197,8 @@ export class InPlace {
       const { place, row } = rowOf(catalog, identityOf(before.fp), before.place);
       catalog.appends.forget(line);
       // committed, but not flushed: it stands
-      if (row && row.appendFrom === undefined && row.etag === bytes.etag) return undefined;
+      const grown = row !== undefined && BigInt(fingerprintSize(row.fp)) > before.stat.size;
+      if (grown && row.appendFrom === undefined && row.etag === bytes.etag) return undefined;
       const cut = look?.cutTo !== undefined && isSame(fstatSync(file.fd, { bigint: true }), look.stat);
       if (cut && look.cutTo !== undefined) ftruncateSync(file.fd, look.cutTo);
       const left = cut ? look.leftAfter : look?.left;

@@ -9,6 +9,7 @@ import { bootId, processToken, tokenAlive } from '../base/process.js';
 import { afterAppend } from '../catalog/after-append.js';
 import { identityOfAppend } from '../catalog/appends.js';
 import { placeOf, split, subjectOf, type Place } from '../catalog/catalog.js';
+import { grownBytes } from '../catalog/grown.js';
 import { identityOf } from '../catalog/identities.js';
 import type { Append } from '../catalog/lines.js';
 import { rowOf } from '../catalog/row-of.js';
@@ -21,6 +22,12 @@ import type { Core } from './core.js';
 import { breakGrowth } from './growth.js';
 import { tellHalfAppended } from './half-appended.js';
 import { tokenOf } from './settle.js';
+
+/** What is known of the file, and where. */
+interface Recorded {
+  place: Place | undefined;
+  row: FileRow | undefined;
+}
 
 /** How long (ms) a file that was renamed, or whose disk is away, is waited for. */
 const KEEP_MS = 7 * 24 * 3_600_000;
@@ -54,7 +61,7 @@ export function settleAppend(core: Core, line: Append, seen?: string): boolean {
       }
       const after = begun || path === undefined ? undefined : later(core, line, path);
       if (after === 'under way') return false;
-      if (after === undefined && (path === undefined || !adoptAppended(core, line, path, place)))
+      if (after === undefined && (path === undefined || !adoptAppended(core, line, path, { place, row })))
         cutBack(core, line, path, { place, row });
     }
     catalog.journal.append({ op: 'abort', id: line.id });
@@ -125,24 +132,19 @@ function fpOf(core: Core, stat: BigIntStats, path: string): Buffer {
 }
 
 /** Its process had written down that it was done, and was killed before the index knew. */
-function adoptAppended(core: Core, line: Append, path: string, place: Place | undefined): boolean {
+function adoptAppended(core: Core, line: Append, path: string, { place, row }: Recorded): boolean {
   const { catalog } = core;
   const appended = catalog.looseAppended(line.id);
   const stat = lstatOf(path);
   if (!appended || !stat || formatFingerprint(fpOf(core, stat, path)) !== appended.fp) return false;
   const subject = place ? subjectOf(place) : { path: line.path };
   const { facts = line.facts, fp } = appended;
-  const bytes = { ...line.bytes, fp };
+  const bytes = { ...grownBytes(catalog, line, row), fp };
   catalog.adoptLine({ op: 'prepare', id: line.id, ...subject, bytes, facts, published: true }, BigInt(appended.ctime));
   return true;
 }
 
-function cutBack(
-  core: Core,
-  line: Append,
-  path: string | undefined,
-  { place, row }: { place: Place | undefined; row: FileRow | undefined },
-): void {
+function cutBack(core: Core, line: Append, path: string | undefined, { place, row }: Recorded): void {
   const { catalog } = core;
   if (path !== undefined) cutOff(core, path, line);
   if (!row || !place) return;

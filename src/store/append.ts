@@ -97,8 +97,9 @@ export class Appender {
       this.checkOffset(piece, found);
       if (found.row?.from) throw this.settled(found);
       if (isAppending(found)) throw new Retry();
+      if (await this.wasHashed(piece, found)) throw new Retry();
       const added = { size: staged.size, digests: await digestsWith(staged, algorithmOf(found)) };
-      const bytes = appendedFacts(core, found, etagOf(bucket, key, found), added, piece.plan);
+      const bytes = appendedFacts(core, found, added, piece.plan);
       if (found.stat.nlink > 1n || found.link || found.place.kind === 'overflow') {
         return await this.appendByCopy(piece, { found, file }, bytes);
       }
@@ -112,6 +113,18 @@ export class Appender {
     } finally {
       closeRead(file.fd);
     }
+  }
+
+  /**
+   * The ETag goes on from that of the old bytes, and is told for good: a file that nobody has hashed, or whose hash is in doubt, is read for it - once,
+   * for then it is known, and not if it is never to be read. One that others are writing to stays unknown.
+   */
+  private async wasHashed(piece: Piece, found: Found): Promise<boolean> {
+    if (piece.unhashed || found.stat.size === 0n || knowledge(found) === 'known') return false;
+    const again = (): Found | undefined => this.core.find(piece.bucket, piece.key);
+    const outcome = await this.objects.identifier.hashPlace(found, again);
+    piece.unhashed = outcome === 'off' || outcome === 'changed';
+    return outcome !== 'off';
   }
 
   /** What was said of a file that another program has renamed follows it now: a client speaks of the new key. */
@@ -187,9 +200,4 @@ export class Appender {
 
 function wrongOffset(offset: number, size: number): S3Error {
   return new S3Error('InvalidWriteOffset', `The write offset ${offset} is not the size of the object, ${size}.`);
-}
-
-/** Of the bytes, whatever was told before they were hashed. */
-function etagOf(bucket: string, key: string, found: Found): string {
-  return knowledge(found) === 'known' && found.row ? found.row.etag : describe(bucket, key, found).etag;
 }

@@ -1,8 +1,9 @@
 /** What is known of the bytes of an object once a piece is behind them: nothing is read again but the piece. */
-import { createHash } from 'node:crypto';
 import { open } from 'node:fs/promises';
 import { S3Error } from '../base/errors.js';
 import type { Checksum, ChecksumAlgorithm, DigestPlan, Digests } from '../base/model.js';
+import { partCount } from '../catalog/catalog.js';
+import { grownLayout, type Old } from '../catalog/grown.js';
 import type { ByteFacts } from '../catalog/lines.js';
 import type { Layout } from '../catalog/rows.js';
 import { createHasher, prepareHashes } from '../fs/hash.js';
@@ -10,6 +11,7 @@ import type { Staged } from '../fs/stage.js';
 import { combineChecksums, compositeChecksum } from '../wire/checksums.js';
 import type { Core, Found } from './core.js';
 import { knowledge } from './describe.js';
+import { etagAppended } from './etag.js';
 import { storedChecksum } from './objects.js';
 
 const MAX_PARTS = 10_000;
@@ -43,65 +45,49 @@ export async function digestsWith(staged: Staged, algorithm: ChecksumAlgorithm |
 }
 
 /**
- * ETag over the old object and the piece as over parts: md5(md5s)-N. The parts keep their numbers, the piece is the next one.
- * @param etag of the old object. @param digests of the piece. @throws InvalidRequest if there are too many pieces.
+ * The parts of the old object keep their numbers, the piece is the next one. What nobody has hashed stays so: its ETag goes on being derived.
+ * @param digests of the piece. @throws InvalidRequest if there are too many pieces.
  */
 export function appendedFacts(
   core: Core,
   before: Found,
-  etag: string,
   added: { size: number; digests: Digests },
   plan: DigestPlan,
 ): Omit<ByteFacts, 'fp'> {
-  const { size, digests } = added;
+  const { digests } = added;
   const going = algorithmOf(before);
   if (before.stat.size === 0n) {
     const { checksum } = storedChecksum(going ? { algorithms: [going], store: going } : plan, digests);
     return { etag: digests.MD5.toString('hex'), ...(checksum && { checksum }) };
   }
-  const value = going && digests[going]?.toString('base64');
-  const layout = longer(layoutOf(core, before, going), size, value);
-  const count = layout.sizes.reduce((sum, [, times]) => sum + times, 0);
+  const { row } = before;
+  if (!row || knowledge(before) !== 'known') return { etag: '' };
+  const piece = { size: added.size, checksum: going && digests[going]?.toString('base64') };
+  const old = { ...core.catalog.bytesOf(row), size: Number(before.stat.size) };
+  const layout = grownLayout(old, piece);
+  const count = partCount(layout);
   if (count > MAX_PARTS)
     throw new S3Error('InvalidRequest', 'The object was appended to 10,000 times; copy it before going on.');
-  const checksum = before.row?.checksum && value && goneOn(before.row.checksum, layout, before, { value, size });
-  const md5s = Buffer.from(etag.slice(0, 32), 'hex');
-  return {
-    etag: `${createHash('md5').update(md5s).update(digests.MD5).digest('hex')}-${count}`,
-    layout,
-    ...(checksum && { checksum }),
-  };
-}
-
-/** The parts of the old object; one that was not sent in parts is one. */
-function layoutOf(core: Core, { row, ...found }: Found, going: ChecksumAlgorithm | undefined): Layout {
-  const known = knowledge({ row, ...found }) === 'known';
-  const old = known && row?.layout !== undefined ? core.catalog.index.layout(row.layout) : undefined;
-  if (old) return old;
-  const checksum = going && row?.checksum?.value;
-  return { sizes: [[Number(found.stat.size), 1]], ...(checksum && { checksums: [checksum] }) };
-}
-
-/** @param checksum of the new part; without it those of the others are of no use. */
-function longer(old: Layout, size: number, checksum: string | undefined): Layout {
-  const layout: Layout = { sizes: [...old.sizes, [size, 1]] };
-  if (old.numbers) layout.numbers = [...old.numbers, (old.numbers.at(-1) ?? 0) + 1];
-  if (old.checksums && checksum !== undefined) layout.checksums = [...old.checksums, checksum];
-  return layout;
+  const checksum = goneOn(old, layout, piece);
+  return { etag: etagAppended(row.etag, digests.MD5.toString('hex'), count), layout, ...(checksum && { checksum }) };
 }
 
 /** A full-object CRC goes on over the piece, a composite one over its digest; others cannot. */
 function goneOn(
-  old: Checksum,
+  { checksum: old, size }: Old,
   { checksums }: Layout,
-  before: Found,
-  added: { value: string; size: number },
+  piece: { checksum: string | undefined; size: number },
 ): Checksum | undefined {
+  if (!old || piece.checksum === undefined) return undefined;
   const { algorithm } = old;
   if (old.type === 'COMPOSITE') return checksums && { ...old, value: compositeChecksum(algorithm, checksums) };
   const crc = combinable(algorithm);
   if (!crc) return undefined;
-  return { ...old, value: combineChecksums(crc, [{ value: old.value, size: Number(before.stat.size) }, added]) };
+  const pieces = [
+    { value: old.value, size },
+    { value: piece.checksum, size: piece.size },
+  ];
+  return { ...old, value: combineChecksums(crc, pieces) };
 }
 
 function combinable(algorithm: ChecksumAlgorithm): 'CRC32' | 'CRC32C' | 'CRC64NVME' | undefined {

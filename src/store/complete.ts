@@ -14,7 +14,7 @@ import { combineChecksums, compositeChecksum } from '../wire/checksums.js';
 import { viaOf } from './attribution.js';
 import type { CompleteOptions, ObjectInfo, ObjectRef, PartRef, Upload } from './contract.js';
 import { isAbsent, type Core } from './core.js';
-import { etagOfParts } from './etag.js';
+import { etagOf } from './etag.js';
 import { holdBucket, type Hold } from './hold.js';
 import type { Objects } from './objects.js';
 import type { Ready } from './publish.js';
@@ -101,9 +101,11 @@ export class Completer {
     checkListed(upload, refs);
     await this.checkEarly(upload, options);
     const ready = await this.join(upload, refs, parts, options);
+    const layout = layoutOf(parts);
+    const md5s = parts.map(({ etag }) => etag);
     const bytes = {
-      etag: etagOfParts(parts.map(({ etag }) => etag)),
-      layout: layoutOf(parts),
+      etag: etagOf(md5s, layout),
+      layout,
       ...(checksum && { checksum }),
     };
     const info = await this.objects.publisher.publish(

@@ -12,7 +12,7 @@ import { isTorn, type OpenFile } from '../fs/reader.js';
 import { openAgain } from '../fs/stage.js';
 import { noSuchKey, type Core, type Found } from './core.js';
 import { SMALL_FILE, knowledge, openFound } from './describe.js';
-import { endsOf, etagOfParts, md5sOf } from './etag.js';
+import { endsOf, etagOf, md5sOf } from './etag.js';
 import type { HashOutcome, Md5 } from './live-contract.js';
 import { endMove } from './settle.js';
 
@@ -259,7 +259,7 @@ export class Identifier {
     const ends = endsOf(Number(file.stat.size), layout);
     const digests = md5 ? await md5(openAgain(file.fd, file.path), ends) : await md5sOf(file, ends, () => this.closed);
     if (digests.length !== ends.length) return undefined;
-    return layout ? etagOfParts(digests) : digests[0];
+    return etagOf(digests, layout);
   }
 
   /** @returns how many were still as they were read. */

@@ -12,7 +12,7 @@ import { viaOf } from './attribution.js';
 import type { Attribution, MoveOptions, ObjectInfo, ObjectRef } from './contract.js';
 import type { Core, Found } from './core.js';
 import { describe, factsAt, knowledge, sameFacts } from './describe.js';
-import { endsOf, etagOfParts, md5sOf } from './etag.js';
+import { endsOf, etagOf, md5sOf } from './etag.js';
 import { holdBucket } from './hold.js';
 import type { Current, Objects } from './objects.js';
 import { Retry, retried, thinkOver } from './publish.js';
@@ -145,8 +145,8 @@ export class MountMover {
   private async verified({ found, file }: Current, copy: OpenFile, key: string): Promise<Omit<ByteFacts, 'fp'>> {
     if (isTorn(file) || copy.stat.size !== file.stat.size) throw new Retry();
     const known = knowledge(found) === 'known' && found.row ? this.core.catalog.bytesOf(found.row) : undefined;
-    const got = await etagOf(copy, known?.layout);
-    const expected = known?.etag ?? (await etagOf(file, undefined));
+    const got = await read(copy, known?.layout);
+    const expected = known?.etag ?? (await read(file, undefined));
     if (isTorn(file)) throw new Retry();
     if (got !== expected)
       throw new S3Error(
@@ -175,7 +175,6 @@ function seconds(ns: bigint): string {
 }
 
 /** MD5 of a file, or by the parts of a layout. */
-async function etagOf(file: OpenFile, layout: Layout | undefined): Promise<string> {
-  const md5s = await md5sOf(file, endsOf(Number(file.stat.size), layout));
-  return layout ? etagOfParts(md5s) : (md5s[0] ?? '');
+async function read(file: OpenFile, layout: Layout | undefined): Promise<string> {
+  return etagOf(await md5sOf(file, endsOf(Number(file.stat.size), layout)), layout);
 }

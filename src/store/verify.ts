@@ -16,7 +16,7 @@ import { readRange, type OpenFile } from '../fs/reader.js';
 import { lstatOf } from '../fs/stat.js';
 import { isAbsent, type Core, type Found } from './core.js';
 import { knowledge, openFound } from './describe.js';
-import { endsOf, etagOfParts } from './etag.js';
+import { endsOf, etagOf } from './etag.js';
 
 /** Which objects: all of a folder (path below the root) whose key begins with `prefix`. */
 export interface VerifyScope {
@@ -222,7 +222,7 @@ async function compare(file: OpenFile, row: FileRow, layout: Layout | undefined,
       return damaged(checksum?.algorithm ?? 'MD5', wanted, got ?? '', layout?.numbers?.[i] ?? i + 1);
   }
   const read = whole.digest();
-  const etag = layout ? etagOfParts(md5s) : read.MD5.toString('hex');
+  const etag = etagOf(layout ? md5s : [read.MD5.toString('hex')], layout);
   if (etag !== row.etag) return damaged('ETag', row.etag, etag);
   if (checksum?.type === 'FULL_OBJECT') {
     const value = read[checksum.algorithm]?.toString('base64') ?? '';

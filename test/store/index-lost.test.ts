@@ -102,7 +102,7 @@ describe('an index that is found', () => {
       'a directory',
       () => {
         fs.rmSync(file());
-        fs.mkdirSync(path.join(directory, 'v2.mdb'));
+        fs.mkdirSync(path.join(directory, 'v3.mdb'));
       },
     ],
     ['without its lock file', () => fs.rmSync(`${file()}-lock`, { force: true })],
@@ -259,8 +259,8 @@ describe('an index in use', () => {
     // somebody who lives has the work and does not get on with it
     fs.rmSync(directory, { recursive: true });
     fs.mkdirSync(directory);
-    fs.writeFileSync(path.join(directory, `open-${ELSEWHERE}-x`), `${bootId()} v2`);
-    const index = Index.open(path.join(directory, 'v2.mdb'));
+    fs.writeFileSync(path.join(directory, `open-${ELSEWHERE}-x`), `${bootId()} v3`);
+    const index = Index.open(path.join(directory, 'v3.mdb'));
     const builder = (time: number): void =>
       index.write(() => index.put('meta', Buffer.from('builder'), Buffer.from(`${ELSEWHERE}-x ${time}`)));
     builder(Date.now() + 60_000);
