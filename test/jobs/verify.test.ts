@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import {
+  linkSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
@@ -89,6 +90,41 @@ describe('verify', () => {
     }
     writeFileSync(join(root, 'b/foreign'), 'nobody hashed me');
     expect(await run()).toMatchObject({ objects: 5, bytes: 35, damaged: 0, unreadable: 0, changed: 0, left: 0 });
+  });
+
+  it('finds whole what was appended to, in place or by a copy', async () => {
+    const append = async (key: string): Promise<unknown> =>
+      store.append('b', key, (await store.head('b', key)).size, body('piece'));
+    await put('plain', 'one');
+    await put('crc', 'one', 'CRC32C');
+    await put('a//b', 'overflow', 'CRC32');
+    await put('two', 'names');
+    linkSync(join(root, 'b/two'), join(root, 'b/names'));
+    const { uploadId } = await store.createUpload('b', 'parts', { checksum: { algorithm: 'SHA1', type: 'COMPOSITE' } });
+    const digests = { algorithms: ['SHA1' as const], store: 'SHA1' as const };
+    const { etag, checksum } = await store.putPart('b', 'parts', uploadId, 3, body('third'), { digests });
+    await store.completeUpload('b', 'parts', uploadId, [
+      { partNumber: 3, etag, checksums: { SHA1: checksum?.value ?? '' } },
+    ]);
+    writeFileSync(join(root, 'b/foreign'), 'nobody hashed me');
+    writeFileSync(join(root, 'b/large'), Buffer.alloc(3 << 20, 'nobody hashed me'));
+    const keys = ['plain', 'crc', 'a//b', 'two', 'parts', 'foreign', 'large'];
+    for (let times = 1; times <= 3; times++) {
+      for (const key of keys) await append(key);
+      const { found, ...report } = await run();
+      expect([...found]).toEqual([]);
+      expect(report).toMatchObject({ damaged: 0, unreadable: 0, changed: 0, left: 0 });
+      expect(report.objects).toBeGreaterThanOrEqual(keys.length);
+    }
+  });
+
+  it('finds damage in what was appended to', async () => {
+    await put('k', 'one');
+    const { etag } = await store.append('b', 'k', 3, body('two'));
+    await tamper((line) => line.replaceAll(etag, `${md5('other')}-2`));
+    expect([...(await run()).found.values()]).toEqual([
+      { state: 'damaged', what: 'ETag', recorded: `${md5('other')}-2`, read: etag },
+    ]);
   });
 
   it('does not count files that are gone, noted or not, until they are back', async () => {

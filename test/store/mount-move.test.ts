@@ -90,6 +90,25 @@ describe.skipIf(!MOUNTS)('a move to another file system (needs root, for mount)'
     expect(await list(store, {}, 'there')).toEqual(['a/b']);
   });
 
+  it('keeps all of what was appended to', async () => {
+    const digests = { algorithms: ['CRC32' as const], store: 'CRC32' as const };
+    await store.put('here', 'a/put', body('one'), { digests });
+    await writeFile(path.join(root, 'here/a/foreign'), 'two');
+    await writeFile(path.join(root, 'here/a/large'), Buffer.alloc(3 << 20, 'three'));
+    const before = new Map<string, object>();
+    for (const name of ['put', 'foreign', 'large']) {
+      for (const piece of ['piece', 'another'])
+        await store.append('here', `a/${name}`, (await store.head('here', `a/${name}`)).size, body(piece));
+      const { etag, checksum, partCount } = await store.head('here', `a/${name}`);
+      before.set(name, { etag, checksum, partCount });
+    }
+    expect(await move()).toMatchObject({ objects: 3 });
+    for (const [name, told] of before) {
+      const { etag, checksum, partCount } = await store.head('there', `b/${name}`);
+      expect({ etag, checksum, partCount }).toEqual(told);
+    }
+  });
+
   it('keeps bytes, times, facts, parts and checksums', async () => {
     const digests = { algorithms: ['SHA256' as const], store: 'SHA256' as const };
     await store.put('here', 'a/one', body('one'), { facts, digests });

@@ -1,4 +1,4 @@
-import { link, readFile, rename, rm, stat } from 'node:fs/promises';
+import { chmod, link, readFile, rename, rm, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
 import type { MakeStore } from './kit.js';
@@ -26,6 +26,37 @@ export function appendContract(make: MakeStore): void {
       expect(new Set([first.etag, second.etag, third.etag]).size).toBe(3);
       expect((await w.store.head(BUCKET, 'l')).etag).toBe(third.etag);
     });
+
+    it.each(['put', 'sent in parts', 'written by another program'])(
+      'keeps its etag and parts when it was %s and other programs touch, rename and link it',
+      async (made) => {
+        if (made === 'written by another program') await w.foreign('d/l', 'theirs');
+        else if (made === 'put') await put(w.store, 'd/l', 'ours');
+        else {
+          const { uploadId } = await w.store.createUpload(BUCKET, 'd/l', {});
+          const parts = await putParts(w.store, 'd/l', uploadId, [
+            [1, 'a'.repeat(MIN_PART)],
+            [2, 'b'],
+          ]);
+          const refs = parts.map(({ partNumber, etag }) => ({ partNumber, etag, checksums: {} }));
+          await w.store.completeUpload(BUCKET, 'd/l', uploadId, refs);
+        }
+        for (const piece of ['piece', 'another'])
+          await w.store.append(BUCKET, 'd/l', (await stat(w.at('d/l'))).size, body(piece));
+        const { etag, partCount } = await w.store.head(BUCKET, 'd/l');
+        expect(etag.endsWith(`-${String(partCount)}`)).toBe(true);
+        const told = async (key: string): Promise<void> =>
+          expect(await w.store.head(BUCKET, key)).toMatchObject({ etag, partCount });
+        await chmod(w.at('d/l'), 0o600);
+        await told('d/l');
+        await rename(w.at('d/l'), w.at('d/m'));
+        await told('d/m');
+        await link(w.at('d/m'), w.at('d/twin'));
+        for (const key of ['d/m', 'd/twin']) await told(key);
+        await rename(w.at('d'), w.at('e'));
+        for (const key of ['e/m', 'e/twin']) await told(key);
+      },
+    );
 
     it('refuses any other offset', async () => {
       await put(w.store, 'l', 'four');
