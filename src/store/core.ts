@@ -1,7 +1,7 @@
 /**
  * What all parts of the local store share: options, paths, catalog, directory handles; and the way from (bucket, key) to a file.
  */
-import { lstatSync, readdirSync, realpathSync, rmdirSync, statSync, type BigIntStats } from 'node:fs';
+import { lstatSync, readdirSync, rmdirSync, statSync, type BigIntStats } from 'node:fs';
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { S3Error, errno } from '../base/errors.js';
@@ -19,6 +19,7 @@ import { STATE_DIR, keyToPath } from '../fs/keypath.js';
 import { Mounts } from '../fs/mounts.js';
 import { ExactNames, foldsNames } from '../fs/names.js';
 import type { Presence } from '../fs/presence.js';
+import { realPathOf, textOf } from '../fs/real-path.js';
 import { isAbsent, lstatOf } from '../fs/stat.js';
 import { makeStateDir, ownershipOf, type Ownership } from '../fs/statefile.js';
 import { processToken } from '../base/process.js';
@@ -321,7 +322,7 @@ export class Core {
       stat = lstatSync(dir.at(name), { bigint: true });
       if (stat.isSymbolicLink()) {
         if (this.symlinks === 'none') return undefined;
-        const real = realpathSync.native(`${dir.path}/${name}`);
+        const real = realPathOf(`${dir.path}/${name}`);
         if (!isInside(real, bucketPath)) return undefined;
         stat = lstatSync(real, { bigint: true });
         link = bucketPath;
@@ -409,10 +410,10 @@ export class Core {
     }
   }
 
-  /** Real path behind a directory link, or '' if it leaves the bucket or leads to a directory that holds the link itself. */
+  /** Real path behind a directory link, or '' if it leaves the bucket or leads to a directory that holds the link itself, or whose name is no UTF-8. */
   followDirLink(link: string, holder: string, bucketPath: string): string {
-    const real = realpathSync.native(link);
-    if (!isInside(real, bucketPath)) return '';
+    const real = textOf(realPathOf(link));
+    if (real === undefined || !isInside(real, bucketPath)) return '';
     return holder === real || holder.startsWith(`${real}/`) ? '' : real;
   }
 
@@ -645,8 +646,10 @@ export function stateName(folder: string): string {
 }
 const LONGEST_STATE_NAME = 200;
 
-/** Strictly below `folder`, and through no `.gos3rve`. */
-export function isInside(path: string, folder: string): boolean {
+/** Strictly below `folder`, and through no `.gos3rve`. @param found in bytes where it may be no UTF-8. */
+export function isInside(found: string | Buffer, below: string): boolean {
+  if (typeof found !== 'string') return isInside(found.toString('latin1'), Buffer.from(below).toString('latin1'));
+  const [path, folder] = [found, below];
   if (path !== folder && !path.startsWith(`${folder}/`)) return false;
   return !path
     .slice(folder.length)

@@ -6,10 +6,11 @@
  *   the parts hold, for the size does.
  * - Anything else: foreign bytes. A small file is hashed at once, a large one gets the derived ETag and is hashed in the background.
  */
-import { closeSync, readlinkSync, realpathSync } from 'node:fs';
+import { closeSync } from 'node:fs';
 import { lookup as mimeType } from 'mime-types';
 import type { KeyFacts } from '../base/model.js';
 import { derivedEtag, fingerprintMtimeNs, looksRestored } from '../fs/fingerprint.js';
+import { pathOfOpen, realPathOf } from '../fs/real-path.js';
 import { openRegular, type OpenFile } from '../fs/reader.js';
 import { identityOf } from '../catalog/identities.js';
 import { withoutAccess, type FileRow } from '../catalog/rows.js';
@@ -107,8 +108,8 @@ export function openFound(found: Found): OpenFile {
   const { fd, stat } = openRegular(found.dir.at(found.name), found.link !== undefined);
   const path = `${found.dir.path}/${found.name}`;
   if (found.link === undefined) return { fd, stat, path };
-  const real = process.platform === 'linux' ? readlinkSync(`/proc/self/fd/${fd}`) : realpathSync.native(path);
-  if (isInside(real, found.link)) return { fd, stat, path: real };
+  const real = process.platform === 'linux' ? pathOfOpen(fd) : realPathOf(path);
+  if (isInside(real, found.link)) return { fd, stat, path: real.toString() };
   closeSync(fd);
   throw new S3Error('NoSuchKey');
 }

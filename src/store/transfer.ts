@@ -1,7 +1,6 @@
 /** Copies (reflinked where the file system can) and moves (one rename(2)). */
 import { randomBytes } from 'node:crypto';
-import { fstatSync, readlinkSync, realpathSync, unlinkSync } from 'node:fs';
-import { resolve } from 'node:path';
+import { fstatSync, unlinkSync } from 'node:fs';
 import { S3Error, errno } from '../base/errors.js';
 import type { ChecksumAlgorithm, DigestPlan, KeyFacts } from '../base/model.js';
 import { subjectOf } from '../catalog/catalog.js';
@@ -10,6 +9,7 @@ import type { ByteFacts, JournalLine } from '../catalog/lines.js';
 import type { Dir } from '../fs/dirs.js';
 import { formatFingerprint } from '../fs/fingerprint.js';
 import { createHasher, prepareHashes } from '../fs/hash.js';
+import { realPathFrom, realPathOf } from '../fs/real-path.js';
 import { isTorn, readRange } from '../fs/reader.js';
 import { applyInherit, discard, openAgain, stageCopy, setMtime } from '../fs/stage.js';
 import { checkRead } from '../wire/conditions.js';
@@ -305,10 +305,9 @@ export class Transfer {
 function leadsThere({ dir, name }: Found, target: Target, bucketPath: string): boolean {
   const old = `${dir.path}/${name}`;
   try {
-    const real = realpathSync.native(old);
-    const own = target.place.kind === 'tree' && real === `${target.dirPath}/${target.name}`;
-    const now = realpathSync.native(resolve(target.dirPath, readlinkSync(old)));
-    return !own && now === real && isInside(real, bucketPath);
+    const real = realPathOf(old);
+    const own = target.place.kind === 'tree' && real.equals(Buffer.from(`${target.dirPath}/${target.name}`));
+    return !own && realPathFrom(target.dirPath, old).equals(real) && isInside(real, bucketPath);
   } catch {
     return false;
   }

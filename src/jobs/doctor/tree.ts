@@ -2,7 +2,7 @@
  * One walk over the whole tree for all that is the matter with names, links and permissions. It reads every directory and stats every entry, but
  * opens no file. Memory: one directory's names at a time.
  */
-import { accessSync, constants, lstatSync, realpathSync, type Dirent } from 'node:fs';
+import { accessSync, constants, realpathSync, statSync, type Dirent } from 'node:fs';
 import { opendir } from 'node:fs/promises';
 import { join, relative } from 'node:path';
 import { errno } from '../../base/errors.js';
@@ -133,7 +133,7 @@ class Walk {
       const real = realpathSync.native(join(root, below));
       const inside = relative(bucket, real);
       if (inside.startsWith('..')) this.leaving.add(`${below} -> ${real}`);
-      else if (symlinks === 'none' || (symlinks === 'files' && lstatSync(real).isDirectory()))
+      else if (symlinks === 'none' || (symlinks === 'files' && statSync(join(root, below)).isDirectory()))
         this.unfollowed.add(below);
     } catch {
       this.dangling.add(below);

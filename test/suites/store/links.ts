@@ -30,6 +30,37 @@ export function linkContract(make: MakeStore): void {
       }
     });
 
+    // elsewhere the system allows no such name
+    describe.runIf(process.platform === 'linux')('to a name that is no UTF-8', () => {
+      const raw = (...names: string[]): Buffer => Buffer.from(w.at(...names), 'latin1');
+
+      it.each([true, false])('is served as what it leads to, whatever else a text would name (%s)', async (twin) => {
+        await w.foreign('d/x', 'x');
+        await writeFile(raw('caf\xe9.txt'), 'bytes');
+        if (twin) await w.foreign('caf\ufffd.txt', 'text, and longer');
+        await symlink(Buffer.from('caf\xe9.txt', 'latin1'), w.at('link'));
+        const others = twin ? ['caf\ufffd.txt'] : [];
+        expect(await list(w.store)).toEqual([...others, 'd/x', 'link']);
+        expect((await w.store.head(BUCKET, 'link')).size).toBe(5);
+        expect(await text(w.store, 'link')).toBe('bytes');
+        await w.store.move({ bucket: BUCKET, key: 'link' }, { bucket: BUCKET, key: 'd/moved' });
+        expect(await text(w.store, 'd/moved')).toBe('bytes');
+        await w.store.append(BUCKET, 'd/moved', 5, body(' more'));
+        expect(await text(w.store, 'd/moved')).toBe('bytes more');
+        expect(await readFile(raw('caf\xe9.txt'), 'utf8')).toBe('bytes');
+      });
+
+      it('is not served where it leaves the bucket', async () => {
+        const others = Buffer.from(`${w.at()}\xe9`, 'latin1');
+        await mkdir(others);
+        const secret = Buffer.concat([others, Buffer.from('/secret')]);
+        await writeFile(secret, 'secret');
+        await symlink(secret, w.at('link'));
+        expect(await list(w.store)).toEqual([]);
+        await refuses(w.store.open(BUCKET, 'link'), 'NoSuchKey', 'AccessDenied');
+      });
+    });
+
     it('does not walk directory links, in or out', async () => {
       await mkdir(path.join(w.root, 'sibling'));
       await writeFile(path.join(w.root, 'sibling', 'secret'), 'secret');
@@ -114,6 +145,19 @@ export function linkContract(make: MakeStore): void {
 
   describe('directory links on request', () => {
     const w = world(make, { symlinks: 'all' });
+
+    it.runIf(process.platform === 'linux')(
+      'does not follow those to a name that is no UTF-8, nor to another',
+      async () => {
+        const folder = Buffer.from(w.at('caf\xe9'), 'latin1');
+        await mkdir(folder);
+        await writeFile(Buffer.concat([folder, Buffer.from('/k')]), 'bytes');
+        await w.foreign('caf\ufffd/k', 'text');
+        await symlink(Buffer.from('caf\xe9', 'latin1'), w.at('link'));
+        expect(await list(w.store)).toEqual(['caf\ufffd/k']);
+        await refuses(w.store.open(BUCKET, 'link/k'), 'NoSuchKey', 'AccessDenied');
+      },
+    );
 
     it('follows those that stay inside and does not loop', { timeout: 10_000 }, async () => {
       await mkdir(path.join(w.root, 'sibling'));
