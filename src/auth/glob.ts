@@ -3,7 +3,7 @@
  * Source: IAM User Guide, "Policy elements: Variables and tags".
  */
 
-/** Code units, or one of the two below. */
+/** Code points, or one of the two below: `?` is one character, also where UTF-16 has two units for it. */
 type Glob = readonly number[];
 const ANY_TEXT = -1;
 const ANY_ONE = -2;
@@ -51,11 +51,10 @@ export function compilePattern(text: string, options: PatternOptions): Pattern {
 
 function toGlob(text: string, wildcards: boolean): number[] {
   const glob: number[] = [];
-  for (let i = 0; i < text.length; i++) {
-    const c = text.charAt(i);
+  for (const c of text) {
     if (wildcards && c === '*') glob.push(ANY_TEXT);
     else if (wildcards && c === '?') glob.push(ANY_ONE);
-    else glob.push(text.charCodeAt(i));
+    else glob.push(c.codePointAt(0) ?? 0);
   }
   return glob;
 }
@@ -85,7 +84,8 @@ function variable(content: string, values: Values): string | undefined {
 }
 
 /** Two pointers and one point of return: at worst length times length, whatever the pattern (a regular expression could blow up). */
-function globMatches(glob: Glob, value: string): boolean {
+function globMatches(glob: Glob, text: string): boolean {
+  const value = toGlob(text, false);
   let g = 0;
   let v = 0;
   let star = -1;
@@ -95,7 +95,7 @@ function globMatches(glob: Glob, value: string): boolean {
     if (token === ANY_TEXT) {
       star = g++;
       resume = v;
-    } else if (token === ANY_ONE || token === value.charCodeAt(v)) {
+    } else if (token === ANY_ONE || token === value[v]) {
       g++;
       v++;
     } else if (star >= 0) {
