@@ -21,6 +21,8 @@ export interface Scope {
 export interface Grantees {
   ownerById(id: string): Owner | undefined;
   ownerByEmail(email: string): Owner | undefined;
+  /** Everyone whom a request can come from, but strangers. */
+  readonly identities: readonly Identity[];
 }
 
 const REMEMBERED_SCOPES = 1000;
@@ -29,6 +31,7 @@ const REMEMBERED_SCOPES = 1000;
 export class Keyring implements Grantees {
   /** Distinct owners, in the order of the credentials; the first one owns buckets that have no recorded owner. */
   readonly owners: readonly Owner[];
+  readonly identities: readonly Identity[];
 
   readonly #byAccessKey = new Map<string, Credential>();
   readonly #byToken = new Map<string, { token: Buffer; credential: Credential }>();
@@ -42,6 +45,7 @@ export class Keyring implements Grantees {
   constructor(credentials: readonly Credential[]) {
     for (const credential of credentials) this.#add(credential);
     this.owners = [...this.#byId.values()];
+    this.identities = credentials.map(identityOf);
   }
 
   byAccessKey(accessKey: string): Credential | undefined {

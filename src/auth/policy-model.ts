@@ -6,6 +6,8 @@ export interface Policy {
   version: string;
   id?: string;
   statements: Statement[];
+  /** What it asks for that costs a look-up: tags that an object has, tags that a request gives one. */
+  asksFor: { existingTags: boolean; requestTags: boolean };
 }
 
 export interface Statement {
@@ -21,9 +23,12 @@ export interface Statement {
 
 export type Principal =
   | { kind: 'everyone' }
-  /** `account` is an owner's id (the `:root` of an ARN, a plain id), '' if the ARN names none; `user` an access key or owner id. */
+  /**
+   * `account` is an owner's id (the `:root` of an ARN, a plain id), '' if the ARN names none; `user` an access key, an owner's id or, in his account, his
+   * display name, with the path that may stand before it.
+   */
   | { kind: 'user'; account: string; user?: string }
   /** A plain id: owner id or access key. */
   | { kind: 'id'; id: string }
-  /** Services and federated users: nobody here. */
-  | { kind: 'nobody' };
+  /** Services, federated users and roles: nobody here. */
+  | { kind: 'nobody'; role?: boolean };

@@ -42,7 +42,13 @@ export function parsePolicy(text: string, bucket: string): Policy {
   const context: Context = { bucket, variables: version === '2012-10-17' };
   const statements = list.map((statement) => parseStatement(statement, context));
   refuseTwins(statements);
-  return { version, ...(root.Id === undefined ? {} : { id: root.Id }), statements };
+  return { version, ...(root.Id === undefined ? {} : { id: root.Id }), statements, asksFor: asked(root) };
+}
+
+/** By name, wherever it stands: in a condition or as a variable. Of the parsed text, for JSON has many spellings of a name. */
+function asked(root: Json): Policy['asksFor'] {
+  const text = JSON.stringify(root);
+  return { existingTags: /ExistingObjectTag/i.test(text), requestTags: /RequestObjectTag/i.test(text) };
 }
 
 interface Context {
@@ -115,10 +121,9 @@ function parsePrincipal(kind: string, name: string): Principal {
       }
       const [, account = '', who = ''] = arn;
       if (who === 'root') return { kind: 'user', account };
-      // A path before the name (`user/team/ann`) says where a user is filed, not who it is.
       return who.startsWith('user/')
-        ? { kind: 'user', account, user: who.slice(who.lastIndexOf('/') + 1) }
-        : { kind: 'nobody' };
+        ? { kind: 'user', account, user: who.slice('user/'.length) }
+        : { kind: 'nobody', role: true };
     }
     case 'CanonicalUser':
       return { kind: 'user', account: name };

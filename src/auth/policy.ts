@@ -59,7 +59,28 @@ function principalIs(principal: Principal, identity: Identity): boolean {
   if (principal.kind === 'id') return principal.id === owner.id || principal.id === accessKey;
   const { account, user } = principal;
   if (account !== '' && account !== owner.id) return false;
-  return user === undefined ? account !== '' : user === accessKey || user === owner.id;
+  if (user === undefined) return account !== '';
+  // A path before the name (`user/team/ann`) says where a user is filed, not who it is.
+  const name = user.slice(user.lastIndexOf('/') + 1);
+  if (name === accessKey || name === owner.id) return true;
+  // aws:PrincipalArn names him so; the name alone says nothing, for others may bear it, too.
+  return account !== '' && (user === owner.displayName || name === owner.displayName);
+}
+
+/**
+ * Whether some Deny is for a principal that is none of these: it would protect nothing, without a word. (An Allow for nobody lets nobody in, and all but
+ * nobody are everyone: these may stand.)
+ */
+export function deniesNobody(policy: Policy, identities: readonly Identity[]): boolean {
+  return policy.statements.some(
+    ({ effect, principals }) =>
+      effect === 'Deny' &&
+      !principals.not &&
+      principals.list.some((principal) => {
+        if (principal.kind === 'nobody') return principal.role === true;
+        return principal.kind !== 'everyone' && !identities.some((identity) => principalIs(principal, identity));
+      }),
+  );
 }
 
 /** Condition keys that, pinned to fixed values, keep a policy for everyone from being public. */

@@ -1,6 +1,6 @@
 /** Bucket policies, and the public access block that limits them. */
 import { isPublicAcl } from '../auth/acl.js';
-import { isPublicPolicy, parsePolicy } from '../auth/policy.js';
+import { deniesNobody, isPublicPolicy, parsePolicy } from '../auth/policy.js';
 import { S3Error } from '../base/errors.js';
 import { el } from '../wire/xml.js';
 import { without } from './input.js';
@@ -23,6 +23,13 @@ export async function putBucketPolicy(ctx: OpContext, input: OpInput): Promise<O
     throw new S3Error('MalformedPolicy', `Policies must be no longer than ${MAX_POLICY} bytes.`);
   }
   const policy = parsePolicy(input.text, input.bucket);
+  const { grantees } = ctx.service;
+  if (grantees !== undefined && deniesNobody(policy, grantees.identities)) {
+    throw new S3Error(
+      'MalformedPolicy',
+      'Invalid principal in policy: a Deny names somebody who has no credentials here.',
+    );
+  }
   const isPublic = isPublicPolicy(policy);
   await ctx.store.updateBucket(input.bucket, (settings) => {
     if (isPublic && settings.publicAccessBlock?.blockPublicPolicy === true) {
