@@ -34,6 +34,19 @@ export function payloadMode(value: string, signing: ChunkSigning): PayloadMode {
   );
 }
 
+/** What x-amz-content-sha256 would say of it: the value that policies ask for, however the request told it. */
+export function payloadName(mode: PayloadMode): string {
+  switch (mode.kind) {
+    case 'unsigned':
+      return UNSIGNED;
+    case 'sha256':
+      return mode.hex;
+    case 'chunked':
+      if (mode.signing === undefined) return UNSIGNED_TRAILER;
+      return mode.trailer ? SIGNED_CHUNKS_TRAILER : SIGNED_CHUNKS;
+  }
+}
+
 /** Mode of a request without a signature: signed chunks cannot be, a digest and unsigned chunks can. */
 export function unsignedPayloadMode(headers: SignedRequest['headers']): PayloadMode {
   const value = headers['x-amz-content-sha256'];

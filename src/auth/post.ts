@@ -6,8 +6,16 @@ import { createHmac, timingSafeEqual } from 'node:crypto';
 import { S3Error } from '../base/errors.js';
 import { identityOf, type Keyring } from './keyring.js';
 import { findScope } from './scope.js';
-import { ALGORITHM, formatTimestamp, hmac, parseTimestamp, signatureEquals, signingKey } from './signature.js';
-import type { Credential, Identity } from './types.js';
+import {
+  ALGORITHM,
+  formatTimestamp,
+  hmac,
+  parseTimestamp,
+  signatureEquals,
+  signatureOf,
+  signingKey,
+} from './signature.js';
+import type { Credential, Identity, Signature } from './types.js';
 import { refuseSessionToken, type AuthOptions } from './verify.js';
 
 /** Form fields, names in lower case, values decoded. */
@@ -74,7 +82,7 @@ export function authenticatePost(
   fields: FormFields,
   keyring: Keyring,
   options: AuthOptions,
-): { identity: Identity; size?: SizeRange } {
+): { identity: Identity; signature?: Signature; size?: SizeRange } {
   const policy = fields.get('policy');
   const signed = ['x-amz-signature', 'x-amz-credential', 'signature', 'awsaccesskeyid'].some((name) =>
     fields.has(name),
@@ -84,36 +92,41 @@ export function authenticatePost(
     throw missing('Policy');
   }
   const version2 = fields.has('awsaccesskeyid') && !fields.has('x-amz-signature');
-  const identity = version2 ? signerV2(policy, fields, keyring) : signer(policy, fields, keyring, options);
+  const signer = version2 ? signerV2(policy, fields, keyring) : signerV4(policy, fields, keyring, options);
   const { expiration, conditions } = parsePolicy(policy);
   if (expiration <= options.now) throw denied('Policy expired.');
   const size = checkConditions(conditions, bucket, fields);
-  return { identity, ...(size === undefined ? {} : { size }) };
+  return { ...signer, ...(size === undefined ? {} : { size }) };
 }
 
-function signer(policy: string, fields: FormFields, keyring: Keyring, options: AuthOptions): Identity {
+interface Signer {
+  identity: Identity;
+  signature: Signature;
+}
+
+function signerV4(policy: string, fields: FormFields, keyring: Keyring, options: AuthOptions): Signer {
   const algorithm = required(fields, 'x-amz-algorithm', 'X-Amz-Algorithm');
   const credential = required(fields, 'x-amz-credential', 'X-Amz-Credential');
   const timestamp = required(fields, 'x-amz-date', 'X-Amz-Date');
   const signature = required(fields, 'x-amz-signature', 'X-Amz-Signature');
   if (algorithm !== ALGORITHM)
     throw invalid('X-Amz-Algorithm', algorithm, `X-Amz-Algorithm only supports "${ALGORITHM}"`);
-  if (parseTimestamp(timestamp) === undefined)
-    throw invalid('X-Amz-Date', timestamp, 'X-Amz-Date must be formatted as ISO8601 basic');
+  const at = parseTimestamp(timestamp);
+  if (at === undefined) throw invalid('X-Amz-Date', timestamp, 'X-Amz-Date must be formatted as ISO8601 basic');
   const complaint = { code: 'InvalidArgument', prefix: 'Error parsing the X-Amz-Credential field;' } as const;
   const scope = findScope(credential, timestamp, options.region, keyring, complaint);
   refuseSessionToken(fields.get('x-amz-security-token'));
   // The string to sign is the policy as it was sent, in base64.
   if (!signatureEquals(hmac(scope.key, policy), signature))
     throw mismatch(scope.credential.accessKey, policy, signature);
-  return identityOf(scope.credential);
+  return { identity: identityOf(scope.credential), signature: signatureOf(at) };
 }
 
 /**
  * Forms of version 2 (HMAC-SHA1 over the policy) are still what many programs make. Unlike a request of version 2, whose signature leaves out most of
  * what it asks for, the policy says it all.
  */
-function signerV2(policy: string, fields: FormFields, keyring: Keyring): Identity {
+function signerV2(policy: string, fields: FormFields, keyring: Keyring): Signer {
   const accessKey = required(fields, 'awsaccesskeyid', 'AWSAccessKeyId');
   const signature = required(fields, 'signature', 'Signature');
   const credential = keyring.byAccessKey(accessKey);
@@ -123,7 +136,7 @@ function signerV2(policy: string, fields: FormFields, keyring: Keyring): Identit
   const provided = Buffer.from(signature, 'base64');
   if (provided.length !== expected.length || !timingSafeEqual(provided, expected))
     throw mismatch(accessKey, policy, signature);
-  return identityOf(credential);
+  return { identity: identityOf(credential), signature: { version: 'AWS' } };
 }
 
 function mismatch(accessKey: string, policy: string, signature: string): S3Error {

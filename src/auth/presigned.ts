@@ -4,7 +4,7 @@ import { canonicalQuery, type QueryPair } from './canonical.js';
 import type { Keyring } from './keyring.js';
 import { payloadMode } from './payload.js';
 import { findScope } from './scope.js';
-import { ALGORITHM, parseTimestamp } from './signature.js';
+import { ALGORITHM, parseTimestamp, signatureOf } from './signature.js';
 import type { AuthResult, SignedRequest } from './types.js';
 import { MAX_SKEW_MS, refuseSessionToken, verify, type AuthOptions } from './verify.js';
 
@@ -37,7 +37,7 @@ export function authenticateQuery(
   const query = canonicalQuery(pairs.filter((pair) => pair.name !== 'X-Amz-Signature'));
   verify(request, scope, { path, query, signedHeaders, payloadHash, timestamp, signature });
   keyring.rememberScope(fields.credential, scope);
-  return { identity: scope.identity, payload, via: 'query' };
+  return { identity: scope.identity, payload, signature: signatureOf(fields.date), via: 'query' };
 }
 
 interface QueryFields {

@@ -1,6 +1,6 @@
 /** Signing keys, strings to sign and dates of Signature Version 4. Source: Amazon S3 API Reference, "Authenticating Requests". */
 import { createHash, createHmac, timingSafeEqual } from 'node:crypto';
-import type { ChunkSigning } from './types.js';
+import type { ChunkSigning, Signature } from './types.js';
 
 export const ALGORITHM = 'AWS4-HMAC-SHA256';
 /** SHA-256 of no bytes, hex. */
@@ -50,6 +50,11 @@ export function parseTimestamp(text: string): number | undefined {
   if (m === null) return undefined;
   const ms = Date.UTC(Number(m[1]), Number(m[2]) - 1, Number(m[3]), Number(m[4]), Number(m[5]), Number(m[6]));
   return formatTimestamp(ms) === text && ms >= 0 ? ms : undefined;
+}
+
+/** A signature of version 4. @param at when it was made, ms. */
+export function signatureOf(at: number | undefined): Signature {
+  return { version: ALGORITHM, ...(at === undefined ? {} : { at }) };
 }
 
 /** ms to `YYYYMMDDTHHMMSSZ`. */

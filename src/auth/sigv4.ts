@@ -8,7 +8,7 @@ import { identityOf, type Keyring } from './keyring.js';
 import { payloadMode, unsignedPayloadMode } from './payload.js';
 import { authenticateQuery } from './presigned.js';
 import { findScope } from './scope.js';
-import { ALGORITHM, formatTimestamp, parseTimestamp } from './signature.js';
+import { ALGORITHM, formatTimestamp, parseTimestamp, signatureOf } from './signature.js';
 import type { AuthResult, SignedRequest } from './types.js';
 import { MAX_SKEW_MS, refuseSessionToken, verify, type AuthOptions } from './verify.js';
 
@@ -79,7 +79,8 @@ function authenticateHeader(
     signature: fields.signature,
   });
   keyring.rememberScope(fields.credential, scope);
-  return { identity: scope.identity, payload, via: 'header' };
+  const at = parseTimestamp(timestamp);
+  return { identity: scope.identity, payload, signature: signatureOf(at), via: 'header' };
 }
 
 interface AuthorizationFields {

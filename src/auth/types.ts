@@ -45,9 +45,19 @@ export interface ChunkSigning {
   seed: string;
 }
 
+/** What policies can ask of a signature. */
+export interface Signature {
+  /** `AWS` is version 2, of forms only. */
+  version: 'AWS4-HMAC-SHA256' | 'AWS';
+  /** When it was made, ms; absent in version 2, which does not say. */
+  at?: number;
+}
+
 export interface AuthResult {
   identity: Identity;
   payload: PayloadMode;
+  /** Absent where nothing is signed. */
+  signature?: Signature;
   /** `header`, `query` (presigned), `bearer` or `none`. */
   via: 'header' | 'query' | 'bearer' | 'none';
 }

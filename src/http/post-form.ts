@@ -1,7 +1,7 @@
 /** A browser's upload form (PostObject): its fields stand for headers and signature, its last part is the body. */
 import type { Keyring } from '../auth/keyring.js';
 import { authenticatePost, type SizeRange } from '../auth/post.js';
-import type { Identity, PayloadMode } from '../auth/types.js';
+import type { Identity, PayloadMode, Signature } from '../auth/types.js';
 import type { AuthOptions } from '../auth/verify.js';
 import { S3Error } from '../base/errors.js';
 import type { Body } from '../base/model.js';
@@ -13,6 +13,7 @@ export interface PostForm {
   identity: Identity;
   /** Its signature covers what it allows, not the bytes. */
   payload: PayloadMode;
+  signature?: Signature;
   key: string;
   /** Of the request, with those that the fields stand for in place of its own `x-amz-*` and `content-*`. */
   headers: Headers;
@@ -45,10 +46,11 @@ export async function openPostForm(
   const key = written.replaceAll('${filename}', () => form.filename);
   checkKey(key);
   fields.set('key', key);
-  const { identity, size } = authenticatePost(bucket, fields, keyring, options);
+  const { identity, signature, size } = authenticatePost(bucket, fields, keyring, options);
   return {
     identity,
     payload: { kind: 'unsigned' },
+    ...(signature && { signature }),
     key,
     headers: fieldHeaders(headers, fields),
     body: { chunks: size === undefined ? form.chunks : limited(form.chunks, size) },

@@ -3,7 +3,7 @@ import { createHmac } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
 import { Keyring } from '../../src/auth/keyring.js';
 import { authenticatePost, signPost } from '../../src/auth/post.js';
-import { formatTimestamp, signingKey } from '../../src/auth/signature.js';
+import { formatTimestamp, parseTimestamp, signingKey } from '../../src/auth/signature.js';
 
 const NOW = Date.UTC(2026, 10, 21, 12);
 const credential = { accessKey: 'AKIDEXAMPLE', secretKey: 'secret', owner: { id: 'o', displayName: 'o' } };
@@ -60,6 +60,7 @@ describe('forms that we make', () => {
     });
     expect(judge({ ...fields, key: 'a/cat.png' })).toEqual({
       identity: { kind: 'user', accessKey: 'AKIDEXAMPLE', owner: credential.owner },
+      signature: { version: 'AWS4-HMAC-SHA256', at: parseTimestamp(fields['x-amz-date'] ?? '') },
       size: { min: 1, max: 9 },
     });
   });
