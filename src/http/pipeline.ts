@@ -6,6 +6,7 @@
  * which sees neither request nor response.
  */
 import type { Keyring } from '../auth/keyring.js';
+import { payloadName } from '../auth/payload.js';
 import { authenticate, isPresigned } from '../auth/sigv4.js';
 import type { AuthResult, Identity } from '../auth/types.js';
 import { S3Error } from '../base/errors.js';
@@ -86,7 +87,13 @@ async function perform(gateway: Gateway, exchange: Exchange): Promise<OpResult> 
   // Load bucket settings, and authorize
   const peer = peerOf(exchange);
   const secure = isSecure(exchange, peer.sourceIp);
-  const facts = { headers, query: target.query, secure, via, operation: operation.name, ...peer };
+  const { signature } = authenticated;
+  const facts = {
+    ...{ headers, query: target.query, secure, via, signature, operation: operation.name },
+    // strangers' requests without a body leave the header out, and say nothing by it
+    payload: via === 'none' && operation.body === 'none' ? headers['x-amz-content-sha256'] : payloadName(payload),
+    ...peer,
+  };
   const asked = { bucket: target.bucket, key, query: target.query, headers };
   const enter = async (text?: string): Promise<Pick<OpContext, 'bucket' | 'authorize'>> => {
     const bucket = await loadBucket(gateway.store, operation, target);
@@ -97,7 +104,7 @@ async function perform(gateway: Gateway, exchange: Exchange): Promise<OpResult> 
       ...found,
       ...(tags && { tags: () => tags({ ...asked, text }) }),
     });
-    await authorize(operation.action, target.bucket, key);
+    await authorize(operation.action, target.bucket, key, operation.terms?.(asked, gateway.store));
     for (const right of operation.alsoNeeds?.(asked, gateway.store) ?? [])
       await authorize(right.action, right.bucket, right.key, right);
     return { authorize, ...found };

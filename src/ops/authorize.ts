@@ -12,7 +12,7 @@ import { S3Error } from '../base/errors.js';
 import type { Acl, Owner, Permission, Tags } from '../base/model.js';
 import type { Bucket, BucketSettings, ObjectInfo, Store } from '../store/contract.js';
 import { policyConditions, type RequestFacts } from './policy-conditions.js';
-import { bucketAcl, isPublicGrant, objectAcl } from './owners.js';
+import { bucketAcl, callerOwner, isPublicGrant, objectAcl } from './owners.js';
 import type { AuthorizeTerms, OpContext } from './types.js';
 
 export type { RequestFacts } from './policy-conditions.js';
@@ -36,7 +36,12 @@ const OBJECT_PERMISSION: Readonly<Record<string, Permission>> = {
   's3:GetObjectAcl': 'READ_ACP',
   's3:PutObjectAcl': 'WRITE_ACP',
 };
-/** Never denied to the owner, or a policy could lock everyone out (S3: the account's root user). */
+/** What the initiator of an upload may do with it by himself. */
+const INITIATOR_ACTIONS: ReadonlySet<string> = new Set(['s3:ListMultipartUploadParts', 's3:AbortMultipartUpload']);
+/**
+ * The bucket owner's alone: a policy cannot give itself away, nor can it deny them to the owner, or it could lock everyone out (S3: the account's root
+ * user).
+ */
 const POLICY_ACTIONS: ReadonlySet<string> = new Set([
   's3:GetBucketPolicy',
   's3:PutBucketPolicy',
@@ -69,7 +74,7 @@ export function makeAuthorize(
     // DeleteObjects authorizes each of its keys by itself and reports refusals per key.
     if (action === 's3:DeleteObject' && (key === undefined || key === '')) return;
     if (terms.onlyIf && !(await terms.onlyIf())) return;
-    const given = asksForTags(bucket.settings) ? await (terms.tags ?? facts.tags ?? none)() : [];
+    const given = asksForTags(bucket) ? await (terms.tags ?? facts.tags ?? none)() : [];
     // The pipeline asks again once the body that holds them was read.
     if (given === undefined) return;
     await decide(
@@ -108,20 +113,30 @@ function none(): Tags {
   return [];
 }
 
-function asksForTags({ policy }: BucketSettings): boolean {
-  return policy !== undefined && /RequestObjectTag/i.test(policy);
+function asksForTags({ name, settings }: Bucket): boolean {
+  return settings.policy !== undefined && policyOf(settings.policy, name).asksFor.requestTags;
 }
 
 async function decide(c: Case, action: string, key: string | undefined): Promise<void> {
   const verdict = await policyVerdict(c, action, key);
   if (verdict === 'Deny' && !(c.isOwner && POLICY_ACTIONS.has(action))) throw new S3Error('AccessDenied');
   if (c.terms.unlessDenied === true) return;
+  // S3, PutBucketPolicy: what those are told whom a policy allows it, but who are not of the owner's account.
+  if (!c.isOwner && verdict === 'Allow' && POLICY_ACTIONS.has(action)) throw new S3Error('MethodNotAllowed');
   if (c.isOwner || verdict === 'Allow') {
     if (key !== undefined && action.startsWith('s3:GetObject')) await hideMissing(c, key);
     return;
   }
-  if (await aclVerdict(c, c.terms.within ?? action, key)) return;
+  if (await uploadVerdict(c, action, key)) return;
   throw new S3Error('AccessDenied');
+}
+
+/** An upload that is there is its initiator's: an ACL lets others begin uploads of their own. Of one that is gone, nobody's is said. */
+async function uploadVerdict(c: Case, action: string, key: string | undefined): Promise<boolean> {
+  const initiator = await c.terms.initiator?.();
+  if (initiator !== undefined && initiator.id !== callerOwner(c.identity).id) return false;
+  if (initiator !== undefined && c.identity.kind === 'user' && INITIATOR_ACTIONS.has(action)) return true;
+  return aclVerdict(c, c.terms.within ?? action, key);
 }
 
 /** Only who may list learns that a key does not exist (S3, GetObject: permissions). @throws AccessDenied. */
@@ -149,14 +164,14 @@ async function policyVerdict(c: Case, action: string, key: string | undefined): 
   const policy = policyOf(settings.policy, name);
   // Existing tags are looked up only for a policy that asks for them.
   const tags =
-    key !== undefined && /ExistingObjectTag/i.test(settings.policy)
+    key !== undefined && policy.asksFor.existingTags
       ? ((await headOrNothing(c.store, name, key))?.facts.tags ?? [])
       : [];
   const request = {
     identity: c.identity,
     action,
     resource: `arn:aws:s3:::${name}${key === undefined ? '' : `/${key}`}`,
-    conditions: policyConditions({ ...c.facts, resourceAccount: c.owner.id }, c.identity, tags, c.given),
+    conditions: policyConditions({ ...c.facts, resourceAccount: c.owner.id }, c.identity, tags, c.given, c.terms.about),
   };
   const { within, pins } = c.terms;
   let verdict = evaluatePolicy(policy, request);

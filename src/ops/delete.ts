@@ -2,11 +2,11 @@
 import { setImmediate } from 'node:timers/promises';
 import { S3Error, toS3Error } from '../base/errors.js';
 import type { WriteCondition } from '../base/model.js';
-import { writeConditions } from '../wire/conditions.js';
+import { conditionKeys, mustName, writeConditions } from '../wire/conditions.js';
 import { parseHttpDate } from '../wire/headers.js';
 import { checkKey } from '../wire/keys.js';
 import { childrenOf, childText, el, parseXml, type XmlElement } from '../wire/xml.js';
-import { checkVersion, unquoted } from './input.js';
+import { checkVersion } from './input.js';
 import { deleteRights } from './rights.js';
 import type { OpContext, OpInput, OpResult } from './types.js';
 
@@ -46,6 +46,8 @@ interface Target {
   key: string;
   versionId?: string;
   condition?: WriteCondition;
+  /** Its ETag, as headers say it. */
+  headers: { 'if-match'?: string };
   /** What is wrong with this entry alone. */
   error?: S3Error;
 }
@@ -55,21 +57,26 @@ function target(object: XmlElement): Target {
   const key = childText(object, 'Key');
   if (key === undefined || key === '') throw new S3Error('MalformedXML');
   const versionId = childText(object, 'VersionId');
-  const found: Target = { key };
+  const etag = childText(object, 'ETag');
+  const found: Target = { key, headers: etag === undefined ? {} : { 'if-match': etag } };
   if (versionId !== undefined && versionId !== '') found.versionId = versionId;
-  const condition = conditionOf(object);
+  const condition = conditionOf(object, found.headers);
   if (condition instanceof S3Error) found.error = condition;
   else if (condition !== undefined) found.condition = condition;
   return found;
 }
 
 /** ETag, LastModifiedTime and Size of an entry: it is deleted only if all those given match. */
-function conditionOf(object: XmlElement): WriteCondition | S3Error | undefined {
-  const etag = childText(object, 'ETag');
+function conditionOf(object: XmlElement, headers: Target['headers']): WriteCondition | S3Error | undefined {
   const modified = childText(object, 'LastModifiedTime');
   const size = childText(object, 'Size');
   const condition: WriteCondition = {};
-  if (etag !== undefined) condition.ifMatch = [unquoted(etag)];
+  try {
+    const ifMatch = mustName(headers, 'if-match', 'strong');
+    if (ifMatch !== undefined) condition.ifMatch = ifMatch;
+  } catch (error) {
+    return toS3Error(error);
+  }
   if (modified !== undefined) {
     // Clients send either form of date.
     const time = parseHttpDate(modified) ?? Date.parse(modified);
@@ -89,13 +96,15 @@ async function deleteOne(
   object: Target,
   quiet: boolean,
 ): Promise<XmlElement | undefined> {
-  const { key, versionId, condition } = object;
+  const { key, versionId, condition, headers } = object;
   const named = [el('Key', key), versionId !== undefined && el('VersionId', versionId)];
   try {
     if (object.error !== undefined) throw object.error;
     checkKey(key);
     checkVersion(versionId, key);
-    for (const right of deleteRights({ bucket, key })) await ctx.authorize(right.action, bucket, key, right);
+    const about = { ...conditionKeys(headers), versionId };
+    for (const right of deleteRights({ bucket, key }, condition, about))
+      await ctx.authorize(right.action, bucket, key, right);
     await ctx.store.delete(bucket, key, { via: ctx.via, ...(condition && { condition }) });
     return quiet ? undefined : el('Deleted', named);
   } catch (thrown) {

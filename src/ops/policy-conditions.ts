@@ -1,7 +1,11 @@
 /** The condition keys that a bucket policy can ask of a request (S3 User Guide, "Bucket policy condition keys"). */
 import type { Identity } from '../auth/types.js';
 import type { Tags } from '../base/model.js';
+import type { Signature } from '../auth/types.js';
 import type { Bucket } from '../store/contract.js';
+import { conditionKeys } from '../wire/conditions.js';
+import { parseCopySource } from '../wire/keys.js';
+import type { AuthorizeTerms } from './types.js';
 
 /** What of a request matters to authorization. */
 export interface RequestFacts {
@@ -16,6 +20,10 @@ export interface RequestFacts {
   tags?: () => Tags | undefined;
   /** How it was signed: `form` by the fields of a browser's form. */
   via?: 'header' | 'query' | 'bearer' | 'none' | 'form';
+  /** What the signature says of itself. */
+  signature?: Signature | undefined;
+  /** What x-amz-content-sha256 would say of the body, however the request told it; undefined where nobody asks. */
+  payload?: string | undefined;
   /** Name of the operation. */
   operation?: string;
   /** The owner of the bucket in question. */
@@ -40,30 +48,34 @@ const CREATIONS: ReadonlyMap<string, boolean> = new Map([
   ['PutObject', true],
   ['PostObject', true],
   ['CopyObject', true],
+  ['RenameObject', true],
   ['CompleteMultipartUpload', true],
   ['CreateMultipartUpload', false],
   ['UploadPart', false],
   ['UploadPartCopy', false],
 ]);
 
-/** ms since a request was signed, of `20261121T181500Z`. */
-function ageOf(date: string | undefined, now: Date): string | undefined {
-  const parts = /^(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z$/.exec(date ?? '');
-  if (!parts) return undefined;
-  const [, year, month, day, hours, minutes, seconds] = parts.map(Number) as [number, ...number[]];
-  const signed = Date.UTC(year ?? 0, (month ?? 1) - 1, day, hours, minutes, seconds);
-  return String(Math.max(0, now.getTime() - signed));
+/** Those that heed If-Match and If-None-Match: elsewhere a header that says so says nothing. */
+const CONDITIONAL: ReadonlySet<string> = new Set([
+  ...['GetObject', 'HeadObject', 'PutObject', 'CopyObject', 'RenameObject', 'CompleteMultipartUpload', 'DeleteObject'],
+]);
+
+/** ms since a request was signed; S3: 0 for version 2. */
+function ageOf({ at }: Signature, now: Date): string {
+  return at === undefined ? '0' : String(Math.max(0, now.getTime() - at));
 }
 
 /**
  * @param existingTags tags of the object named, for `s3:ExistingObjectTag/<key>`.
  * @param givenTags those that it is to have, for `s3:RequestObjectTag/<key>`.
+ * @param about what is said of the object in question, where it is not by the request's own headers and query.
  */
 export function policyConditions(
   facts: RequestFacts,
   identity: Identity,
   existingTags: Tags,
   givenTags: Tags,
+  about?: AuthorizeTerms['about'],
 ): Record<string, string[]> {
   const now = new Date();
   const conditions: Record<string, string[]> = {
@@ -84,10 +96,10 @@ export function policyConditions(
   }
   set('aws:ResourceAccount', facts.resourceAccount);
   set('s3:ResourceAccount', facts.resourceAccount);
-  set('s3:authType', facts.via && AUTH_TYPES[facts.via]);
-  if (facts.via === 'header' || facts.via === 'query' || facts.via === 'form') {
-    set('s3:signatureversion', 'AWS4-HMAC-SHA256');
-    set('s3:signatureAge', ageOf(facts.query.get('X-Amz-Date') ?? facts.headers['x-amz-date'], now));
+  if (facts.signature !== undefined) {
+    set('s3:authType', facts.via && AUTH_TYPES[facts.via]);
+    set('s3:signatureversion', facts.signature.version);
+    set('s3:signatureAge', ageOf(facts.signature, now));
   }
   const creation = facts.operation === undefined ? undefined : CREATIONS.get(facts.operation);
   if (creation !== undefined) set('s3:ObjectCreationOperation', String(creation));
@@ -95,26 +107,34 @@ export function policyConditions(
   set('aws:Referer', facts.headers.referer);
   set('aws:UserAgent', facts.headers['user-agent']);
   for (const name of QUERY_KEYS) set(`s3:${name}`, facts.query.get(name));
-  set('s3:VersionId', facts.query.get('versionId'));
-  set('s3:if-match', facts.headers['if-match']);
-  set('s3:if-none-match', facts.headers['if-none-match']);
+  const { ifMatch, ifNoneMatch, versionId } = about ?? ownKeys(facts);
+  set('s3:VersionId', versionId);
+  set('s3:if-match', ifMatch);
+  set('s3:if-none-match', ifNoneMatch);
   for (const [name, value] of Object.entries(facts.headers)) {
     if (name.startsWith('x-amz-') && !name.startsWith('x-amz-meta-')) set(`s3:${name}`, value);
   }
   const source = facts.headers['x-amz-copy-source'];
   if (source !== undefined) set('s3:x-amz-copy-source', bareSource(source));
+  Reflect.deleteProperty(conditions, 's3:x-amz-content-sha256');
+  set('s3:x-amz-content-sha256', facts.payload);
   for (const [key, value] of existingTags) set(`s3:ExistingObjectTag/${key}`, value);
   for (const [key, value] of givenTags) set(`s3:RequestObjectTag/${key}`, value);
   conditions['s3:RequestObjectTagKeys'] = givenTags.map(([key]) => key);
   return conditions;
 }
 
-/** `/bucket/a%20b?versionId=null` -> `bucket/a b`: policies name the source so. */
+function ownKeys({ headers, query, operation }: RequestFacts): NonNullable<AuthorizeTerms['about']> {
+  const heeded = operation === undefined || CONDITIONAL.has(operation);
+  return { ...(heeded ? conditionKeys(headers) : {}), versionId: query.get('versionId') };
+}
+
+/** `/bucket/a%20b?versionId=null` -> `bucket/a b`: policies name the source so. What is no source is no one's: the operation refuses it. */
 function bareSource(header: string): string {
-  const path = header.replace(/^\//, '').replace(/\?versionId=[^?]*$/, '');
   try {
-    return decodeURIComponent(path);
+    const { bucket, key } = parseCopySource(header);
+    return `${bucket}/${key}`;
   } catch {
-    return path;
+    return header;
   }
 }

@@ -7,8 +7,9 @@
  */
 import { aclHeaders } from '../auth/acl.js';
 import { S3Error } from '../base/errors.js';
-import type { Tags } from '../base/model.js';
+import type { Owner, Tags, WriteCondition } from '../base/model.js';
 import type { ObjectInfo, Store } from '../store/contract.js';
+import { conditionKeys, tellsOfObject, writeConditions } from '../wire/conditions.js';
 import { parseTagging, validateTags } from '../wire/headers.js';
 import { parseCopySource } from '../wire/keys.js';
 import { parseTagsXml } from '../wire/tagging.js';
@@ -21,6 +22,7 @@ export interface Right extends AuthorizeTerms {
 }
 
 type Heads = Pick<Store, 'head'>;
+type Subject = Pick<Right, 'bucket' | 'key'>;
 
 /** PutObject, CreateMultipartUpload. */
 export function writeRights(asked: Asked): readonly Right[] {
@@ -47,8 +49,8 @@ export function copyRights(asked: Asked, store: Heads): readonly Right[] {
   return [
     ...readRights(source),
     ...acl,
-    right('s3:GetObjectTagging', source, { onlyIf }),
-    ...versionRight('s3:GetObjectVersionTagging', source, source.versionId, { onlyIf }),
+    right('s3:GetObjectTagging', source, { onlyIf, about: source.about }),
+    ...versionRight('s3:GetObjectVersionTagging', source, source.versionId, { onlyIf, about: source.about }),
     right('s3:PutObjectTagging', asked, { onlyIf, tags, within: 's3:PutObject' }),
   ];
 }
@@ -61,11 +63,12 @@ export function partCopyRights(asked: Asked): readonly Right[] {
 /** RenameObject: the source is read and goes away; its ACL and tags come to the new key. Writing there is the row's own action. */
 export function renameRights(asked: Asked, sourceKey: string, store: Heads): readonly Right[] {
   const source = { bucket: asked.bucket, key: sourceKey };
+  const about = conditionKeys(asked.headers, 'x-amz-rename-source-if-');
   const facts = async () => (await headOrNothing(store, source.bucket, source.key))?.facts ?? {};
   const tags = async (): Promise<Tags> => (await facts()).tags ?? [];
   return [
-    right('s3:GetObject', source),
-    ...deleteRights(source),
+    right('s3:GetObject', source, { about }),
+    ...deleteRights(source, undefined, about),
     right('s3:PutObjectAcl', asked, { onlyIf: async () => (await facts()).acl !== undefined, within: 's3:PutObject' }),
     right('s3:PutObjectTagging', asked, {
       onlyIf: async () => (await tags()).length > 0,
@@ -75,14 +78,44 @@ export function renameRights(asked: Asked, sourceKey: string, store: Heads): rea
   ];
 }
 
-/** DeleteObject: a Deny of either action keeps objects without versions, too (S3, DeleteObject: permissions). */
-export function versionsDeleteRights(at: { bucket: string; key: string }): readonly Right[] {
-  return [right('s3:DeleteObjectVersion', at, { unlessDenied: true })];
+/** DeleteObject, beyond s3:DeleteObject itself. */
+export function moreDeleteRights(asked: Asked): readonly Right[] {
+  return afterDelete(asked, writeConditions(asked.headers));
 }
 
 /** One key of DeleteObjects; the source of a rename. */
-export function deleteRights(at: { bucket: string; key: string }): readonly Right[] {
-  return [right('s3:DeleteObject', at), ...versionsDeleteRights(at)];
+export function deleteRights(
+  at: Subject,
+  condition?: WriteCondition,
+  about?: AuthorizeTerms['about'],
+): readonly Right[] {
+  const terms = about === undefined ? {} : { about };
+  return [right('s3:DeleteObject', at, terms), ...afterDelete(at, condition, terms)];
+}
+
+/**
+ * A Deny of s3:DeleteObjectVersion keeps objects without versions, too (S3, DeleteObject: permissions). Who deletes by ETag learns whether it is that
+ * of the object, and so must be let read it (S3 User Guide, "How to perform conditional deletes").
+ */
+function afterDelete(at: Subject, condition: WriteCondition | undefined, terms: AuthorizeTerms = {}): readonly Right[] {
+  return [
+    right('s3:DeleteObjectVersion', at, { ...terms, unlessDenied: true }),
+    ...(condition !== undefined && tellsOfObject(condition) ? [right('s3:GetObject', at, terms)] : []),
+  ];
+}
+
+/** Operations on an upload: who began it counts (S3 User Guide, "Multipart upload and permissions"). */
+export function ofUpload(asked: Asked, store: Pick<Store, 'getUpload'>): AuthorizeTerms {
+  const { bucket, key, query } = asked;
+  const initiator = async (): Promise<Owner | undefined> => {
+    try {
+      return (await store.getUpload(bucket, key, query.get('uploadId') ?? '')).initiator;
+    } catch (error) {
+      if (error instanceof S3Error && error.code === 'NoSuchUpload') return undefined;
+      throw error;
+    }
+  };
+  return { initiator };
 }
 
 /** GetObjectAttributes; s3:GetObject is the row's. */
@@ -150,12 +183,16 @@ function tagRights(asked: Asked, tags: Tags): readonly Right[] {
 type Source = ReturnType<typeof sourceOf>;
 
 function readRights(source: Source): readonly Right[] {
-  return [right('s3:GetObject', source), ...versionRight('s3:GetObjectVersion', source, source.versionId)];
+  const { about, versionId } = source;
+  return [
+    right('s3:GetObject', source, { about }),
+    ...versionRight('s3:GetObjectVersion', source, versionId, { about }),
+  ];
 }
 
-function sourceOf({ headers }: Asked): { bucket: string; key: string; versionId: string | undefined } {
+function sourceOf({ headers }: Asked) {
   const { bucket, key, versionId } = parseCopySource(headers['x-amz-copy-source'] ?? '');
-  return { bucket, key, versionId };
+  return { bucket, key, versionId, about: { ...conditionKeys(headers, 'x-amz-copy-source-if-'), versionId } };
 }
 
 function versionRight(

@@ -41,9 +41,10 @@ import {
   formRights,
   formTags,
   headerTags,
+  moreDeleteRights,
+  ofUpload,
   ofVersion,
   partCopyRights,
-  versionsDeleteRights,
   writeRights,
 } from './rights.js';
 import {
@@ -110,7 +111,7 @@ const OBJECTS: readonly Operation[] = [
   }),
   // Not in the model, since no SDK sends it.
   row('PostObject', 'POST bucket', 'PutObject', postObject, { body: 'form', alsoNeeds: formRights, tags: formTags }),
-  row('DeleteObject', 'DELETE object', 'DeleteObject', deleteObject, { alsoNeeds: versionsDeleteRights }),
+  row('DeleteObject', 'DELETE object', 'DeleteObject', deleteObject, { alsoNeeds: moreDeleteRights }),
   row('DeleteObjects', 'POST bucket ?delete', 'DeleteObject', deleteObjects),
   row('RenameObject', 'PUT object ?renameObject', 'PutObject', renameObject, NO_BODY),
   row('GetObjectAttributes', 'GET object ?attributes', 'GetObject', getObjectAttributes, {
@@ -155,14 +156,18 @@ const MULTIPART: readonly Operation[] = [
   row('UploadPart', 'PUT object ?uploadId&partNumber', 'PutObject', uploadPart, {
     body: 'stream',
     precheck: precheckPart,
+    terms: ofUpload,
   }),
   row('UploadPartCopy', 'PUT object ?uploadId&partNumber #x-amz-copy-source', 'PutObject', uploadPartCopy, {
     ...NO_BODY,
     alsoNeeds: partCopyRights,
+    terms: ofUpload,
   }),
-  row('ListParts', 'GET object ?uploadId', 'ListMultipartUploadParts', listParts),
-  row('CompleteMultipartUpload', 'POST object ?uploadId', 'PutObject', completeMultipartUpload),
-  row('AbortMultipartUpload', 'DELETE object ?uploadId', 'AbortMultipartUpload', abortMultipartUpload),
+  row('ListParts', 'GET object ?uploadId', 'ListMultipartUploadParts', listParts, { terms: ofUpload }),
+  row('CompleteMultipartUpload', 'POST object ?uploadId', 'PutObject', completeMultipartUpload, { terms: ofUpload }),
+  row('AbortMultipartUpload', 'DELETE object ?uploadId', 'AbortMultipartUpload', abortMultipartUpload, {
+    terms: ofUpload,
+  }),
   row('ListMultipartUploads', 'GET bucket ?uploads', 'ListBucketMultipartUploads', listMultipartUploads),
 ];
 

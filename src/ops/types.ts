@@ -7,6 +7,7 @@ import type { Identity } from '../auth/types.js';
 import type { Body, Owner, Tags } from '../base/model.js';
 import type { Notifier } from '../jobs/events/targets.js';
 import type { Attribution, Bucket, OpenObject, Store } from '../store/contract.js';
+import type { ConditionKeys } from '../wire/conditions.js';
 import type { XmlElement } from '../wire/xml.js';
 
 export type Level = 'service' | 'bucket' | 'object';
@@ -31,6 +32,8 @@ export interface Operation {
   bucketOptional?: boolean;
   /** Rights it needs beyond `action`, by what the request says (ops/rights.ts). */
   alsoNeeds?: (asked: Asked, store: Pick<Store, 'head'>) => readonly (AuthorizeTerms & Subject)[];
+  /** How its own action is judged, where it matters. */
+  terms?: (asked: Asked, store: Pick<Store, 'getUpload'>) => AuthorizeTerms;
   /** The tags that the request gives an object, for policies that ask for them; undefined while they are in a body that is not read. */
   tags?: (asked: AskedWithBody) => Tags | undefined;
   /** Refused before the body is asked for (before 100-continue is answered). */
@@ -63,6 +66,13 @@ export interface AuthorizeTerms {
   pins?: readonly string[];
   /** Tags that the object is to have, where they are not those that the request names. */
   tags?: () => Promise<Tags>;
+  /** What is said of this very object, where the headers and the query of the request speak of another one. */
+  about?: ConditionKeys & { versionId?: string | undefined };
+  /**
+   * Who began the upload that is gone on with; undefined if it is not there. A bucket's ACL lets nobody else meddle with it, and he himself may list and
+   * abort it unless a policy denies it.
+   */
+  initiator?: () => Promise<Owner | undefined>;
 }
 
 export type Handler = (ctx: OpContext, input: OpInput) => Promise<OpResult>;

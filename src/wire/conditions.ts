@@ -15,22 +15,22 @@ export interface Validators {
 
 /** If-Match, If-None-Match, If-Modified-Since, If-Unmodified-Since. Dates that are no dates are ignored (RFC 9110 section 13.1.3). */
 export function readConditions(h: Headers): ReadCondition {
-  return conditionsOf(h, 'if-');
+  return conditionsOf(h, 'if-', parseEtags);
 }
 
-/** x-amz-copy-source-if-match, -none-match, -modified-since, -unmodified-since. */
+/** x-amz-copy-source-if-match, -none-match, -modified-since, -unmodified-since. @throws InvalidArgument for a list without an ETag. */
 export function copySourceConditions(h: Headers): ReadCondition {
-  return conditionsOf(h, 'x-amz-copy-source-if-');
+  return conditionsOf(h, 'x-amz-copy-source-if-', mustName);
 }
 
-/** x-amz-rename-source-if-match, -none-match, -modified-since, -unmodified-since (RenameObject). */
+/** x-amz-rename-source-if-match, -none-match, -modified-since, -unmodified-since (RenameObject). @throws InvalidArgument for a list without an ETag. */
 export function renameSourceConditions(h: Headers): ReadCondition {
-  return conditionsOf(h, 'x-amz-rename-source-if-');
+  return conditionsOf(h, 'x-amz-rename-source-if-', mustName);
 }
 
-function conditionsOf(h: Headers, prefix: string): ReadCondition {
-  const ifMatch = parseEtags(h[`${prefix}match`], 'strong');
-  const ifNoneMatch = parseEtags(h[`${prefix}none-match`], 'weak');
+function conditionsOf(h: Headers, prefix: string, etags: typeof mustName): ReadCondition {
+  const ifMatch = etags(h, `${prefix}match`, 'strong');
+  const ifNoneMatch = etags(h, `${prefix}none-match`, 'weak');
   const ifModifiedSince = parseHttpDate(h[`${prefix}modified-since`] ?? '');
   const ifUnmodifiedSince = parseHttpDate(h[`${prefix}unmodified-since`] ?? '');
   return {
@@ -43,11 +43,13 @@ function conditionsOf(h: Headers, prefix: string): ReadCondition {
 
 /**
  * If-Match and If-None-Match of a write; x-amz-if-match-last-modified-time and -size of DeleteObject. Undefined if there are none.
- * @throws InvalidArgument for a size or time that cannot be read: a delete must not go on without its condition.
+ *
+ * S3 takes no If-None-Match but `*`; here it may name ETags, too, which must not be those of the object.
+ * @throws InvalidArgument for a header that says nothing that could be held against an object: a write must not go on without its condition.
  */
 export function writeConditions(h: Headers): WriteCondition | undefined {
-  const ifMatch = parseEtags(h['if-match'], 'strong');
-  const ifNoneMatch = parseEtags(h['if-none-match'], 'weak');
+  const ifMatch = mustName(h, 'if-match', 'strong');
+  const ifNoneMatch = mustName(h, 'if-none-match', 'weak');
   const ifLastModified = given(h, 'x-amz-if-match-last-modified-time', parseHttpDate);
   const ifSize = given(h, 'x-amz-if-match-size', (s) => (/^\d{1,15}$/.test(s) ? Number(s) : undefined));
   const condition: WriteCondition = {
@@ -59,21 +61,61 @@ export function writeConditions(h: Headers): WriteCondition | undefined {
   return Object.keys(condition).length === 0 ? undefined : condition;
 }
 
+/** Whether a condition tells who asks more of an object than that it is there. */
+export function tellsOfObject({ ifMatch, ifNoneMatch, ifLastModified, ifSize }: WriteCondition): boolean {
+  const byTag = [ifMatch, ifNoneMatch].some((tags) => tags !== undefined && !tags.includes('*'));
+  return byTag || ifLastModified !== undefined || ifSize !== undefined;
+}
+
+/** Headers of a request as policies ask for them, by s3:if-match and s3:if-none-match. */
+export interface ConditionKeys {
+  ifMatch?: string;
+  ifNoneMatch?: string;
+}
+
+/**
+ * Of those headers, what the functions above take for a condition. An If-None-Match that names ETags is none of what policies mean (S3 knows only
+ * `*`): it lets overwrite whatever has another ETag.
+ * @param prefix of the headers: `if-`, `x-amz-copy-source-if-` …
+ */
+export function conditionKeys(h: Headers, prefix = 'if-'): ConditionKeys {
+  const ifMatch = parseEtags(h, `${prefix}match`, 'strong');
+  const ifNoneMatch = parseEtags(h, `${prefix}none-match`, 'weak');
+  return {
+    ...(ifMatch && { ifMatch: ifMatch.includes('*') ? '*' : (h[`${prefix}match`] ?? '').trim() }),
+    ...(ifNoneMatch?.includes('*') === true && { ifNoneMatch: '*' }),
+  };
+}
+
 function given(h: Headers, name: string, parse: (s: string) => number | undefined): number | undefined {
   const value = h[name]?.trim();
-  if (value === undefined || value === '') return undefined;
+  if (value === undefined) return undefined;
   const parsed = parse(value);
   if (parsed !== undefined) return parsed;
-  const data = { ArgumentName: name, ArgumentValue: value };
-  throw new S3Error('InvalidArgument', `Value for ${name} header is invalid.`, { data });
+  throw unusable(name, value);
 }
+
+function unusable(name: string, value: string): S3Error {
+  const data = { ArgumentName: name, ArgumentValue: value };
+  return new S3Error('InvalidArgument', `Value for ${name} header is invalid.`, { data });
+}
+
+/** The ETags of a header, if it is there. @throws InvalidArgument if it names none. */
+export function mustName(h: Headers, name: string, comparison: 'strong' | 'weak'): string[] | undefined {
+  const value = h[name];
+  if (value === undefined) return undefined;
+  if (!ENTITY_TAG.test(value)) throw unusable(name, value);
+  return parseEtags(h, name, comparison);
+}
+
+const ENTITY_TAG = /"[^"]*"|[^",\s]/;
 
 /**
  * A list of entity tags without quotes; clients also send them bare. If-Match compares strongly, so weak tags can match nothing
  * and are dropped (RFC 9110 sections 8.8.3.2 and 13.1.1). Undefined if the header is absent or empty.
  */
-function parseEtags(header: string | undefined, comparison: 'strong' | 'weak'): string[] | undefined {
-  const value = header?.trim() ?? '';
+function parseEtags(h: Headers, name: string, comparison: 'strong' | 'weak'): string[] | undefined {
+  const value = h[name]?.trim() ?? '';
   if (value === '') return undefined;
   const tags: string[] = [];
   for (const [, weak, quoted, bare] of value.matchAll(/(W\/)?(?:"([^"]*)"|([^",\s]+))/g)) {
