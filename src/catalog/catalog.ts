@@ -490,13 +490,23 @@ export class Catalog {
   }
 
   /** Publishes what a killed process had prepared and renamed, under a new number in our own segment. Only inside a write. */
-  adoptLine(line: Prepare, ctimeNs: bigint): FileRow {
+  adoptLine(found: Prepare, ctimeNs: bigint): FileRow {
+    const line = this.withoutSuccessor(found);
     const seq = this.nextSeq();
     this.journal.append({ ...line, id: `adopt-${seq}` });
     this.journal.append({ op: 'commit', id: `adopt-${seq}`, seq, ctime: String(ctimeNs) });
     const row = this.publish(line, seq, ctimeNs);
     this.noteSettled();
     return row;
+  }
+
+  /** A move as a copy, if another object has come to where it was moved from: its row is not the move's to remove. */
+  private withoutSuccessor(line: Prepare): Prepare {
+    const { from, ...rest } = line;
+    const place = from && placeOf(from);
+    const row = place && this.row(place);
+    if (!row || row.fp.equals(parseFingerprint(line.bytes.fp)) || !this.standing?.(place)) return line;
+    return rest;
   }
 
   private ensureRoot(): DirRow {

@@ -22,7 +22,10 @@ export interface Origin {
 }
 
 export interface Dangling {
-  prepares: { line: Prepare; origin: Origin }[];
+  /** Without commit line, or with one that was the last of its segment: nobody knows whether its transaction ended. */
+  prepares: { line: Prepare; origin: Origin; committed?: true }[];
+  /** Committed for certain, whatever has become of them since: only what they replaced may lie there still. */
+  superseding: { line: Prepare; origin: Origin }[];
   appends: { line: Append; origin: Origin }[];
   /** Renames of directories. */
   moves: { line: Moving; origin: Origin }[];
@@ -76,6 +79,14 @@ export class Merge {
     return this.base?.segment ?? '';
   }
 
+  /**
+   * Whether an event was written by a process that was killed before its transaction ended: another has taken the number since. Asked right after {@link next}.
+   */
+  isOrphan({ line, segment }: Event): boolean {
+    const head = this.heads.get(segment);
+    return head !== undefined && !head.event && !head.sealed && this.peek() === line.seq;
+  }
+
   /** Number of the next event; -1 at the end. */
   peek(): number {
     return this.heap[0]?.event?.line.seq ?? -1;
@@ -113,7 +124,8 @@ export class Merge {
       if (!head) {
         const path = join(this.directory, segment);
         const reader = new SegmentReader(path, this.from(segment), (damage) => this.damaged(segment, damage));
-        head = new Head(segment, reader, this.upTo);
+        const until = statSync(path, { bigint: true, throwIfNoEntry: false })?.mtimeNs ?? 0n;
+        head = new Head(segment, reader, this.upTo, until);
         this.heads.set(segment, head);
       }
       if (!head.advance()) continue;
@@ -127,6 +139,7 @@ export class Merge {
   ends(): { dangling: Dangling; settled: Map<string, number> } {
     const dangling: Dangling = {
       prepares: [],
+      superseding: [],
       appends: [],
       moves: [],
       dirs: [],
@@ -161,8 +174,10 @@ interface Held {
 /** The next event of a segment; prepare lines wait here for their commit. */
 class Head {
   event: Event | undefined;
-  /** No event follows in the segment. */
+  /** No event follows in the segment, whose process has not said that it ends: it may have been killed before the transaction of this one ended. */
   last = false;
+  /** Its process has ended well. */
+  sealed = false;
   private ahead: Event | undefined;
   /** What the last numbered line completed. */
   private committed: Held | undefined;
@@ -177,12 +192,14 @@ class Head {
     private readonly segment: string,
     private readonly reader: SegmentReader,
     private readonly above: number,
+    /** When the segment was written last, ns. */
+    readonly until: bigint,
   ) {}
 
   advance(): boolean {
     this.event = this.ahead ?? this.read();
     this.ahead = this.event && this.read();
-    this.last = this.ahead === undefined;
+    this.last = this.ahead === undefined && !this.sealed;
     return this.event !== undefined;
   }
 
@@ -202,6 +219,7 @@ class Head {
     else if (line.op === 'abort') this.drop(line.id, start);
     else if (line.op === 'sealed') {
       // its process lived on: the last commit is no orphan
+      this.sealed = true;
       this.committed = undefined;
       this.superseding.length = 0;
     } else if ('seq' in line && Number.isSafeInteger(line.seq)) {
@@ -234,24 +252,31 @@ class Head {
     // the last commit may be an orphan: written by a process that was killed before its transaction ended
     const { committed, dirs } = this;
     for (const id of this.aborted.keys()) dangling.aborted.add(id);
-    const held = new Set([...this.superseding, ...(committed ? [committed] : []), ...this.waiting.values()]);
+    const before = this.superseding.filter((one) => one !== committed);
+    for (const { line } of before) if (line.op === 'prepare') dangling.superseding.push({ line, origin });
+    const held = [...(committed ? [committed] : []), ...this.waiting.values()];
     for (const { line } of held) {
-      if (line.op === 'prepare') dangling.prepares.push({ line, origin });
+      if (line.op === 'prepare')
+        dangling.prepares.push({ line, origin, ...(line === committed?.line && { committed: true }) });
       else if (line.op === 'moving') dangling.moves.push({ line, origin });
       else if (line === committed?.line) dangling.ended.push(origin);
       else dangling.appends.push({ line, origin });
     }
     if (dirs) dangling.dirs.push({ paths: dirs.paths, origin });
-    const open = [...held, ...(dirs ? [dirs] : [])];
+    const open = [...before, ...held, ...(dirs ? [dirs] : [])];
     const needed = [...this.aborted].filter(([id]) => waits(id)).map(([, start]) => ({ start }));
     return [...open, ...needed].reduce((least, { start }) => Math.min(least, start), this.reader.end);
   }
 }
 
-/** Least number first; of equal ones the last line of its segment, which is the orphan of a killed process. */
+/**
+ * Least number first; of equal ones the last line of its segment, which is the orphan of a killed process. If that may be either, the one whose process has
+ * written nothing since: the other took the number after it was killed.
+ */
 function isBefore(a: Head, b: Head): boolean {
   const [left, right] = [a.event?.line.seq ?? Infinity, b.event?.line.seq ?? Infinity];
-  return left < right || (left === right && a.last && !b.last);
+  if (left !== right) return left < right;
+  return a.last === b.last ? a.until < b.until : a.last;
 }
 
 function rise(heap: Head[], at: number): void {

@@ -113,7 +113,7 @@ export class Replay {
       }
       last = event.line.seq;
       if (last <= this.floor) continue;
-      this.applied(event);
+      if (!(isAside(event) && this.merge.isOrphan(event))) this.applied(event);
       if (last > this.top) this.top = last;
     }
     if (this.top !== now) index.setNumber('seq', this.top);
@@ -132,6 +132,14 @@ export class Replay {
       this.damaged(event.segment, { start: event.start, bytes: Buffer.from(JSON.stringify(event.line)) });
     }
   }
+}
+
+/**
+ * Whether an overflow object came by it. What never came into the index, nobody has seen: others went on with the object that was there. (A file at a
+ * path is seen by all at once.)
+ */
+function isAside({ line, prepare }: Event): boolean {
+  return line.op === 'commit' && prepare?.op === 'prepare' && 'key' in prepare;
 }
 
 /** A move as a copy. */

@@ -31,8 +31,12 @@ export function recover(core: Core, publisher: Publisher, dangling: Dangling): v
     const done = dangling.aborted.has(id) || tryOne(core, () => index.write(work));
     note(origin, done && !tokenAlive(tokenOf(id), 0));
   };
-  for (const { line, origin } of dangling.prepares)
-    settle(origin, line.id, () => settlePrepare(core, publisher, line, origin));
+  for (const { line, origin } of dangling.superseding)
+    settle(origin, line.id, () => {
+      if (!tokenAlive(tokenOf(line.id), 0)) endSuperseding(core, line);
+    });
+  for (const { line, origin, committed } of dangling.prepares)
+    settle(origin, line.id, () => settlePrepare(core, publisher, line, origin, committed));
   for (const { line, origin } of dangling.moves)
     settle(origin, line.id, () => settleMoving(core, publisher, line, origin));
   for (const { line, origin } of dangling.appends) {
@@ -85,11 +89,18 @@ function tryOne(core: Core, work: () => void): boolean {
   }
 }
 
-function settlePrepare(core: Core, publisher: Publisher, line: Prepare, origin: Origin): void {
-  if (adoptStanding(core, line)) return;
-  if (tokenAlive(tokenOf(line.id), 0)) return;
+/** What a line replaced goes, and its own body if that was replaced in turn. */
+function endSuperseding(core: Core, line: Prepare): void {
   if ('key' in line) settleOverflow(core, line);
   else settleAside(core, line);
+}
+
+function settlePrepare(core: Core, publisher: Publisher, line: Prepare, origin: Origin, committed = false): void {
+  // a body that came to a key that is no path, with a commit line that the index does not know: nobody was told of it, and it is taken back
+  const isNothing = committed && 'key' in line && !line.from;
+  if (!isNothing && adoptStanding(core, line)) return;
+  if (tokenAlive(tokenOf(line.id), 0)) return;
+  endSuperseding(core, line);
   removeEmpty(core, publisher, line.mkdirs ?? [], origin);
   core.catalog.journal.append({ op: 'abort', id: line.id });
 }

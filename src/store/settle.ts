@@ -24,8 +24,12 @@ import { leaveMissing } from './left.js';
 
 type Prepare = Extract<JournalLine, { op: 'prepare' }>;
 
-/** Takes over a line whose file stands at its key without a row. @returns false if it does not, or if its process is still at it. */
+/**
+ * Takes over a line whose file stands at its key without a row. @returns false if it does not, if its process is still at it, or if others have
+ * put or removed the overflow object since: the body of such a line stands for ever.
+ */
 export function adoptStanding(core: Core, line: Prepare): boolean {
+  if ('key' in line && core.catalog.row(placeOf(line))?.file !== line.replaces) return false;
   const path = pathOf(core, line, line.file);
   const stat = path === undefined ? undefined : lstatOf(path);
   if (path === undefined || !stat?.isFile()) return false;
