@@ -115,12 +115,29 @@ describe.runIf(process.platform === 'linux')('a server of several processes (nee
     expect(pids.filter(isAlive)).toEqual([]);
   });
 
-  it('ends when its primary is killed, and the next server finds everything', async () => {
+  it('does not wait for requests when it is told so twice', async () => {
+    const { server } = await start();
+    const s3 = clientOf(server.url, 1);
+    await put(s3, 'large', randomBytes(64 * MiB));
+    const answer = await s3.send(new GetObjectCommand({ Bucket, Key: 'large' }));
+    const pids = childrenOf(server.pid);
+    const first = server.stop();
+    await sleep(300);
+    process.kill(server.pid, 'SIGTERM');
+    expect(await first).toBe(1);
+    await expect.poll(() => pids.filter(isAlive), { timeout: 15_000 }).toEqual([]);
+    await expect(answer.Body?.transformToByteArray()).rejects.toThrow();
+  });
+
+  it('ends when its primary is killed, after what is under way; the next server finds everything', async () => {
     const { server } = await start();
     const s3 = clientOf(server.url);
     await put(s3, 'kept');
+    await put(s3, 'large', randomBytes(64 * MiB));
+    const answer = await s3.send(new GetObjectCommand({ Bucket, Key: 'large' }));
     const pids = childrenOf(server.pid);
     await server.kill();
+    expect((await answer.Body?.transformToByteArray())?.length).toBe(64 * MiB);
     await expect.poll(() => pids.filter(isAlive), { timeout: 15_000 }).toEqual([]);
     const next = await serve(server.root, { workers: 2, args: ['--port', String(server.port)] });
     try {

@@ -113,7 +113,10 @@ if (cluster.isWorker) {
   // a terminal sends these to all processes; the primary says when to stop
   for (const signal of ['SIGINT', 'SIGHUP'] as const) process.on(signal, () => undefined);
   process.on('SIGTERM', () => void end());
-  process.on('disconnect', () => void end());
+  // else node:cluster exits at once when the primary is gone, with requests under way
+  if (cluster.worker) cluster.worker.exitedAfterDisconnect = true;
+  // a primary that is told twice to stop does not wait
+  process.on('disconnect', () => (ending ? process.exit(1) : void end()));
   process.stdout.on('error', () => undefined);
   process.on('unhandledRejection', (error) => running.log?.error('unhandled rejection (a bug in gos3rve)', { error }));
   process.on('uncaughtException', (error) => {
