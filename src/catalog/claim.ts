@@ -9,22 +9,14 @@
  */
 import { spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { existsSync, readFileSync, readdirSync, rmSync, statSync } from 'node:fs';
-import { join } from 'node:path';
+import { accessSync, constants, existsSync, lstatSync, readFileSync, readdirSync, rmSync, statSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { crc32 } from '@node-rs/crc32';
 import { UsageError, errno } from '../base/errors.js';
 import { bootId, processToken, tokenAlive } from '../base/process.js';
 import { scriptOf } from '../base/scripts.js';
-import {
-  giveTo,
-  leaveNote,
-  makeStateDir,
-  readNote,
-  syncDirSync,
-  syncFileSync,
-  type Ownership,
-} from '../fs/statefile.js';
+import { leaveNote, makeStateDir, readNote, syncDirSync, syncFileSync, type Ownership } from '../fs/statefile.js';
 import { setAside } from './environment.js';
 import { PAGE_SIZE, metaPages } from './witness.js';
 
@@ -36,6 +28,9 @@ const CLOSED = 'closed';
 const SUMMED = 64 << 20;
 /** How long (ms) an index is looked through whose last user was killed. LMDB itself stands a kill: only the first signs of damage are looked for. */
 const PROBE_MS = 3000;
+/** How often, and how long (ms) each time, a file is waited for that root has made for the owner. */
+const ACCESS_TRIES = 10;
+const ACCESS_WAIT_MS = 20;
 
 /** The index's file as this process has it open. */
 export class Claim {
@@ -55,6 +50,7 @@ export class Claim {
     const { directory, owner } = this;
     makeStateDir(directory, owner);
     const path = join(directory, `v${FORMAT}.mdb`);
+    checkAccess(directory);
     const doubt = this.mark === undefined ? doubtOf(directory, path) : undefined;
     // one that has opened it meanwhile has judged it too, and has changed it since
     if (doubt !== undefined && !isOpen(directory)) {
@@ -94,7 +90,7 @@ export class Claim {
     const closed = join(this.directory, CLOSED);
     rmSync(closed, { force: true });
     try {
-      leaveNote(closed, stateOf(path));
+      leaveNote(closed, stateOf(path), this.owner);
     } catch (error) {
       // another process has noted the same at the same moment, or has set the index aside
       if (errno(error) !== 'EEXIST' && errno(error) !== 'ENOENT') throw error;
@@ -104,11 +100,47 @@ export class Claim {
   private leaveMark(): void {
     const token = `${processToken()}-${randomBytes(4).toString('hex')}`;
     const mark = join(this.directory, `${MARK}${token}`);
-    leaveNote(mark, `${bootId()} v${FORMAT}`);
-    giveTo(mark, this.owner);
+    leaveNote(mark, `${bootId()} v${FORMAT}`, this.owner);
     syncDirSync(this.directory);
     this.mark = mark;
   }
+}
+
+/**
+ * An index that we may not read is no damaged one: it may be in use.
+ * @throws UsageError naming the file that belongs to somebody else.
+ */
+function checkAccess(directory: string): void {
+  for (const name of readdirSync(directory)) {
+    if (!name.endsWith('.aside')) checkOwn(join(directory, name));
+  }
+}
+
+function checkOwn(path: string): void {
+  for (let n = 1; ; n++) {
+    try {
+      if (!lstatSync(path).isSymbolicLink()) accessSync(path, constants.R_OK | constants.W_OK);
+      return;
+    } catch (error) {
+      if (errno(error) !== 'EACCES') return;
+      // root has just made it, and is about to give it to the owner
+      if (n < ACCESS_TRIES) sleepSync(ACCESS_WAIT_MS);
+      else throw notOurs(path, error);
+    }
+  }
+}
+const sleeping = new Int32Array(new SharedArrayBuffer(4));
+
+function sleepSync(ms: number): void {
+  Atomics.wait(sleeping, 0, 0, ms);
+}
+
+function notOurs(path: string, cause: unknown): UsageError {
+  const state = dirname(dirname(path));
+  return new UsageError(
+    `${path} belongs to another user and may not be read and written (${errno(cause) ?? 'EACCES'}); give it to the owner of the root: chown -R --reference=${dirname(state)} ${state}`,
+    1,
+  );
 }
 
 /** Whether another process has the index open. */
@@ -152,6 +184,8 @@ function doubtOf(directory: string, path: string): string | undefined {
     if (!isWhole(path)) return 'it is no index, or a part of one';
     return crashed > 0 && !standsReading(path) ? 'it could not be read through' : undefined;
   } catch (error) {
+    // says nothing of what is in it
+    if (errno(error) === 'EACCES') throw error;
     return error instanceof Error ? error.message : 'it cannot be read';
   }
 }

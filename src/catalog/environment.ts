@@ -1,8 +1,9 @@
 /** The file of the index as LMDB has it open, and what becomes of such files. */
-import { existsSync, renameSync, rmSync, statSync, type BigIntStats } from 'node:fs';
+import { closeSync, existsSync, openSync, renameSync, rmSync, statSync, type BigIntStats } from 'node:fs';
 import { constants } from 'node:os';
 import { open, type Database, type RootDatabase } from 'lmdb';
 import { errno, toS3Error } from '../base/errors.js';
+import { giveOpen, giveTo, type Ownership } from '../fs/statefile.js';
 import { DamagedIndex } from './rows.js';
 import { PAGE_SIZE, Witness } from './witness.js';
 
@@ -51,8 +52,10 @@ export interface Opened {
   retired: boolean;
 }
 
-export function openFile(path: string): Opened {
+/** @param owner of the files, if we make them for somebody else. */
+export function openFile(path: string, owner: Ownership | undefined): Opened {
   try {
+    makeFor(owner, path, `${path}-lock`);
     const env = open<Buffer, Buffer>({ path, ...OPTIONS });
     const tables = new Map(
       TABLES.map((name) => [name, env.openDB<Buffer, Buffer>({ name, encoding: 'binary', keyEncoding: 'binary' })]),
@@ -62,6 +65,22 @@ export function openFile(path: string): Opened {
     return { env, tables, file: fileAt(path), lock: fileAt(`${path}-lock`), witness, snapshots: 0, retired: false };
   } catch (error) {
     throw named(error);
+  }
+}
+
+/** Makes files that are missing, empty as LMDB takes them, and gives all to their owner before anybody has a reason to open them. */
+function makeFor(owner: Ownership | undefined, ...paths: string[]): void {
+  if (!owner) return;
+  for (const path of paths) {
+    try {
+      const fd = openSync(path, 'wx', 0o644);
+      giveOpen(fd, owner);
+      closeSync(fd);
+    } catch (error) {
+      if (errno(error) !== 'EEXIST') throw error;
+      // not opened: to close it would end the locks that this process may have on it (fcntl(2))
+      giveTo(path, owner);
+    }
   }
 }
 
@@ -124,6 +143,8 @@ export function named(error: unknown): unknown {
   if (!(error instanceof Error) || errno(error) !== undefined) return error;
   if (/MDB_(CORRUPTED|PAGE_NOTFOUND|INVALID|PANIC|VERSION_MISMATCH|BAD_CHECKSUM)/.test(error.message))
     return new DamagedIndex(error.message);
+  if ('code' in error && error.code === constants.errno.EACCES)
+    return Object.assign(new Error('EACCES: the index belongs to another user', { cause: error }), { code: 'EACCES' });
   const full =
     ('code' in error && error.code === constants.errno.ENOSPC) || /No space left on device/.test(error.message);
   return full

@@ -20,7 +20,7 @@ import {
 import { dirname, join } from 'node:path';
 import { crc32 } from '@node-rs/crc32';
 import { S3Error, errno } from '../base/errors.js';
-import { giveTo, isFull, syncDirSync, type Ownership } from '../fs/statefile.js';
+import { giveOpen, giveTo, isFull, syncDirSync, type Ownership } from '../fs/statefile.js';
 import type { JournalLine } from './lines.js';
 import { Reserve } from './reserve.js';
 import { SEGMENT_SUFFIX } from './segments.js';
@@ -229,7 +229,7 @@ export class Journal {
     this.makeDirectory();
     const fd = openSync(path, O_CREAT | O_EXCL | O_APPEND | O_WRONLY, 0o600);
     try {
-      giveTo(path, this.owner);
+      giveOpen(fd, this.owner);
       const offset = writeLine(fd, this.header());
       syncDirSync(this.directory);
       this.reserve.fill();

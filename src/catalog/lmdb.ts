@@ -10,6 +10,7 @@
  *   (`store/upkeep.ts`). The file that lies at the path is the lock: one that lies elsewhere is never written to.
  */
 import type { BigIntStats } from 'node:fs';
+import type { Ownership } from '../fs/statefile.js';
 import {
   entriesOf,
   fileAt,
@@ -63,8 +64,9 @@ export class Index {
     private readonly claimed: (again: boolean) => string,
     private readonly guard: () => void,
     private readonly damaged: (why: string) => void,
+    private readonly owner: Ownership | undefined,
   ) {
-    this.current = openFile(path);
+    this.current = openFile(path, owner);
   }
 
   private get opened(): Opened {
@@ -77,14 +79,16 @@ export class Index {
    * @param claim called when the file is no longer there or another: makes its folder and marks it as open. `again`: its disk was away.
    * @param guard called before anything is written: throws if the index must be left alone.
    * @param damaged told why the file is set aside that others have written to.
+   * @param owner whose its files shall be, if not ours.
    */
   static open(
     path: string,
     claim: (again: boolean) => string = () => path,
     guard: () => void = () => undefined,
     damaged: (why: string) => void = () => undefined,
+    owner?: Ownership,
   ): Index {
-    return new Index(path, claim, guard, damaged);
+    return new Index(path, claim, guard, damaged, owner);
   }
 
   /** Lets reads of this turn see what other processes have committed. */
@@ -247,7 +251,7 @@ export class Index {
     if (!this.detached) return;
     this.path = this.claimed(true);
     if (inodeOf(fileAt(this.path)) === inodeOf(this.current.file)) setAside(this.path);
-    this.current = openFile(this.path);
+    this.current = openFile(this.path, this.owner);
     this.detached = false;
     this.dirsRemoved++;
   }
@@ -265,7 +269,7 @@ export class Index {
       // the old file is of no use, and its lock neither
     }
     this.path = this.claimed(false);
-    this.current = openFile(this.path);
+    this.current = openFile(this.path, this.owner);
     this.whole = false;
     this.dirsRemoved++;
     retire(old);

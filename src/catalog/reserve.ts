@@ -4,7 +4,7 @@
  */
 import { randomFillSync } from 'node:crypto';
 import { closeSync, constants, fstatSync, openSync, statSync, truncateSync, writeSync } from 'node:fs';
-import { giveTo, type Ownership } from '../fs/statefile.js';
+import { giveOpen, type Ownership } from '../fs/statefile.js';
 
 /** Bytes that are kept. */
 const KEPT = 256 << 10;
@@ -48,7 +48,7 @@ export class Reserve {
     const { O_CREAT, O_WRONLY, O_NOFOLLOW } = constants;
     const fd = openSync(path, O_CREAT | O_WRONLY | O_NOFOLLOW, 0o600);
     try {
-      giveTo(path, this.owner);
+      giveOpen(fd, this.owner);
       let { size } = fstatSync(fd);
       const piece = randomFillSync(Buffer.alloc(PIECE));
       try {

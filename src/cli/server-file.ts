@@ -30,7 +30,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { UsageError, errno } from '../base/errors.js';
 import { bootId, namespace, processState, processToken, startOf, type ProcessIdentity } from '../base/process.js';
 export { bootId } from '../base/process.js';
-import { giveTo, isFull, type Ownership } from '../fs/statefile.js';
+import { giveOpen, giveTo, isFull, ownershipOf, type Ownership } from '../fs/statefile.js';
 
 export interface ServerRecord {
   /** Random; names this claim. */
@@ -370,6 +370,7 @@ function publish(candidate: string, path: string): boolean {
   try {
     const fd = openSync(path, 'wx', 0o600);
     try {
+      giveOpen(fd, ownershipOf(candidate));
       overwrite(fd, readRecord(candidate) ?? ownRecord());
     } finally {
       closeSync(fd);

@@ -4,6 +4,7 @@
  */
 import { closeSync, fstatSync, openSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
+import { giveOpen, type Ownership } from './statefile.js';
 
 /** Stamps older than this by our own clock are old by any sane clock: no probe needed. */
 const PLAINLY_OLD_NS = 10_000_000_000n;
@@ -13,7 +14,10 @@ export class FileClock {
   private granularityNs: bigint | undefined;
 
   /** @param directory a directory of ours on that file system; undefined on a read-only root, where our own clock must do. */
-  constructor(private readonly directory: string | undefined) {}
+  constructor(
+    private readonly directory: string | undefined,
+    private readonly owner?: Ownership,
+  ) {}
 
   /** Whether a change right after `stampNs` could still bear the same stamp. */
   isYoung(stampNs: bigint): boolean {
@@ -33,7 +37,7 @@ export class FileClock {
   now(): bigint {
     if (this.directory === undefined) return BigInt(Date.now()) * 1_000_000n;
     try {
-      this.fd ??= openSync(join(this.directory, 'clock'), 'w', 0o600);
+      this.fd ??= this.open(join(this.directory, 'clock'));
       writeSync(this.fd, '.', 0);
       const { mtimeNs } = fstatSync(this.fd, { bigint: true });
       // whole seconds: FAT (2 s) or an old NFS server; else a kernel tick, at most 10 ms
@@ -44,6 +48,12 @@ export class FileClock {
     } catch {
       return BigInt(Date.now()) * 1_000_000n;
     }
+  }
+
+  private open(path: string): number {
+    const fd = openSync(path, 'w', 0o600);
+    giveOpen(fd, this.owner);
+    return fd;
   }
 
   close(): void {

@@ -6,6 +6,7 @@ import { randomBytes } from 'node:crypto';
 import {
   chownSync,
   closeSync,
+  fchownSync,
   fsyncSync,
   lstatSync,
   mkdirSync,
@@ -39,6 +40,16 @@ export function giveTo(path: string, owner: Ownership | undefined): void {
   if (!owner) return;
   try {
     chownSync(path, owner.uid, owner.gid);
+  } catch {
+    // a file system without owners
+  }
+}
+
+/** The same of an open file. */
+export function giveOpen(fd: number, owner: Ownership | undefined): void {
+  if (!owner) return;
+  try {
+    fchownSync(fd, owner.uid, owner.gid);
   } catch {
     // a file system without owners
   }
@@ -103,9 +114,11 @@ export function isFull(error: unknown): boolean {
  * the inode: so a root can be opened, read and tidied up that has not one block left. {@link readNote} reads both.
  * @throws EEXIST.
  */
-export function leaveNote(path: string, text: string): void {
+export function leaveNote(path: string, text: string, owner?: Ownership): void {
   const fd = openSync(path, 'wx', 0o600);
   try {
+    // first of all: the owner may look at it at any moment
+    giveOpen(fd, owner);
     writeFileSync(fd, text);
     fsyncSync(fd);
   } catch (error) {

@@ -130,7 +130,7 @@ export class Core {
     this.mounts = new Mounts(root, statSync(root, { bigint: true }).dev);
     this.owner = ownershipOf(root);
     this.dataDir = join(root, STATE_DIR);
-    this.clock = new FileClock(options.readOnly ? undefined : this.dataDir);
+    this.clock = new FileClock(options.readOnly ? undefined : this.dataDir, this.owner);
     this.exact = foldsNames(root) ? new ExactNames() : undefined;
     this.durable = options.durability !== 'fast';
     this.symlinks = options.symlinks ?? 'files';

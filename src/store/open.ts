@@ -13,7 +13,7 @@ import { Reserve } from '../catalog/reserve.js';
 import { STATE_DIR } from '../fs/keypath.js';
 import { Presence } from '../fs/presence.js';
 import { bindState, checkState, checkStatePlace } from '../fs/state-dir.js';
-import { makeStateDir, ownershipOf } from '../fs/statefile.js';
+import { makeStateDir, ownershipOf, type Ownership } from '../fs/statefile.js';
 import { parseAliases } from './aliases.js';
 import { Core, type StoreOptions } from './core.js';
 import { LocalStoreImpl, type LocalStore } from './local.js';
@@ -56,7 +56,7 @@ export async function openStore(root: string, options: StoreOptions = {}): Promi
   const log = options.log ?? (() => undefined);
   const claim = new Claim(join(stateDir, 'index'), owner, (message, data) => log('warn', message, data));
   const presence = new Presence(path, stateDir);
-  const index = openIndex(claim, presence, (why) =>
+  const index = openIndex(claim, presence, owner, (why) =>
     log('error', 'the index is damaged; it is made anew from the journal', { error: why }),
   );
   const header = (): JournalLine => ({
@@ -106,7 +106,12 @@ export async function openStore(root: string, options: StoreOptions = {}): Promi
 }
 
 /** A file that cannot even be opened is no index. @throws UsageError if another cannot be made either. */
-function openIndex(claim: Claim, presence: Presence, damaged: (why: string) => void): Index {
+function openIndex(
+  claim: Claim,
+  presence: Presence,
+  owner: Ownership | undefined,
+  damaged: (why: string) => void,
+): Index {
   const path = claim.take();
   const open = (): Index =>
     Index.open(
@@ -114,20 +119,31 @@ function openIndex(claim: Claim, presence: Presence, damaged: (why: string) => v
       (again) => (again ? claim.takeAgain() : claim.take()),
       () => presence.check(),
       damaged,
+      owner,
     );
   try {
     return open();
-  } catch {
+  } catch (error) {
+    if (isRefused(error)) throw refused(path, error);
     setAside(path);
   }
   try {
     return open();
   } catch (error) {
-    throw new UsageError(
-      `cannot make the index ${path} (${errno(error) ?? String(error)}); make room, or pass --state-dir with a directory on a local disk`,
-      1,
-    );
+    throw refused(path, error, 'make');
   }
+}
+
+/** What says nothing of the file: it may be sound, and another process have it open. */
+function isRefused(error: unknown): boolean {
+  return ['EACCES', 'EPERM', 'EROFS', 'EMFILE', 'ENFILE', 'ENOMEM', 'ELOOP'].includes(errno(error) ?? '');
+}
+
+function refused(path: string, error: unknown, what = 'open'): UsageError {
+  return new UsageError(
+    `cannot ${what} the index ${path} (${errno(error) ?? String(error)}); make room, or pass --state-dir with a directory on a local disk`,
+    1,
+  );
 }
 
 function checkedRoot(root: string): string {

@@ -121,7 +121,8 @@ export class Publisher {
 
   /** Mode and owner for a body: those of the file that it replaces, but for the set-id bits: what a client sends must not run as the owner. */
   inheritFrom(target: Target): Inherit {
-    if (target.name === '') return {};
+    // an overflow object: a file of ours
+    if (target.name === '') return { ...this.core.owner };
     const there = target.missing.length === 0 ? lstatOf(target.base.at(target.name)) : undefined;
     if (there?.isFile()) return { mode: Number(there.mode) & ~0o6000, uid: Number(there.uid), gid: Number(there.gid) };
     return groupOfNew(statSync(target.base.at('.')), statSync(this.core.stagingFor(target.base)));

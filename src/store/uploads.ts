@@ -103,7 +103,7 @@ export class Uploads {
     const directory = this.directory(bucket, uploadId);
     const staging = { directory, mustExist: true, owner: core.token, mode: 0o600 };
     const staged = await core.room
-      .during(directory, body, (body) => stageBody(body, digests, staging, {}, core.durable))
+      .during(directory, body, (body) => stageBody(body, digests, staging, { ...core.owner }, core.durable))
       .catch((error: unknown) => {
         // the folder goes when the upload ends
         if (errno(error) === 'ENOENT') this.get(bucket, key, uploadId);

@@ -176,11 +176,19 @@ export interface RunResult {
 export async function run(
   file: string,
   args: string[],
-  options: { env?: Record<string, string>; cwd?: string; input?: string; mayFail?: boolean } = {},
+  options: {
+    env?: Record<string, string>;
+    cwd?: string;
+    input?: string;
+    mayFail?: boolean;
+    /** Whose process it is; needs root. */
+    user?: { uid: number; gid: number };
+  } = {},
 ): Promise<RunResult> {
   const child = spawn(file, args, {
     env: cleanEnv(options.env),
     ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
+    ...options.user,
   });
   let stdout = '';
   let stderr = '';

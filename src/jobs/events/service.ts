@@ -4,7 +4,7 @@
  * Nothing is lost by a crash: the cursor is written down after what it has passed was queued and flushed. What is read again then is queued again: at
  * least once.
  */
-import { mkdirSync, readFileSync, rmSync } from 'node:fs';
+import { readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { S3Error } from '../../base/errors.js';
 import type { Log } from '../../base/log.js';
@@ -246,7 +246,7 @@ export class EventService implements Notifier, ChangeSink {
     if (!this.active || !this.reader || (!now && Date.now() - this.saved < SAVE_MS)) return;
     this.saved = Date.now();
     for (const { queue } of this.channels.values()) queue.save();
-    mkdirSync(this.directory, { recursive: true, mode: 0o700 });
+    makeStateDir(this.directory, this.owner);
     const cursor = { ...this.reader.position(), time: this.saved };
     const text = JSON.stringify(cursor);
     const same = text.replace(/"time":\d+/, '');
