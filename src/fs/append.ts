@@ -24,6 +24,8 @@ export interface Appended {
   strayed?: { at: number; length: number };
   /** Of the file, after the last write. */
   mtimeNs?: bigint;
+  /** Told how many bytes each write has written. */
+  wrote?: (bytes: number) => void;
 }
 
 /**
@@ -56,6 +58,7 @@ async function appendChunk(file: FileHandle, chunk: Buffer, from: number, state:
     const written = chunk.subarray(done, (done += bytesWritten));
     const { size, mtimeNs } = fstatSync(file.fd, { bigint: true });
     state.mtimeNs = mtimeNs;
+    state.wrote?.(bytesWritten);
     const end = Number(size);
     if (end !== at + bytesWritten && !stands(file.fd, at, written)) {
       const tail = end - bytesWritten;

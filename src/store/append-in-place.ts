@@ -68,7 +68,19 @@ export class InPlace {
    * Marks the row, appends, and commits; a crash in between is cut back to the old length (see store/recovery.ts).
    * @throws Retry if the file is no longer what was found, OperationAborted if other programs write to it as well.
    */
-  async append(piece: Piece, { found, file: current }: Current, bytes: Bytes): Promise<ObjectInfo> {
+  append(piece: Piece, current: Current, bytes: Bytes): Promise<ObjectInfo> {
+    // the piece lies on the disk already, and once more in the file until it is discarded
+    return this.core.room.writing(current.found.dir.path, piece.staged.size, (wrote) =>
+      this.appendNow(piece, current, bytes, wrote),
+    );
+  }
+
+  private async appendNow(
+    piece: Piece,
+    { found, file: current }: Current,
+    bytes: Bytes,
+    wrote: (bytes: number) => void,
+  ): Promise<ObjectInfo> {
     const { core } = this;
     const { bucket, key, condition } = piece;
     const { publisher } = this.objects;
@@ -78,7 +90,7 @@ export class InPlace {
     // of the very file that was found, whatever others have called it meanwhile
     const file = await openForAppend(found, current);
     const id = `${core.token}-${randomBytes(6).toString('hex')}`;
-    const growth: Growth = { piece, before: found, file, id, bytes, state: { placed: 0 } };
+    const growth: Growth = { piece, before: found, file, id, bytes, state: { placed: 0, wrote } };
     let marked = false;
     try {
       const known = await publisher.current(bucket, key, condition);

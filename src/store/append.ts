@@ -51,6 +51,8 @@ export class Appender {
     const staging = { ...objects.staging(target), mtime: clientMtime(facts) };
     const going = algorithmOf(there);
     const wanted = going ? { ...plan, algorithms: [...plan.algorithms, going] } : plan;
+    // before its first byte is read: as a piece, and once more in the object
+    if (there && body.size !== undefined) core.room.check(staging.directory, 2 * body.size);
     const staged = await core.room.during(staging.directory, body, (body) =>
       stageBody(body, wanted, staging, objects.publisher.inheritFrom(target), core.durable),
     );

@@ -1,4 +1,6 @@
 /** `--min-free` counts what is announced and still under way. */
+import { execFileSync } from 'node:child_process';
+import { statfsSync } from 'node:fs';
 import { link, mkdtemp, open, readdir, rm, statfs, truncate, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
@@ -6,6 +8,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Body } from '../../src/base/model.js';
 import { Room } from '../../src/store/room.js';
 import { openStore } from '../../src/store/open.js';
+import { canMount } from '../e2e/disk.js';
 import { body } from '../suites/store/kit.js';
 
 const TIB = 2 ** 40;
@@ -133,6 +136,55 @@ describe('room for uploads', () => {
     await expect(store.put('box', 'other', large())).rejects.toMatchObject({ code: 'IncompleteBody' });
     await store.close();
   });
+
+  it('is asked for twice the length of an append: as a piece, and once more in the object', async () => {
+    const { bavail, bsize } = await statfs(folder);
+    const quarter = Math.floor((bavail * bsize) / 4);
+    const store = await openStore(folder, { minFree: quarter });
+    await store.createBucket('box', {});
+    await writeFile(path.join(folder, 'box', 'log'), 'x');
+    await expect(store.append('box', 'log', 1, body('y', 2 * quarter))).rejects.toMatchObject(full);
+    // a new object has room for one: its piece becomes it
+    for (const [key, offset, size] of [
+      ['log', 1, quarter],
+      ['new', 0, 2 * quarter],
+    ] as const)
+      await expect(store.append('box', key, offset, body('y', size))).rejects.toMatchObject({ code: 'IncompleteBody' });
+    await store.close();
+  });
+
+  it.skipIf(!canMount())(
+    'holds for an append of unknown length while it is written once more (needs root: a tmpfs)',
+    async () => {
+      const MIB = 1 << 20;
+      execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=96m', 'tmpfs', folder]);
+      try {
+        const store = await openStore(folder, { minFree: 32 * MIB });
+        const growing = (size: number): Body => ({
+          chunks: (async function* () {
+            for (let at = 0; at < size; at += MIB) yield await Promise.resolve(Buffer.alloc(MIB, 'y'));
+          })(),
+        });
+        await store.createBucket('box', {});
+        await store.put('box', 'log', body('x'));
+        let least = Infinity;
+        const look = setInterval(() => {
+          const { bavail, bsize } = statfsSync(folder);
+          least = Math.min(least, bavail * bsize);
+        }, 1);
+        // fits as a piece, not twice
+        await expect(store.append('box', 'log', 1, growing(40 * MIB))).rejects.toMatchObject(full);
+        clearInterval(look);
+        expect(least).toBeGreaterThanOrEqual(32 * MIB);
+        expect((await store.head('box', 'log')).size).toBe(1);
+        expect(await readdir(path.join(folder, '.gos3rve', 'staging'))).toEqual([]);
+        expect((await store.append('box', 'log', 1, growing(20 * MIB))).size).toBe(1 + 20 * MIB);
+        await store.close();
+      } finally {
+        execFileSync('umount', [folder]);
+      }
+    },
+  );
 
   it('holds for an append to a file with several names, which is copied', async () => {
     const { bavail, bsize } = await statfs(folder);
