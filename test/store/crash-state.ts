@@ -83,6 +83,8 @@ function isBetween(n: number, a: number, b: number): boolean {
 /** What may lie in the state directory of a root that nobody has open, once `gc` has run. */
 const BELONGS = [
   /^root\.json$/,
+  // kept room for lines on a full disk (catalog/reserve.ts)
+  /^reserve$/,
   /^journal\/compact-\d{15}-[0-9a-f]{8}\.jsonl$/,
   /^index\/v\d+\.mdb(-lock)?$/,
   /^index\/closed$/,
