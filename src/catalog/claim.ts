@@ -207,7 +207,7 @@ function stateOf(path: string): string {
 /** Whether a file is an LMDB of ours with all its pages: a shorter one would end the process by SIGBUS. */
 function isWhole(path: string): boolean {
   const { size } = statSync(path);
-  return metaPages(path)?.every((pages) => pages * PAGE_SIZE <= size) === true;
+  return metaPages(path)?.every(({ pages }) => pages * PAGE_SIZE <= size) === true;
 }
 
 /** Has a child read the file. A probe that cannot be run says nothing against it. */

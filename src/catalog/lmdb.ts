@@ -129,9 +129,16 @@ export class Index {
   private examine(stat: BigIntStats): string | undefined {
     const { env, file, witness } = this.opened;
     const cut = witness.isCut(stat);
-    if (cut || !metaPages(this.path)) {
+    const metas = cut ? undefined : metaPages(this.path);
+    if (!metas) {
       witness.blank(this.path);
       return cut ? 'somebody has cut it' : 'it is no index any more';
+    }
+    const committed = Math.max(...metas.map(({ last }) => last));
+    if (witness.isNewer(committed)) {
+      // looked at after the number was read: all that this transaction has written is in it
+      this.noteState(file, witness, committed);
+      return undefined;
     }
     try {
       return env.transactionSync(() => {
@@ -188,8 +195,9 @@ export class Index {
       const result = env.transactionSync(() => {
         const stat = statAt(this.path);
         if (!stat || fileOf(stat) !== file) throw new Moved();
-        if (witness.isForged(stat, lastOf(env)) && hasRoom(this.path)) throw new Moved();
-        last = lastOf(env);
+        const before = lastOf(env);
+        if (witness.isForged(stat, before) && hasRoom(this.path)) throw new Moved();
+        last = before;
         this.writing = true;
         this.dirty = false;
         try {

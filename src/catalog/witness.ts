@@ -35,6 +35,11 @@ export class Witness {
     return ctimeNs === this.ctimeNs && size === this.size;
   }
 
+  /** Whether a transaction with this number is known to have been behind a change: then none need be waited for. */
+  isNewer(last: number): boolean {
+    return this.last >= 0 && last > this.last;
+  }
+
   /** LMDB never makes its file shorter. */
   isCut({ size }: BigIntStats): boolean {
     return size < this.size;
@@ -69,9 +74,9 @@ export function hasRoom(path: string): boolean {
 /**
  * Reads the two meta pages of an LMDB file. Each has, after 24 bytes of page header, magic u32, version u32, address and map size u64, two
  * database records of 48 bytes (the first begins with the page size), last page u64, transaction u64.
- * @returns how many pages each counts; undefined if it is no LMDB file of ours.
+ * @returns how many pages each counts, and the number of its transaction; undefined if it is no LMDB file of ours.
  */
-export function metaPages(path: string): number[] | undefined {
+export function metaPages(path: string): { pages: number; last: number }[] | undefined {
   const head = Buffer.alloc(2 * PAGE_SIZE);
   const fd = openSync(path, 'r');
   try {
@@ -81,5 +86,6 @@ export function metaPages(path: string): number[] | undefined {
   }
   const metas = [0, PAGE_SIZE].map((page) => head.subarray(page + 24));
   if (metas.some((meta) => meta.indexOf(MAGIC) !== 0 || meta.readUInt32LE(24) !== PAGE_SIZE)) return undefined;
-  return metas.map((meta) => Number(meta.readBigUInt64LE(24 + 96)) + 1);
+  const number = (meta: Buffer, at: number): number => Number(meta.readBigUInt64LE(24 + 96 + at));
+  return metas.map((meta) => ({ pages: number(meta, 0) + 1, last: number(meta, 8) }));
 }

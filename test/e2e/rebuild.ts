@@ -8,7 +8,12 @@ import { decodeLine, listSegments } from '../../src/catalog/segments.js';
 import { serve, type Server } from './harness.js';
 import { send, type RawRequest, type RawResponse } from './raw.js';
 
-export const indexOf = (root: string): string => path.join(root, '.gos3rve/index/v2.mdb');
+/** Its name bears the version of its form. */
+export function indexOf(root: string): string {
+  const directory = path.join(root, '.gos3rve/index');
+  const name = fs.readdirSync(directory).find((one) => /^v\d+\.mdb$/.test(one));
+  return path.join(directory, name ?? 'none');
+}
 
 const journalOf = (root: string): string => path.join(root, '.gos3rve/journal');
 
