@@ -5,6 +5,7 @@ import type { Signature } from '../auth/types.js';
 import type { Bucket } from '../store/contract.js';
 import { conditionKeys } from '../wire/conditions.js';
 import { parseCopySource } from '../wire/keys.js';
+import { fromWire } from '../wire/rfc2047.js';
 import type { AuthorizeTerms } from './types.js';
 
 /** What of a request matters to authorization. */
@@ -87,6 +88,10 @@ export function policyConditions(
   const set = (name: string, value: string | undefined): void => {
     if (value !== undefined) conditions[name] = [value];
   };
+  /** As the operations read it: UTF-8. */
+  const setText = (name: string, header: string | undefined): void => {
+    set(name, header === undefined ? undefined : fromWire(header));
+  };
   if (identity.kind === 'user') {
     const { id, displayName } = identity.owner;
     set('aws:PrincipalAccount', id);
@@ -104,15 +109,15 @@ export function policyConditions(
   const creation = facts.operation === undefined ? undefined : CREATIONS.get(facts.operation);
   if (creation !== undefined) set('s3:ObjectCreationOperation', String(creation));
   set('aws:SourceIp', facts.sourceIp);
-  set('aws:Referer', facts.headers.referer);
-  set('aws:UserAgent', facts.headers['user-agent']);
+  setText('aws:Referer', facts.headers.referer);
+  setText('aws:UserAgent', facts.headers['user-agent']);
   for (const name of QUERY_KEYS) set(`s3:${name}`, facts.query.get(name));
   const { ifMatch, ifNoneMatch, versionId } = about ?? ownKeys(facts);
   set('s3:VersionId', versionId);
   set('s3:if-match', ifMatch);
   set('s3:if-none-match', ifNoneMatch);
   for (const [name, value] of Object.entries(facts.headers)) {
-    if (name.startsWith('x-amz-') && !name.startsWith('x-amz-meta-')) set(`s3:${name}`, value);
+    if (name.startsWith('x-amz-') && !name.startsWith('x-amz-meta-')) setText(`s3:${name}`, value);
   }
   const source = facts.headers['x-amz-copy-source'];
   if (source !== undefined) set('s3:x-amz-copy-source', bareSource(source));

@@ -277,6 +277,14 @@ it('know a copy’s source however it is spelled', async () => {
   expect(await told(ALICE, 'PUT', at('copy'), { 'x-amz-copy-source': at('open') })).toBe('200');
 });
 
+it('read headers as the operations do, as UTF-8', async () => {
+  const key = 's3:x-amz-website-redirect-location';
+  await policy(deny('s3:PutObject', { StringLike: { [key]: '/é/*' } }));
+  const utf8 = Buffer.from('/é/x').toString('latin1');
+  expect(await told(ALICE, 'PUT', at('k'), { 'x-amz-website-redirect-location': utf8 })).toBe(DENIED);
+  expect(await told(ALICE, 'PUT', at('k'), { 'x-amz-website-redirect-location': '/e/x' })).toBe('200');
+});
+
 it('know the version of a copy’s source, and of each key to be deleted', async () => {
   await put('k');
   const nullVersion = { StringEquals: { 's3:VersionId': 'null' } };
