@@ -12,7 +12,17 @@ import type { RawRequest, RawResponse } from './raw.js';
 import { send, sendBytes, sign, frame } from './raw.js';
 
 /** What a server makes in `.gos3rve` when it needs it. */
-const MADE_LATER = new Set(['server.json', 'clock', 'journal', 'index', 'buckets', 'staging', 'overflow', 'versions']);
+const MADE_LATER = new Set([
+  'server.json',
+  'clock',
+  'journal',
+  'index',
+  'buckets',
+  'staging',
+  'overflow',
+  'versions',
+  'reserve',
+]);
 const TOKEN = 'CANARY-7f3a9c';
 const DOTS = [
   '..',
