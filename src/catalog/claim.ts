@@ -51,15 +51,16 @@ export class Claim {
     makeStateDir(directory, owner);
     const path = join(directory, `v${FORMAT}.mdb`);
     checkAccess(directory);
-    const doubt = this.mark === undefined ? doubtOf(directory, path) : undefined;
+    const dead: string[] = [];
+    const doubt = this.mark === undefined ? doubtOf(directory, path, dead) : undefined;
     // one that has opened it meanwhile has judged it too, and has changed it since
     if (doubt !== undefined && !isOpen(directory)) {
       this.log('the index is set aside and made anew from the journal', { why: doubt });
       setAside(path);
     }
     if (this.mark === undefined || readNote(this.mark) === undefined) this.leaveMark();
-    // not before: whoever looked in between would find neither
-    rmSync(join(directory, CLOSED), { force: true });
+    // not before: whoever looked in between, or came after us if we are killed, would find neither
+    for (const name of [...dead, CLOSED]) rmSync(join(directory, name), { force: true });
     return path;
   }
 
@@ -155,8 +156,8 @@ function tokenOf(mark: string): string {
   return mark.slice(MARK.length, mark.lastIndexOf('-'));
 }
 
-/** Why the index cannot be trusted, or undefined. Removes marks of processes that are gone. */
-function doubtOf(directory: string, path: string): string | undefined {
+/** Why the index cannot be trusted, or undefined. @param dead is given the marks of processes that are gone. */
+function doubtOf(directory: string, path: string, dead: string[]): string | undefined {
   let doubt: string | undefined;
   let open = 0;
   let crashed = 0;
@@ -175,7 +176,7 @@ function doubtOf(directory: string, path: string): string | undefined {
     }
     if (boot !== bootId()) doubt = 'it was open when the machine went down';
     else crashed++;
-    rmSync(join(directory, name), { force: true });
+    dead.push(name);
   }
   if (open > 0 || !existsSync(path)) return doubt;
   try {

@@ -2,11 +2,12 @@
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, rm, stat, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { expect, it } from 'vitest';
+import { Claim } from '../../src/catalog/claim.js';
 import { openStore } from '../../src/store/open.js';
 
 const CLAIM = path.resolve(import.meta.dirname, '../../dist/catalog/claim.js');
@@ -46,3 +47,41 @@ it.skipIf(!existsSync(CLAIM))('is opened and closed by several processes at once
     await rm(base, { recursive: true, force: true });
   }
 });
+
+/** Dies when it has opened the index, or when it is about to have it read through. */
+const KILLED = `
+import children from 'node:child_process';
+import { syncBuiltinESMExports } from 'node:module';
+const die = () => process.kill(process.pid, 'SIGKILL');
+children.spawnSync = die;
+syncBuiltinESMExports();
+const { Claim } = await import(${JSON.stringify(pathToFileURL(CLAIM).href)});
+new Claim(process.argv[2], undefined, () => undefined).take();
+die();
+`;
+
+it.skipIf(!existsSync(CLAIM))(
+  'is trusted after several kills in a row, also of those that look it through',
+  async () => {
+    const base = await mkdtemp(path.join(os.tmpdir(), 'gos3rve-claim-'));
+    try {
+      await (await openStore(base)).close();
+      const script = path.join(base, 'script.mjs');
+      await writeFile(script, KILLED);
+      const directory = path.join(base, '.gos3rve/index');
+      for (let times = 0; times < 3; times++) {
+        const child = fork(script, [directory], { execArgv: [], stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
+        expect(await once(child, 'close')).toEqual([null, 'SIGKILL']);
+      }
+      const told: unknown[] = [];
+      const claim = new Claim(directory, undefined, (...one) => told.push(one));
+      claim.take();
+      expect(told).toEqual([]);
+      expect((await readdir(directory)).filter((name) => name.startsWith('open-'))).toHaveLength(1);
+      claim.release();
+      expect((await readdir(directory)).sort()).toContain('closed');
+    } finally {
+      await rm(base, { recursive: true, force: true });
+    }
+  },
+);
