@@ -32,10 +32,26 @@ interface Recorded {
 /** How long (ms) a file that was renamed, or whose disk is away, is waited for. */
 const KEEP_MS = 7 * 24 * 3_600_000;
 
-/** Whether the process that appends to a file has died meanwhile. */
-export function isOrphaned({ id, boot, time }: Append): boolean {
-  if (tokenOf(id) === processToken()) return false;
-  return boot !== bootId() || !tokenAlive(tokenOf(id), Date.now() - time);
+/**
+ * How long (ms) a file must have stood still before a process of another container, of which nobody can say whether it lives, is taken for one that appends no
+ * more. If it does live, it finds under the lock that its append was ended, and begins anew.
+ */
+const STILL_MS = 60_000;
+
+/**
+ * Whether the process that appends to a file has died meanwhile.
+ * @param seen path where the file stands, if that is known.
+ */
+export function isOrphaned(core: Core, line: Append, seen?: string): boolean {
+  const { boot, time } = line;
+  const token = tokenOf(line.id);
+  if (token === processToken()) return false;
+  if (boot !== bootId() || !tokenAlive(token, Date.now() - time)) return true;
+  // the process table knows it
+  if (tokenAlive(token, Infinity)) return false;
+  const path = locate(core, line, undefined, seen);
+  const stat = path === undefined ? undefined : lstatOf(path);
+  return stat !== undefined && Date.now() - Math.max(time, Number(stat.ctimeMs)) > STILL_MS;
 }
 
 /** Ends the appends of dead processes, as far as their files are found. */
@@ -48,7 +64,7 @@ export function settleOrphans(core: Core): void {
  * @param seen path where the file stands, if that is known. @returns false if there is more to do later: its process lives, or the file is not found.
  */
 export function settleAppend(core: Core, line: Append, seen?: string): boolean {
-  if (!isOrphaned(line)) return false;
+  if (!isOrphaned(core, line, seen)) return false;
   const { catalog } = core;
   return catalog.index.write(() => {
     const { place, row } = rowOf(catalog, identityOfAppend(line), placeOf({ path: line.path }));
@@ -88,12 +104,12 @@ function isBegun({ catalog }: Core, line: Append, row: FileRow | undefined): boo
 }
 
 /** What has become of the file since, by the journal: only asked where there is something to cut off. */
-function later({ catalog }: Core, line: Append, path: string): 'done' | 'under way' | undefined {
+function later(core: Core, line: Append, path: string): 'done' | 'under way' | undefined {
   const stat = lstatOf(path);
   if (!stat || Number(stat.size) <= line.size) return undefined;
-  const { done, open } = afterAppend(catalog.journal.directory, line);
+  const { done, open } = afterAppend(core.catalog.journal.directory, line);
   if (done) return 'done';
-  return open.some((other) => !isOrphaned(other)) ? 'under way' : undefined;
+  return open.some((other) => !isOrphaned(core, other, path)) ? 'under way' : undefined;
 }
 
 const complained = new Set<string>();
@@ -101,7 +117,7 @@ const complained = new Set<string>();
 /** The same where what cannot be done must not keep others from what they are at: a file that somebody has come upon is to be read. */
 export function settleFoundAppend(core: Core, line: Append, seen?: string): boolean {
   const { index } = core.catalog;
-  if (core.options.readOnly || !index.ready || !isOrphaned(line)) return false;
+  if (core.options.readOnly || !index.ready || !isOrphaned(core, line, seen)) return false;
   try {
     return settleAppend(core, line, seen);
   } catch (error) {

@@ -69,6 +69,12 @@ it.skipIf(!existsSync(CLAIM))(
       const script = path.join(base, 'script.mjs');
       await writeFile(script, KILLED);
       const directory = path.join(base, '.gos3rve/index');
+      const inode = async (): Promise<unknown> => {
+        const names = (await readdir(directory)).filter((name) => name.endsWith('.mdb'));
+        return Promise.all(names.map(async (name) => [name, (await stat(path.join(directory, name))).ino]));
+      };
+      const index = await inode();
+    expect(index).toHaveLength(1);
       for (let times = 0; times < 3; times++) {
         const child = fork(script, [directory], { execArgv: [], stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
         expect(await once(child, 'close')).toEqual([null, 'SIGKILL']);
@@ -77,6 +83,7 @@ it.skipIf(!existsSync(CLAIM))(
       const claim = new Claim(directory, undefined, (...one) => told.push(one));
       claim.take();
       expect(told).toEqual([]);
+      expect(await inode()).toEqual(index);
       expect((await readdir(directory)).filter((name) => name.startsWith('open-'))).toHaveLength(1);
       claim.release();
       expect((await readdir(directory)).sort()).toContain('closed');

@@ -1,5 +1,5 @@
 /** A process is killed while it appends: the object is old whole again, and what other programs have written behind it meanwhile is not touched. */
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { appendFileSync, existsSync, renameSync } from 'node:fs';
 import { mkdir, mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises';
@@ -15,6 +15,9 @@ import { BUCKET, body, md5, text } from '../suites/store/kit.js';
 
 const DIST = path.resolve(import.meta.dirname, '../../dist');
 const CHILD = path.join(import.meta.dirname, 'append-child.js');
+
+const canUnshare =
+  process.platform === 'linux' && spawnSync('unshare', ['--pid', '--fork', '--mount-proc', 'true']).status === 0;
 
 describe.skipIf(!existsSync(path.join(DIST, 'store/open.js')))('an append that is killed', { timeout: 60_000 }, () => {
   let root: string;
@@ -45,6 +48,14 @@ describe.skipIf(!existsSync(path.join(DIST, 'store/open.js')))('an append that i
     expect(signal).toBe('SIGKILL');
     expect(await readFile(path.join(root, BUCKET, key), 'utf8')).toBe('old,HALFP');
   };
+  /** The same in a process of another container: the process table says nothing of it. */
+  const dieElsewhere = async (): Promise<void> => {
+    const args = [process.execPath, CHILD, DIST, root, BUCKET, 'log', '4', 'HALFPIECE!'];
+    // the first process of a container cannot kill itself
+    const all = ['--pid', '--fork', '--mount-proc', 'sh', '-c', '"$@"; true', 'sh', ...args];
+    await once(spawn('unshare', all, { stdio: 'inherit' }), 'close');
+    expect(await content()).toBe('old,HALFP');
+  };
   const isOld = async (): Promise<void> => {
     expect(await content()).toBe('old,');
     expect(await text(store, 'log')).toBe('old,');
@@ -55,6 +66,20 @@ describe.skipIf(!existsSync(path.join(DIST, 'store/open.js')))('an append that i
     });
     expect(told).toEqual([]);
   };
+  it.runIf(canUnshare)('in another container is cut off once the file has stood still', async () => {
+    await dieElsewhere();
+    expect((await store.head(BUCKET, 'log')).size).toBe(4);
+    await expect(store.append(BUCKET, 'log', 4, body('new'), {})).rejects.toMatchObject({ code: 'OperationAborted' });
+    const now = Date.now.bind(Date);
+    const clock = vi.spyOn(Date, 'now').mockImplementation(() => now() + 70_000);
+    try {
+      await store.append(BUCKET, 'log', 4, body('new'), {});
+      expect(await content()).toBe('old,new');
+      expect(await text(store, 'log')).toBe('old,new');
+    } finally {
+      clock.mockRestore();
+    }
+  });
   const collect = () =>
     gc(store.collector, { dryRun: false, signal: new AbortController().signal, olderThan: 1e9, keepGone: 1e9 });
 
