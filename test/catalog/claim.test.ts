@@ -74,7 +74,7 @@ it.skipIf(!existsSync(CLAIM))(
         return Promise.all(names.map(async (name) => [name, (await stat(path.join(directory, name))).ino]));
       };
       const index = await inode();
-    expect(index).toHaveLength(1);
+      expect(index).toHaveLength(1);
       for (let times = 0; times < 3; times++) {
         const child = fork(script, [directory], { execArgv: [], stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
         expect(await once(child, 'close')).toEqual([null, 'SIGKILL']);
