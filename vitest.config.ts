@@ -21,8 +21,8 @@ export default defineConfig({
           exclude: ['test/**/*.slow.test.ts'],
           testTimeout: 30_000,
           hookTimeout: 60_000,
-          // most of them wait for servers and clocks: one worker less than cores, the default, leaves a core idle
-          maxWorkers: 2,
+          // most of them wait for servers and clocks: one worker less than cores, the default, leaves cores idle
+          maxWorkers: 3,
           env,
         },
       },
