@@ -23,8 +23,8 @@ const gos3rve = (...more) => ({
 
 /** name -> how it is started; `plain`: knows no S3, serves what another server's folder holds; `mode`: what it does before it answers a PUT. */
 export const SERVERS = {
-  gos3rve: { ...gos3rve(), mode: 'fsync' },
-  'gos3rve-fast': { ...gos3rve('--durability', 'fast'), mode: 'no fsync' },
+  gos3rve: { ...gos3rve('--workers', '2'), mode: 'fsync' },
+  'gos3rve-fast': { ...gos3rve('--durability', 'fast', '--workers', '2'), mode: 'no fsync' },
   'gos3rve-one': { ...gos3rve('--durability', 'fast', '--workers', '1'), mode: 'no fsync' },
   versitygw: {
     program: 'versitygw',
