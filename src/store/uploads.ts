@@ -223,10 +223,7 @@ export class Uploads {
       const directory = this.lostDirectory(uploadId);
       if (directory === undefined || !this.core.catalog.index.has('uploads', pairKey(bucket, key, uploadId)))
         return undefined;
-      const aside = this.aside(directory);
-      renamed(directory, aside);
-      this.forget(bucket, key, uploadId);
-      return aside;
+      return this.endAt(directory, bucket, key, uploadId);
     });
     if (files !== undefined) await this.removeFiles(files);
     return files !== undefined;
@@ -234,7 +231,10 @@ export class Uploads {
 
   /** Ends an upload: its rows go, and its folder is put aside in one rename(2). Only inside a write. @returns where the files are now. */
   end(bucket: string, key: string, uploadId: string): string {
-    const directory = this.directory(bucket, uploadId);
+    return this.endAt(this.directory(bucket, uploadId), bucket, key, uploadId);
+  }
+
+  private endAt(directory: string, bucket: string, key: string, uploadId: string): string {
     const aside = this.aside(directory);
     renamed(directory, aside);
     this.forget(bucket, key, uploadId);
