@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { presignUrl, signHeaders } from '../../src/auth/presign.js';
 import { createServer, openStore, type GatewayServer, type LocalStore } from '../../src/index.js';
+import { allow, deny, type Rule } from './policy-rules.js';
 
 const ALICE = { accessKey: 'ALICE', secretKey: 'alice-secret', owner: { id: 'alice', displayName: 'Alice' } };
 /** His name is not his id, and has a slash: aws:PrincipalArn has it. */
@@ -87,19 +88,6 @@ async function outcome(answer: Promise<Answer> | Answer): Promise<string> {
 const told = async (...asked: Parameters<typeof ask>): Promise<string> => outcome(ask(...asked));
 const DENIED = '403 AccessDenied';
 
-interface Rule {
-  Effect: 'Allow' | 'Deny';
-  Action: string | string[];
-  Condition?: object;
-  Principal?: unknown;
-  Resource?: string;
-}
-const allow = (Action: string | string[], Condition?: object): Rule => ({
-  Effect: 'Allow',
-  Action,
-  ...(Condition && { Condition }),
-});
-const deny = (Action: string | string[], Condition?: object): Rule => ({ ...allow(Action, Condition), Effect: 'Deny' });
 const BOBS = { AWS: 'arn:aws:iam::bob:root' };
 const policyText = (...rules: Rule[]): string =>
   JSON.stringify({

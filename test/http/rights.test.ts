@@ -25,6 +25,7 @@ import {
 import { getSignedUrl } from '@aws-sdk/s3-request-presigner';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { createServer, openStore, type GatewayServer, type LocalStore } from '../../src/index.js';
+import { allow, deny, type Rule } from './policy-rules.js';
 
 const ALICE = { accessKey: 'ALICE', secretKey: 'alice-secret', owner: { id: 'alice', displayName: 'alice' } };
 const BOB = { accessKey: 'BOB', secretKey: 'bob-secret', owner: { id: 'bob', displayName: 'bob' } };
@@ -70,19 +71,6 @@ beforeEach(() => {
 afterEach(async () => {
   await store.updateBucket(Bucket, () => ({}));
 });
-
-interface Rule {
-  Effect: 'Allow' | 'Deny';
-  Action: string | string[];
-  Condition?: object;
-  Resource?: string;
-}
-const allow = (Action: string | string[], Condition?: object): Rule => ({
-  Effect: 'Allow',
-  Action,
-  ...(Condition && { Condition }),
-});
-const deny = (Action: string | string[], Condition?: object): Rule => ({ ...allow(Action, Condition), Effect: 'Deny' });
 
 async function policy(...rules: Rule[]): Promise<void> {
   const Resource = [`arn:aws:s3:::${Bucket}`, `arn:aws:s3:::${Bucket}/*`];
