@@ -14,14 +14,14 @@ const REBUILD_PATIENCE_MS = 100;
 /** ms after which a disk that was taken away is let go of, though nobody asks this process for anything on it. */
 const PRESENCE_MS = 2_000;
 
+/** What is to be served. */
 export interface Served {
   root: string;
   stateDir: string;
   settings: Settings;
-  log: Log;
 }
 
-export async function openServedStore({ root, stateDir, settings, log }: Served): Promise<LocalStore> {
+export async function openServedStore({ root, stateDir, settings }: Served, log: Log): Promise<LocalStore> {
   const tell: Parameters<typeof storeOptions>[2] = (level, message, data) =>
     log[level](message, data === undefined ? undefined : { ...data });
   const store = await openStore(root, {
@@ -35,7 +35,8 @@ export async function openServedStore({ root, stateDir, settings, log }: Served)
 /** @param credentials the first one's owner owns all buckets without a recorded owner. */
 export function serverOf(
   store: LocalStore,
-  { settings, log }: Pick<Served, 'settings' | 'log'>,
+  settings: Settings,
+  log: Log,
   credentials: readonly Credential[],
   notifier: Notifier,
 ): GatewayServer {

@@ -21,6 +21,7 @@ import type { LocalStore } from '../store/open.js';
 import { banner } from './banner.js';
 import { loadCredentials, openToOthers, type Credentials } from './credentials.js';
 import { checkDirectory, tilde } from './root.js';
+import type { Served } from './gateway.js';
 import { ServerFile } from './server-file.js';
 import { DEFAULT_REGION, minFreeBytes, noteServing } from './settings.js';
 import { StatusLine } from './status-line.js';
@@ -105,11 +106,8 @@ function tellCommands(
   }
 }
 
-/** What is to be served, and what is to be said and noted once the server answers. */
-interface Plan {
-  root: string;
-  stateDir: string;
-  settings: Settings;
+/** And what is to be said and noted once the server answers. */
+interface Plan extends Served {
   credentials: Credentials;
   listening: () => void;
 }
@@ -127,7 +125,7 @@ async function start(running: Running, plan: Plan): Promise<void> {
     import('../jobs/background.js'),
     import('../jobs/events/service.js'),
   ]);
-  const store = await openServedStore({ ...plan, log });
+  const store = await openServedStore(plan, log);
   running.store = store;
   store.presence.listen({ away: () => claim.suspend(), back: () => claim.resume() });
   const rootOwner = credentials.list[0].owner;
@@ -137,7 +135,7 @@ async function start(running: Running, plan: Plan): Promise<void> {
   running.events = events;
   await events.start();
   pool?.serve(events);
-  const server = pool ?? serverOf(store, { settings, log }, credentials.list, events);
+  const server = pool ?? serverOf(store, settings, log, credentials.list, events);
   running.server = server;
   if (!early) await announce(running, server, plan);
   await remark(log, () => tellFree(root, settings, log));

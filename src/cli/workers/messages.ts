@@ -1,12 +1,9 @@
 /** What the primary and its workers tell each other, over the channel of node:cluster. Plain data. */
 import type { Credential } from '../../auth/types.js';
-import type { Settings } from '../../base/config.js';
+import type { Served } from '../gateway.js';
 
 /** All that a worker must know: it reads no configuration of its own, which may have changed since the primary did. */
-export interface Assignment {
-  root: string;
-  stateDir: string;
-  settings: Settings;
+export interface Assignment extends Served {
   credentials: readonly Credential[];
   /** Whoever reads standard output sees a terminal, though the worker writes to a pipe. */
   terminal: boolean;

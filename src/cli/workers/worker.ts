@@ -73,10 +73,10 @@ async function start({ root, stateDir, settings, credentials, terminal }: Assign
     format: settings.logFormat,
   });
   running.log = log;
-  const store = await openServedStore({ root, stateDir, settings, log });
+  const store = await openServedStore({ root, stateDir, settings }, log);
   running.store = store;
   asking = new Asking(new Set(settings.targets.map(({ name }) => name)));
-  const server = serverOf(store, { settings, log }, credentials, asking);
+  const server = serverOf(store, settings, log, credentials, asking);
   running.server = server;
   const { url, port } = await server.listen();
   tell({ kind: 'ready', url, port });
