@@ -5,7 +5,7 @@
  * and every file operation goes through `/proc/self/fd/N/name`: whatever others rename meanwhile, we act in that directory. Elsewhere
  * there is no such path; realpath(3) is compared instead, which leaves a short race (the README says so).
  */
-import { closeSync, constants, fsync, openSync, readlinkSync, realpathSync } from 'node:fs';
+import { closeSync, constants, fstatSync, fsync, openSync, readlinkSync, realpathSync } from 'node:fs';
 import { join } from 'node:path';
 import { errno } from '../base/errors.js';
 import { knowsNoDirSync } from './statefile.js';
@@ -18,15 +18,26 @@ export interface Dir {
   readonly path: string;
   /** Path by which to reach `name` in exactly this directory. */
   at(name: string): string;
+  /** Which directory it is, wherever it is moved: as {@link idOf} its stat. */
+  readonly id: string;
+}
+
+/** What tells a directory from any other, as long as it is open. */
+export function idOf({ dev, ino }: { dev: bigint; ino: bigint }): string {
+  return `${dev}:${ino}`;
 }
 
 class OpenDir implements Dir {
   pins = 0;
   evicted = false;
+  private known: string | undefined;
   constructor(
     readonly path: string,
     readonly fd: number,
   ) {}
+  get id(): string {
+    return (this.known ??= idOf(fstatSync(this.fd, { bigint: true })));
+  }
   at(name: string): string {
     return LINUX ? `/proc/self/fd/${this.fd}/${name}` : join(this.path, name);
   }

@@ -2,8 +2,10 @@
  * Range reads from one open file, with two buffers (one is filled while the other is sent) and the torn-read check: before the last
  * bytes go out the file must still be the one that was described to the client (DESIGN, "How the index stays true").
  */
-import { closeSync, constants, fstatSync, openSync, read, readlinkSync, type BigIntStats } from 'node:fs';
+import { closeSync, constants, fstatSync, openSync, read, readlinkSync, statSync, type BigIntStats } from 'node:fs';
+import { basename, dirname } from 'node:path';
 import { S3Error, toS3Error } from '../base/errors.js';
+import { idOf } from './dirs.js';
 
 const CHUNK_BYTES = 512 * 1024;
 const POOL_LIMIT = 16;
@@ -31,6 +33,8 @@ export interface OpenFile {
   stat: BigIntStats;
   /** True path by which it was opened. */
   path: string;
+  /** The directory it was in then, see `idOf` in `fs/dirs.ts`. Without it a rename of the directory is taken for one of the file. */
+  folder?: string;
 }
 
 /**
@@ -43,7 +47,7 @@ export async function readRange(
   start: number,
   end: number,
   sink: (chunk: Buffer) => Promise<void> | void,
-  excused: () => boolean = () => false,
+  excused: (since: 'renamed' | 'torn') => boolean | Promise<boolean> = (since) => since === 'renamed',
 ): Promise<void> {
   if (end <= start) return;
   const size = Math.min(CHUNK_BYTES, end - start);
@@ -60,8 +64,10 @@ export async function readRange(
         ahead = readFully(file.fd, turn === 0 ? buffers[0] : buffers[1], position, Math.min(size, end - position));
         // seen at the next await; the sink may throw first
         ahead.catch(() => undefined);
-      } else if (tornNow(file) && !excused()) {
-        throw new S3Error('InternalError', 'The file was changed by another program while it was read. Try again.');
+      } else {
+        const since = changedNow(file);
+        if (since !== 'same' && !(await excused(since)))
+          throw new S3Error('InternalError', 'The file was changed by another program while it was read. Try again.');
       }
       await sink(chunk);
     }
@@ -73,25 +79,31 @@ export async function readRange(
   }
 }
 
-/**
- * Whether the bytes may have changed since the file was opened. A ctime alone also moves when the file is replaced, unlinked, linked or
- * renamed (harmless: we read the old inode); with the same links and the same name it is taken for a write with restored times.
- */
-export function isTorn(file: {
-  fd: number;
-  path: string;
+/** A file as it was when it was opened. */
+type OpenState = Pick<OpenFile, 'fd' | 'path' | 'folder'> & {
   stat: Pick<BigIntStats, 'size' | 'mtimeNs' | 'ctimeNs' | 'nlink'>;
-}): boolean {
+};
+
+/**
+ * What has become of a file since it was opened. `renamed`: only its ctime has moved, and it was replaced, unlinked, linked or renamed itself, which
+ * does that too. The bytes are most likely the same: a write with restored times cannot be told from these if it came with one of them. With the same
+ * links and the same name in the same directory - which may have been renamed, its files know nothing of that - it is `torn`.
+ */
+export function changeOf(file: OpenState): 'same' | 'renamed' | 'torn' {
   const now = fstatSync(file.fd, { bigint: true });
-  if (now.size !== file.stat.size || now.mtimeNs !== file.stat.mtimeNs) return true;
-  if (now.ctimeNs === file.stat.ctimeNs || now.nlink !== file.stat.nlink) return false;
-  return !wasRenamed(file);
+  if (now.size !== file.stat.size || now.mtimeNs !== file.stat.mtimeNs) return 'torn';
+  if (now.ctimeNs === file.stat.ctimeNs) return 'same';
+  return now.nlink !== file.stat.nlink || wasRenamed(file) ? 'renamed' : 'torn';
+}
+
+export function isTorn(file: OpenState): boolean {
+  return changeOf(file) === 'torn';
 }
 
 /** @throws S3Error if the system does not tell. */
-function tornNow(file: OpenFile): boolean {
+function changedNow(file: OpenFile): ReturnType<typeof changeOf> {
   try {
-    return isTorn(file);
+    return changeOf(file);
   } catch (error) {
     throw toS3Error(error);
   }
@@ -106,9 +118,15 @@ export function closeRead(fd: number): void {
   }
 }
 
-function wasRenamed(file: Pick<OpenFile, 'fd' | 'path'>): boolean {
+/** Whether the file itself was: it has another name, or is in another directory. */
+function wasRenamed({ fd, path, folder }: Pick<OpenFile, 'fd' | 'path' | 'folder'>): boolean {
   if (process.platform !== 'linux') return true;
-  return readlinkSync(`/proc/self/fd/${file.fd}`) !== file.path;
+  const now = readlinkSync(`/proc/self/fd/${fd}`);
+  if (now === path) return false;
+  if (folder === undefined || basename(now) !== basename(path)) return true;
+  // renamed once more since: it is not known that the file was, so it is not said
+  const parent = statSync(dirname(now), { bigint: true, throwIfNoEntry: false });
+  return parent !== undefined && idOf(parent) !== folder;
 }
 
 function readFully(fd: number, buffer: Buffer, position: number, length: number): Promise<Buffer> {

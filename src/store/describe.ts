@@ -6,17 +6,19 @@
  *   the parts hold, for the size does.
  * - Anything else: foreign bytes. A small file is hashed at once, a large one gets the derived ETag and is hashed in the background.
  */
-import { closeSync } from 'node:fs';
+import { closeSync, statSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { lookup as mimeType } from 'mime-types';
 import type { KeyFacts } from '../base/model.js';
+import { idOf } from '../fs/dirs.js';
 import { derivedEtag, fingerprintMtimeNs, looksRestored } from '../fs/fingerprint.js';
-import { pathOfOpen, realPathOf } from '../fs/real-path.js';
+import { pathOfOpen, realPathOf, textOf } from '../fs/real-path.js';
 import { openRegular, type OpenFile } from '../fs/reader.js';
 import { identityOf } from '../catalog/identities.js';
 import { withoutAccess, type FileRow } from '../catalog/rows.js';
 import type { ObjectInfo, ObjectRef } from './contract.js';
 import { S3Error } from '../base/errors.js';
-import { isInside, type Core, type Found } from './core.js';
+import { isAbsent, isInside, type Core, type Found } from './core.js';
 
 /** Hashed on the way of a GET or HEAD; larger ones in the background. */
 export const SMALL_FILE = 1 << 20;
@@ -107,11 +109,28 @@ export function movedFacts(
 export function openFound(found: Found): OpenFile {
   const { fd, stat } = openRegular(found.dir.at(found.name), found.link !== undefined);
   const path = `${found.dir.path}/${found.name}`;
-  if (found.link === undefined) return { fd, stat, path };
+  if (found.link === undefined) return { fd, stat, path, folder: found.dir.id };
   const real = process.platform === 'linux' ? pathOfOpen(fd) : realPathOf(path);
-  if (isInside(real, found.link)) return { fd, stat, path: real.toString() };
+  if (isInside(real, found.link)) return { fd, stat, path: real.toString(), ...folderOf(real) };
   closeSync(fd);
   throw new S3Error('NoSuchKey');
+}
+
+/** undefined if it was removed, or replaced by no file, since it was found. */
+export function openIfThere(found: Found): OpenFile | undefined {
+  try {
+    return openFound(found);
+  } catch (error) {
+    if (isAbsent(error) || (error instanceof S3Error && error.code === 'NoSuchKey')) return undefined;
+    throw error;
+  }
+}
+
+/** What a link leads to is in another directory than the link. */
+function folderOf(real: Buffer): Pick<OpenFile, 'folder'> {
+  const path = textOf(real);
+  const stat = path === undefined ? undefined : statSync(dirname(path), { bigint: true, throwIfNoEntry: false });
+  return stat ? { folder: idOf(stat) } : {};
 }
 
 /** Whether clients said the same of two keys. */

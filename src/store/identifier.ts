@@ -11,7 +11,7 @@ import { derivedEtag, formatFingerprint } from '../fs/fingerprint.js';
 import { isTorn, type OpenFile } from '../fs/reader.js';
 import { openAgain } from '../fs/stage.js';
 import { noSuchKey, type Core, type Found } from './core.js';
-import { SMALL_FILE, knowledge, openFound } from './describe.js';
+import { SMALL_FILE, knowledge, openIfThere } from './describe.js';
 import { endsOf, etagOf, md5sOf } from './etag.js';
 import type { HashOutcome, Md5 } from './live-contract.js';
 import { endMove } from './settle.js';
@@ -233,7 +233,8 @@ export class Identifier {
     // found again: its directory is held open for the turn only
     const now = again();
     if (!now?.fp.equals(found.fp) || now.stat.ctimeNs !== found.stat.ctimeNs) return undefined;
-    const file = openFound(now);
+    const file = openIfThere(now);
+    if (!file) return undefined;
     try {
       if (file.stat.size !== found.stat.size || file.stat.ctimeNs !== found.stat.ctimeNs) return undefined;
       // young stamps prove nothing: the next change in the same tick would not show

@@ -20,8 +20,9 @@ import { closeRead, isTorn, readRange, type OpenFile } from '../fs/reader.js';
 import { stageBody, type StageOptions } from '../fs/stage.js';
 import { viaOf } from './attribution.js';
 import type { Attribution, ObjectInfo, ObjectPart, ObjectRef, OpenObject, PutOptions } from './contract.js';
-import { isAbsent, lstatOf, noSuchKey, type Core, type Found, type Target } from './core.js';
-import { describe, isAppending, knowledge, openFound, sameFacts } from './describe.js';
+import { lstatOf, noSuchKey, type Core, type Found, type Target } from './core.js';
+import { describe, isAppending, knowledge, openIfThere, sameFacts, SMALL_FILE } from './describe.js';
+import { endsOf, etagOf, md5sOf } from './etag.js';
 import { holdsGrown, stateOf } from './growth.js';
 import { holdBucket, type Hold } from './hold.js';
 import type { Identifier } from './identifier.js';
@@ -117,7 +118,10 @@ export class Objects {
       info,
       parts: async () =>
         partsOf(layout === undefined ? undefined : this.core.catalog.index.layout(layout), info.checksum),
-      read: (start, end, sink) => readRange(file, start, end, sink, () => this.stillHolds(info, found, file)),
+      read: (start, end, sink) =>
+        readRange(file, start, end, sink, (since) =>
+          since === 'torn' ? this.stillHolds(info, found, file) : holdsRenamed(this.core, info, found, file),
+        ),
       close: async () => {
         if (closed) return;
         closed = true;
@@ -335,14 +339,17 @@ function freesRoom({ nlink, blocks }: BigIntStats): boolean {
   return nlink === 1n && blocks > 0n;
 }
 
-/** undefined if it was removed, or replaced by no file, since it was found. */
-function openIfThere(found: Found): OpenFile | undefined {
-  try {
-    return openFound(found);
-  } catch (error) {
-    if (isAbsent(error) || (error instanceof S3Error && error.code === 'NoSuchKey')) return undefined;
-    throw error;
-  }
+/**
+ * Whether a file that was replaced, unlinked or renamed while it was read holds the bytes that its ETag tells of: another program may have rewritten it
+ * just before, with its old size and mtime. A small one is read once more; of a large one it is taken for granted.
+ */
+async function holdsRenamed({ catalog }: Core, { size }: ObjectInfo, told: Found, file: OpenFile): Promise<boolean> {
+  if (size > SMALL_FILE) return true;
+  const { row } = told;
+  if (!row || knowledge(told) !== 'known') return false;
+  const layout = row.layout === undefined ? undefined : catalog.index.layout(row.layout);
+  const md5s = await md5sOf(file, endsOf(size, layout)).catch(() => []);
+  return md5s.length > 0 && etagOf(md5s, layout) === row.etag;
 }
 
 /** Whether an open file is the one that was found, unchanged but for what is being appended to it. */

@@ -10,7 +10,7 @@ import type { Dir } from '../fs/dirs.js';
 import { formatFingerprint } from '../fs/fingerprint.js';
 import { createHasher, prepareHashes } from '../fs/hash.js';
 import { realPathFrom, realPathOf } from '../fs/real-path.js';
-import { isTorn, readRange } from '../fs/reader.js';
+import { changeOf, readRange } from '../fs/reader.js';
 import { applyInherit, discard, openAgain, stageCopy, setMtime } from '../fs/stage.js';
 import { checkRead } from '../wire/conditions.js';
 import { viaOf } from './attribution.js';
@@ -114,8 +114,8 @@ export class Transfer {
     const { path, file } = await stageCopy(openAgain(source.fd, source.path), staging, options.fills);
     try {
       applyInherit(file.fd, inherit);
-      // changed while it was copied
-      if (isTorn(source)) throw new Retry();
+      // changed while it was copied, or nobody can tell: what is known of the source must be true of the copy
+      if (changeOf(source) !== 'same') throw new Retry();
       await setMtime(file, mtime);
       if (core.durable) await file.sync();
       const stat = fstatSync(file.fd, { bigint: true });
