@@ -8,7 +8,7 @@ import { NO_FINGERPRINT, subjectOf } from '../catalog/catalog.js';
 import type { ByteFacts } from '../catalog/lines.js';
 import type { FileRow, Layout } from '../catalog/rows.js';
 import { derivedEtag, formatFingerprint } from '../fs/fingerprint.js';
-import { isTorn, type OpenFile } from '../fs/reader.js';
+import { changeOf, isTorn, type OpenFile } from '../fs/reader.js';
 import { openAgain } from '../fs/stage.js';
 import { noSuchKey, type Core, type Found } from './core.js';
 import { SMALL_FILE, knowledge, openIfThere } from './describe.js';
@@ -246,8 +246,8 @@ export class Identifier {
       if (layout && etag !== undefined && etag !== known?.etag) etag = await this.etagOf(file, undefined, md5);
       return etag === undefined || isTorn(file) ? undefined : { found, again, ctimeNs: file.stat.ctimeNs, etag };
     } catch (error) {
-      // changed meanwhile: its hash is not known, and that is all
-      if (isTorn(file)) return undefined;
+      // changed meanwhile, be it renamed since: its hash is not known, and that is all
+      if (changeOf(file) !== 'same') return undefined;
       throw error;
     } finally {
       closeSync(file.fd);

@@ -56,6 +56,7 @@ describe.skipIf(!existsSync(path.join(PROJECT, 'dist')))('while another program 
       expect(wrong(seen.sights, changes)).toEqual([]);
       expect(seen.counts.GET + seen.counts.HEAD).toBeGreaterThanOrEqual(READS);
       // cut connections and refusals are honest, but must stay rare
+      expect(Object.keys(seen.counts.refusals).filter((code) => /InternalError|500/.test(code))).toEqual([]);
       expect(seen.counts.cut + seen.counts.refused).toBeLessThan(READS / 50);
       expect(changes.length).toBeGreaterThan(READS / 100);
       expect(b.server.alive()).toBe(true);
