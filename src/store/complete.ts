@@ -5,7 +5,7 @@ import type { FileHandle } from 'node:fs/promises';
 import { S3Error } from '../base/errors.js';
 import type { Checksum } from '../base/model.js';
 import type { Completed } from '../catalog/catalog.js';
-import type { PartRecord } from '../catalog/lines.js';
+import type { CompletedUpload, PartRecord } from '../catalog/lines.js';
 import type { Layout } from '../catalog/rows.js';
 import { fingerprintMtimeNs, fingerprintSize, parseFingerprint } from '../fs/fingerprint.js';
 import { appendFile, applyInherit, createStaging, discard, setMtime } from '../fs/stage.js';
@@ -19,6 +19,9 @@ import { holdBucket, type Hold } from './hold.js';
 import type { Objects } from './objects.js';
 import type { Ready } from './publish.js';
 import { invalidPart, type Uploads } from './uploads.js';
+
+/** Which upload is to be completed, and with which parts. */
+type Asked = Omit<CompletedUpload, 'time'>;
 
 export class Completer {
   /** Completions of one upload go one after the other, so that a retry finds the answer of the first. */
@@ -56,33 +59,54 @@ export class Completer {
     options: CompleteOptions,
     hold: Hold,
   ): Promise<ObjectInfo> {
-    const { uploads } = this;
-    const asked = refs.map(({ partNumber, etag }) => `${partNumber}:${etag}`).join(',');
-    const done = this.core.catalog.completed(uploadId);
-    if (done?.bucket === bucket && done.key === key && done.parts === digest(asked)) {
-      // its process was killed in between, or is still at it
-      if (uploads.has(bucket, key, uploadId)) await this.end(bucket, key, uploadId);
-      return answerOf(done);
-    }
-    const upload = uploads.get(bucket, key, uploadId);
-    if (refs.length === 0) throw new S3Error('MalformedXML', 'You must specify at least one part');
-    const parts = this.check(uploadId, refs);
+    const asked = { bucket, key, id: uploadId, parts: digest(refs) };
+    const done = this.done(asked);
+    if (done) return this.answer(done);
     try {
-      return await this.publish(upload, asked, refs, parts, options, hold);
+      const upload = this.uploads.get(bucket, key, uploadId);
+      if (refs.length === 0) throw new S3Error('MalformedXML', 'You must specify at least one part');
+      return await this.publish(upload, asked, refs, this.check(uploadId, refs), options, hold);
     } catch (error) {
-      // parts that vanish under us: the upload was aborted
-      if (isLost(error)) uploads.get(bucket, key, uploadId);
-      // another process completed it while we joined the parts
-      const now = this.core.catalog.completed(uploadId);
-      const same = now?.bucket === bucket && now.key === key && now.parts === digest(asked);
-      if (same && error instanceof S3Error && error.code === 'NoSuchUpload') return answerOf(now);
+      // not those of the disk: a flush that failed stays so
+      if (!(error instanceof S3Error || isAbsent(error))) throw error;
+      const now = this.endedMeanwhile(asked);
+      if (now) return this.answer(now);
       throw error;
     }
   }
 
+  /** What the completion that is asked for made, if that has been done. */
+  private done({ bucket, key, id, parts }: Asked): Completed | undefined {
+    const done = this.core.catalog.completed(id);
+    return done?.bucket === bucket && done.key === key && done.parts === parts ? done : undefined;
+  }
+
+  /**
+   * Another process may have completed it while we were at it: then its object is in the way of the client's condition, and the parts are gone. Asked
+   * under the lock: both are seen before its transaction ends. @throws NoSuchUpload if the upload was aborted, or completed with other parts.
+   */
+  private endedMeanwhile(asked: Asked): Completed | undefined {
+    return this.core.catalog.index.write(() => {
+      const done = this.done(asked);
+      if (!done) this.uploads.get(asked.bucket, asked.key, asked.id);
+      return done;
+    });
+  }
+
+  /** The process that completed it may have been killed before the upload was ended, or before the folders were flushed, or be still at it. */
+  private async answer(done: Completed): Promise<ObjectInfo> {
+    const { core, uploads } = this;
+    const { bucket, key, id } = done;
+    if (uploads.has(bucket, key, id)) await this.end(bucket, key, id);
+    const { place, dirPath } = core.target(bucket, key);
+    const dirs = place.kind === 'tree' ? place.dirs : [];
+    await core.syncDirs([dirPath, ...dirs.map((_, i) => core.pathOf(dirs.slice(0, i + 1)))]);
+    return answerOf(done);
+  }
+
   private async publish(
     upload: Upload,
-    asked: string,
+    asked: Asked,
     refs: PartRef[],
     parts: PartRecord[],
     options: CompleteOptions,
@@ -99,7 +123,7 @@ export class Completer {
     const checksum = checksumOf(upload, parts);
     checkDeclared(upload, checksum, options);
     checkListed(upload, refs);
-    await this.checkEarly(upload, options);
+    await this.objects.publisher.checkEarly(bucket, key, options.condition);
     const ready = await this.join(upload, refs, parts, options);
     const layout = layoutOf(parts);
     const md5s = parts.map(({ etag }) => etag);
@@ -114,7 +138,7 @@ export class Completer {
       {
         bytes,
         facts: upload.facts,
-        upload: { id: uploadId, bucket, key, parts: digest(asked), time: Date.now() },
+        upload: { ...asked, time: Date.now() },
         via: viaOf(options.via, 'ObjectCreated:CompleteMultipartUpload'),
       },
       // an abort that was answered meanwhile counts
@@ -123,16 +147,6 @@ export class Completer {
     );
     await this.end(bucket, key, uploadId);
     return info;
-  }
-
-  /** @throws NoSuchUpload before PreconditionFailed: what is in the way may be this very upload, completed by another process. */
-  private async checkEarly({ bucket, key, uploadId }: Upload, options: CompleteOptions): Promise<void> {
-    try {
-      await this.objects.publisher.checkEarly(bucket, key, options.condition);
-    } catch (error) {
-      this.uploads.get(bucket, key, uploadId);
-      throw error;
-    }
   }
 
   private async end(bucket: string, key: string, uploadId: string): Promise<void> {
@@ -328,6 +342,7 @@ function answerOf({ bucket, key, bytes, facts, partCount }: Completed): ObjectIn
   };
 }
 
-function digest(text: string): string {
-  return createHash('md5').update(text).digest('hex');
+function digest(refs: PartRef[]): string {
+  const asked = refs.map(({ partNumber, etag }) => `${partNumber}:${etag}`).join(',');
+  return createHash('md5').update(asked).digest('hex');
 }

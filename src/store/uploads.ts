@@ -105,8 +105,8 @@ export class Uploads {
     const staged = await core.room
       .during(directory, body, (body) => stageBody(body, digests, staging, { ...core.owner }, core.durable))
       .catch((error: unknown) => {
-        // the folder goes when the upload ends
-        if (errno(error) === 'ENOENT') this.get(bucket, key, uploadId);
+        // the folder goes when the upload ends, before the transaction that says so: asked under the lock
+        if (errno(error) === 'ENOENT') core.catalog.index.write(() => this.get(bucket, key, uploadId));
         throw error;
       });
     try {
