@@ -2,7 +2,8 @@
  * Tells whether somebody else than LMDB has written to the file of an open index, or cut it: LMDB would give wrong rows from it, leave some out, or
  * end the process by SIGBUS or SIGSEGV. So this is asked before its pages are looked at.
  *
- * Each transaction that changes the file has a number, which LMDB keeps in shared memory. What changed the file without a new number was none.
+ * Each transaction that changes the file has a number, which LMDB keeps in shared memory. What wrote to the file without a new number was none. Whether
+ * anybody wrote is told by size and mtime: the ctime also changes when root gives the file to its owner, or a backup links to it.
  */
 import { closeSync, ftruncateSync, openSync, readSync, statfsSync, writeSync, type BigIntStats } from 'node:fs';
 import { dirname } from 'node:path';
@@ -15,24 +16,24 @@ const LEAST_ROOM = 1 << 20;
 
 export class Witness {
   private size = 0n;
-  private ctimeNs = 0n;
+  private mtimeNs = 0n;
   private last = -1;
 
   /** As the file is now it is good. @param last number of the last transaction. */
-  note({ size, ctimeNs }: BigIntStats, last: number): void {
+  note({ size, mtimeNs }: BigIntStats, last: number): void {
     this.size = size;
-    this.ctimeNs = ctimeNs;
+    this.mtimeNs = mtimeNs;
     this.last = last;
   }
 
   /** It has changed by a transaction, nobody knows to what. */
   forget(): void {
-    this.ctimeNs = -1n;
+    this.mtimeNs = -1n;
     this.last = -1;
   }
 
-  isUntouched({ size, ctimeNs }: BigIntStats): boolean {
-    return ctimeNs === this.ctimeNs && size === this.size;
+  isUntouched({ size, mtimeNs }: BigIntStats): boolean {
+    return mtimeNs === this.mtimeNs && size === this.size;
   }
 
   /** Whether a transaction with this number is known to have been behind a change: then none need be waited for. */

@@ -36,10 +36,12 @@ export function ownershipOf(path: string): Ownership | undefined {
   return uid === 0 && gid === 0 ? undefined : { uid, gid };
 }
 
+/** Nothing is touched that is the owner's already. */
 export function giveTo(path: string, owner: Ownership | undefined): void {
   if (!owner) return;
   try {
-    chownSync(path, owner.uid, owner.gid);
+    const { uid, gid } = statSync(path);
+    if (uid !== owner.uid || gid !== owner.gid) chownSync(path, owner.uid, owner.gid);
   } catch {
     // a file system without owners
   }

@@ -77,6 +77,8 @@ describe.skipIf(!ROOT)('a root that belongs to another user (needs root)', () =>
     const beside = await command(['ls', 'box', '--root', root], OWNER);
     expect(beside).toMatchObject({ code: 0, stderr: '' });
     expect(beside.stdout).toContain('k');
+    expect(await command(['ls', 'box', '--root', root])).toMatchObject({ code: 0, stderr: '' });
+    expect((await send(server.port, { method: 'PUT', target: '/box/l', body: 'v' })).status).toBe(200);
     expect(foreign()).toEqual([]);
     await server.stop();
     expect(foreign()).toEqual([]);
