@@ -21,10 +21,14 @@ export class FileClock {
 
   /** Whether a change right after `stampNs` could still bear the same stamp. */
   isYoung(stampNs: bigint): boolean {
-    const ours = BigInt(Date.now()) * 1_000_000n;
-    if (ours - stampNs > PLAINLY_OLD_NS) return false;
+    if (this.isPlainlyOld(stampNs)) return false;
     const now = this.now();
     return now - stampNs <= (this.granularityNs ?? 20_000_000n);
+  }
+
+  /** The same without asking the file system: false says nothing. */
+  isPlainlyOld(stampNs: bigint): boolean {
+    return BigInt(Date.now()) * 1_000_000n - stampNs > PLAINLY_OLD_NS;
   }
 
   /** ms since a stamp (ms) of the file system. */

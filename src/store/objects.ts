@@ -16,9 +16,10 @@ import type { FileRow, Layout } from '../catalog/rows.js';
 import { formatFingerprint } from '../fs/fingerprint.js';
 import { createHasher, prepareHashes } from '../fs/hash.js';
 import { keyToPath } from '../fs/keypath.js';
-import { closeRead, isTorn, readRange, type OpenFile } from '../fs/reader.js';
+import { changeOf, closeRead, isTorn, readRange, type OpenFile } from '../fs/reader.js';
 import { stageBody, type StageOptions } from '../fs/stage.js';
 import { viaOf } from './attribution.js';
+import { Bodies } from './bodies.js';
 import type { Attribution, ObjectInfo, ObjectPart, ObjectRef, OpenObject, PutOptions } from './contract.js';
 import { lstatOf, noSuchKey, type Core, type Found, type Target } from './core.js';
 import { describe, isAppending, knowledge, openIfThere, sameFacts, SMALL_FILE } from './describe.js';
@@ -42,6 +43,7 @@ export interface Current {
 export class Objects {
   readonly publisher: Publisher;
   readonly markers: Markers;
+  private readonly bodies = new Bodies();
 
   constructor(
     private readonly core: Core,
@@ -73,9 +75,33 @@ export class Objects {
     const marker = this.markers.find(bucket, key);
     if (marker)
       return { info: marker, parts: async () => [], read: async () => undefined, close: async () => undefined };
+    const kept = this.bodies.has(bucket, key) ? await this.openKept(bucket, key) : undefined;
+    if (kept) return kept;
     const current = await this.openCurrent(bucket, key);
     this.identifier.tell([current.found]);
     return this.opened({ bucket, key }, current);
+  }
+
+  /** An object whose bytes are at hand. */
+  private async openKept(bucket: string, key: string): Promise<OpenObject | undefined> {
+    const found = await this.found(bucket, key, true);
+    const bytes = this.bodies.of(bucket, key, found);
+    if (!bytes) return undefined;
+    this.identifier.tell([found]);
+    const info = describe(bucket, key, found);
+    return {
+      info,
+      parts: this.partsOf(found, info),
+      read: async (start, end, sink) => {
+        if (end > start) await sink(bytes.subarray(start, end));
+      },
+      close: async () => undefined,
+    };
+  }
+
+  private partsOf({ row }: Found, { partCount, checksum }: ObjectInfo): OpenObject['parts'] {
+    const layout = partCount === undefined ? undefined : row?.layout;
+    return async () => partsOf(layout === undefined ? undefined : this.core.catalog.index.layout(layout), checksum);
   }
 
   /**
@@ -112,16 +138,24 @@ export class Objects {
   /** What the contract gives of an open file; closing it closes the file. */
   opened({ bucket, key }: ObjectRef, { found, file }: Current): OpenObject {
     const info = describe(bucket, key, found);
-    const layout = info.partCount === undefined ? undefined : found.row?.layout;
+    const keeps = info.size > 0 && this.bodies.accepts(found, this.core.clock);
     let closed = false;
     return {
       info,
-      parts: async () =>
-        partsOf(layout === undefined ? undefined : this.core.catalog.index.layout(layout), info.checksum),
-      read: (start, end, sink) =>
-        readRange(file, start, end, sink, (since) =>
+      parts: this.partsOf(found, info),
+      read: (start, end, sink) => {
+        // that small a body comes in one piece, and after the last look at its file
+        const taken =
+          !keeps || end - start < info.size
+            ? sink
+            : (chunk: Buffer) => {
+                if (changeOf(file) === 'same') this.bodies.keep(bucket, key, found, chunk);
+                return sink(chunk);
+              };
+        return readRange(file, start, end, taken, (since) =>
           since === 'torn' ? this.stillHolds(info, found, file) : holdsRenamed(this.core, info, found, file),
-        ),
+        );
+      },
       close: async () => {
         if (closed) return;
         closed = true;

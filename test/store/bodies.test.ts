@@ -1,0 +1,146 @@
+/** Bytes of small objects that are kept for a moment: reading again costs nothing, and no change is missed. */
+import {
+  appendFileSync,
+  chmodSync,
+  closeSync,
+  futimesSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  realpathSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  truncateSync,
+  unlinkSync,
+  utimesSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { openStore, type LocalStore } from '../../src/store/open.js';
+import { body } from '../suites/store/kit.js';
+
+const SOME_TIME = 1_700_000_000;
+const OLD = 'a'.repeat(1000);
+const NEW = 'b'.repeat(1000);
+
+let root: string;
+let store: LocalStore;
+const at = (...names: string[]): string => join(root, 'b', ...names);
+
+/** What GET tells; the error's code if it fails. */
+async function get(from = store, key = 'd/f', start = 0, end = OLD.length): Promise<string> {
+  try {
+    const open = await from.open('b', key);
+    let bytes = '';
+    try {
+      await open.read(start, Math.min(end, open.info.size), (chunk) => {
+        bytes += chunk.toString();
+      });
+    } finally {
+      await open.close();
+    }
+    return bytes;
+  } catch (error) {
+    return (error as { code: string }).code;
+  }
+}
+
+beforeEach(async () => {
+  root = realpathSync(mkdtempSync(join(tmpdir(), 'gos3rve-bodies-')));
+  mkdirSync(at('d'), { recursive: true });
+  writeFileSync(at('d', 'f'), OLD);
+  utimesSync(at('d', 'f'), SOME_TIME, SOME_TIME);
+  store = await openStore(root);
+  // bytes are kept of files only that have not changed for a while: it is later, then
+  const real = Date.now;
+  vi.spyOn(Date, 'now').mockImplementation(() => real() + 60_000);
+  for (let i = 0; i < 3; i++) expect(await get()).toBe(OLD);
+});
+afterEach(async () => {
+  vi.restoreAllMocks();
+  await store.close();
+  rmSync(root, { recursive: true, force: true });
+});
+
+it.runIf(process.platform === 'linux')('is read once, also in pieces', async () => {
+  const bytesRead = (): number => Number(/rchar: (\d+)/.exec(readFileSync('/proc/self/io', 'utf8'))?.[1]);
+  const before = bytesRead();
+  for (let i = 0; i < 50; i++) {
+    expect(await get()).toBe(OLD);
+    expect(await get(store, 'd/f', 10, 20)).toBe(OLD.slice(10, 20));
+  }
+  expect(bytesRead() - before).toBeLessThan(50 * OLD.length);
+});
+
+describe('nothing that happens to its file is missed:', () => {
+  it.each<[string, () => void, string]>([
+    ['overwritten', () => writeFileSync(at('d', 'f'), NEW), NEW],
+    [
+      'overwritten with its old size and mtime',
+      () => {
+        const fd = openSync(at('d', 'f'), 'r+');
+        writeSync(fd, NEW);
+        futimesSync(fd, SOME_TIME, SOME_TIME);
+        closeSync(fd);
+      },
+      NEW,
+    ],
+    [
+      'replaced by one of the same size and mtime',
+      () => {
+        writeFileSync(at('new'), NEW);
+        utimesSync(at('new'), SOME_TIME, SOME_TIME);
+        renameSync(at('new'), at('d', 'f'));
+      },
+      NEW,
+    ],
+    ['cut', () => truncateSync(at('d', 'f'), 5), OLD.slice(0, 5)],
+    ['made longer', () => appendFileSync(at('d', 'f'), 'more'), OLD],
+    ['removed', () => unlinkSync(at('d', 'f')), 'NoSuchKey'],
+    ['renamed', () => renameSync(at('d', 'f'), at('d', 'g')), 'NoSuchKey'],
+    ['with its folder renamed', () => renameSync(at('d'), at('e')), 'NoSuchKey'],
+    ['with its bucket renamed', () => renameSync(at(), join(root, 'c')), 'NoSuchBucket'],
+    [
+      'replaced by a link that leads out',
+      () => {
+        writeFileSync(join(root, 'secret'), NEW);
+        unlinkSync(at('d', 'f'));
+        symlinkSync(join(root, 'secret'), at('d', 'f'));
+      },
+      'NoSuchKey',
+    ],
+    ['only chmod-ed', () => chmodSync(at('d', 'f'), 0o600), OLD],
+  ])('%s', async (_what, change, now) => {
+    change();
+    expect(await get()).toBe(now);
+  });
+
+  it('put, appended to and removed by another process', async () => {
+    const other = await openStore(root);
+    try {
+      await other.put('b', 'd/f', body(NEW));
+      expect(await get()).toBe(NEW);
+      for (let i = 0; i < 3; i++) await get();
+      await other.append('b', 'd/f', NEW.length, body('more'));
+      expect(await get(store, 'd/f', 0, 2000)).toBe(`${NEW}more`);
+      for (let i = 0; i < 3; i++) await get();
+      await other.delete('b', 'd/f');
+      expect(await get()).toBe('NoSuchKey');
+    } finally {
+      await other.close();
+    }
+  });
+});
+
+it('is another object after a move onto its key', async () => {
+  await store.put('b', 'other', body(NEW));
+  for (let i = 0; i < 3; i++) expect(await get(store, 'other')).toBe(NEW);
+  await store.move({ bucket: 'b', key: 'other' }, { bucket: 'b', key: 'd/f' });
+  expect(await get()).toBe(NEW);
+  expect(await get(store, 'other')).toBe('NoSuchKey');
+});
