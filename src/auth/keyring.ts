@@ -2,7 +2,7 @@
 import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
 import { UsageError } from '../base/errors.js';
 import type { Owner } from '../base/model.js';
-import type { Credential, Identity } from './types.js';
+import type { AuthResult, Credential, Identity } from './types.js';
 
 /** A credential on one day in one region: what signatures are checked with. */
 export interface Scope {
@@ -25,7 +25,17 @@ export interface Grantees {
   readonly identities: readonly Identity[];
 }
 
+/** A presigned request whose signature was right; whether it has expired is asked each time. */
+export interface PresignedUse {
+  result: AuthResult;
+  /** When it was signed, ms. */
+  date: number;
+  /** Seconds. */
+  expires: number;
+}
+
 const REMEMBERED_SCOPES = 1000;
+const REMEMBERED_URLS = 4000;
 
 /** Immutable set of credentials, with the signing keys that were derived from them. */
 export class Keyring implements Grantees {
@@ -38,6 +48,7 @@ export class Keyring implements Grantees {
   readonly #byId = new Map<string, Owner>();
   readonly #byEmail = new Map<string, Owner>();
   readonly #scopes = new Map<string, Scope>();
+  readonly #presigned = new Map<string, PresignedUse>();
   /** Tokens are looked up by a keyed digest: what the lookup takes says nothing about the token. */
   readonly #pepper = randomBytes(32);
 
@@ -74,11 +85,17 @@ export class Keyring implements Grantees {
 
   /** Call it only for a scope whose signature was verified: strangers then cannot push out the scopes in use. */
   rememberScope(text: string, scope: Scope): void {
-    if (this.#scopes.size >= REMEMBERED_SCOPES) {
-      const oldest = this.#scopes.keys().next();
-      if (oldest.done !== true) this.#scopes.delete(oldest.value);
-    }
-    this.#scopes.set(text, scope);
+    remember(this.#scopes, text, scope, REMEMBERED_SCOPES);
+  }
+
+  /** @param text all that the signature covers, and the signature: a lookup by hash, which tells nothing of one that is nearly right. */
+  recallPresigned(text: string): PresignedUse | undefined {
+    return this.#presigned.get(text);
+  }
+
+  /** Call it only for what was verified. */
+  rememberPresigned(text: string, use: PresignedUse): void {
+    remember(this.#presigned, text, use, REMEMBERED_URLS);
   }
 
   #add(credential: Credential): void {
@@ -105,6 +122,14 @@ export class Keyring implements Grantees {
   #digest(token: string): Buffer {
     return createHmac('sha256', this.#pepper).update(token).digest();
   }
+}
+
+function remember<T>(map: Map<string, T>, name: string, value: T, limit: number): void {
+  if (map.size >= limit) {
+    const oldest = map.keys().next();
+    if (oldest.done !== true) map.delete(oldest.value);
+  }
+  map.set(name, value);
 }
 
 export function identityOf(credential: Credential): Identity {

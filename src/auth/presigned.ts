@@ -1,6 +1,6 @@
 /** Signature Version 4 in the query: presigned URLs. Source: Amazon S3 API Reference, "Authenticating Requests: Using Query Parameters". */
 import { S3Error } from '../base/errors.js';
-import { canonicalQuery, type QueryPair } from './canonical.js';
+import { canonicalQuery, queryPairs, type QueryPair } from './canonical.js';
 import type { Keyring } from './keyring.js';
 import { payloadMode } from './payload.js';
 import { findScope } from './scope.js';
@@ -12,17 +12,44 @@ import { MAX_SKEW_MS, refuseSessionToken, verify, type AuthOptions } from './ver
 export const MAX_EXPIRES = 604_800;
 
 /**
- * @param pairs the query in the order of the wire, encoded canonically.
  * @throws AuthorizationQueryParametersError, AccessDenied (expired, not yet valid, unsigned headers), and what {@link verify} throws.
  */
 export function authenticateQuery(
   request: SignedRequest,
-  path: string,
-  pairs: QueryPair[],
+  { path, query }: { path: string; query: string },
   keyring: Keyring,
   options: AuthOptions,
 ): AuthResult {
+  const name = nameOf(request, options);
+  const known = name === undefined ? undefined : keyring.recallPresigned(name);
+  if (known) {
+    checkTime(known, options);
+    return known.result;
+  }
+  const pairs = queryPairs(query);
   const fields = readFields(pairs);
+  const result = authenticatePairs(request, path, pairs, fields, keyring, options);
+  const isPlain = fields.signedHeaders === 'host' && result.payload.kind === 'unsigned';
+  if (name !== undefined && isPlain) {
+    keyring.rememberPresigned(name, { result, date: fields.date, expires: fields.expires });
+  }
+  return result;
+}
+
+/** All that decides on a request whose only signed header is `host`; undefined if other headers have a say. */
+function nameOf({ method, url, headers }: SignedRequest, { region }: AuthOptions): string | undefined {
+  for (const header in headers) if (header.startsWith('x-amz-')) return undefined;
+  return `${region}\n${method}\n${headers.host ?? ''}\n${url}`;
+}
+
+function authenticatePairs(
+  request: SignedRequest,
+  path: string,
+  pairs: QueryPair[],
+  fields: QueryFields,
+  keyring: Keyring,
+  options: AuthOptions,
+): AuthResult {
   const scope = findScope(fields.credential, fields.timestamp, options.region, keyring, {
     code: 'AuthorizationQueryParametersError',
     prefix: 'Error parsing the X-Amz-Credential parameter;',
@@ -90,7 +117,10 @@ function readExpires(text: string): number {
 }
 
 /** A URL that expires after 0 s has expired when it is made. */
-function checkTime({ date, expires }: QueryFields, { now, maxSkewMs = MAX_SKEW_MS }: AuthOptions): void {
+function checkTime(
+  { date, expires }: Pick<QueryFields, 'date' | 'expires'>,
+  { now, maxSkewMs = MAX_SKEW_MS }: AuthOptions,
+): void {
   if (date - now > maxSkewMs) throw new S3Error('AccessDenied', 'Request is not yet valid');
   const end = date + expires * 1000;
   if (expires > 0 && now <= end) return;

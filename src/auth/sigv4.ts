@@ -33,7 +33,7 @@ export function authenticate(request: SignedRequest, keyring: Keyring, options: 
       { data: { ArgumentName: 'Authorization' } },
     );
   }
-  if (presigned) return authenticateQuery(request, path, queryPairs(query), keyring, options);
+  if (presigned) return authenticateQuery(request, { path, query }, keyring, options);
   if (presignedV2) throw signatureV2();
   if (authorization === '') {
     return { identity: { kind: 'anonymous' }, payload: unsignedPayloadMode(request.headers), via: 'none' };

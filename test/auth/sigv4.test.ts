@@ -1,10 +1,11 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { Keyring } from '../../src/auth/keyring.js';
 import { presignUrl, signHeaders } from '../../src/auth/presign.js';
 import { hmac, signingKey, stringToSign } from '../../src/auth/signature.js';
 import { authenticate, type AuthOptions } from '../../src/auth/sigv4.js';
 import type { SignedRequest } from '../../src/auth/types.js';
-import { ALICE, EMPTY, keyring, NOW, refused, SCOPE } from './fixtures.js';
+import { ALICE, BOB, EMPTY, keyring, NOW, refused, SCOPE } from './fixtures.js';
 
 const OPTIONS: AuthOptions = { region: 'us-east-1', now: NOW };
 const HOST = 'examplebucket.s3.amazonaws.com';
@@ -411,6 +412,24 @@ describe('signature in the query', () => {
     );
     expect(error.data.HeadersNotSigned).toBe('x-amz-acl');
     refused('AccessDenied', () => authenticate(get(published.replace('86400', '0')), keyring(), OPTIONS));
+  });
+
+  it('is checked each time, also of a URL that was right before', () => {
+    const ring = keyring();
+    const first = authenticate(get(published), ring, OPTIONS);
+    expect(authenticate(get(published), ring, OPTIONS)).toEqual(first);
+    const later = (seconds: number): { region: string; now: number } => ({ ...OPTIONS, now: NOW + seconds * 1000 });
+    expect(authenticate(get(published), ring, later(86_400))).toEqual(first);
+    refused('AccessDenied', () => authenticate(get(published), ring, later(86_401)));
+    refused('AccessDenied', () => authenticate(get(published), ring, later(-901)));
+    refused('AccessDenied', () => authenticate(get(published, { 'x-amz-acl': 'private' }), ring, OPTIONS));
+    refused('SignatureDoesNotMatch', () => authenticate(get(published, { host: 'other' }), ring, OPTIONS));
+    refused('SignatureDoesNotMatch', () => authenticate({ ...get(published), method: 'PUT' }, ring, OPTIONS));
+    refused('SignatureDoesNotMatch', () => authenticate(get(`${published}&x=1`), ring, OPTIONS));
+    refused('SignatureDoesNotMatch', () => authenticate(get(published.replace('aeee', 'beee')), ring, OPTIONS));
+    refused('InvalidArgument', () => authenticate(get(published, { authorization: 'Bearer x' }), ring, OPTIONS));
+    refused('InvalidToken', () => authenticate(get(published, { 'x-amz-security-token': 't' }), ring, OPTIONS));
+    refused('InvalidAccessKeyId', () => authenticate(get(published), new Keyring([BOB]), OPTIONS));
   });
 
   it('takes signed headers and a signed payload hash', () => {
