@@ -2,10 +2,11 @@
  * Folders that are made while what lies in others is moved there object by object: they take mode, owner and group of those, so that a
  * private folder is not opened by a move to another file system.
  */
-import { chmodSync, closeSync, constants, lstatSync, mkdirSync, openSync, statSync, type Stats } from 'node:fs';
+import { chmodSync, closeSync, constants, mkdirSync, openSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { applyInherit } from '../fs/stage.js';
+import { applyInherit, type Inherit } from '../fs/stage.js';
 import type { Dir } from '../fs/dirs.js';
+import { lstatOf } from '../fs/stat.js';
 
 const { O_RDONLY, O_DIRECTORY, O_NOFOLLOW } = constants;
 
@@ -23,12 +24,12 @@ export class Likeness {
     }
   }
 
-  /** The folder that one is about to be made for. */
-  of(path: string): Stats | undefined {
+  /** Mode and owner of the folder that one is about to be made for; none where only keys, and no folder, begin with its path. */
+  of(path: string): Inherit | undefined {
     for (const { from, to } of this.moves) {
       const old = formerly(path, from, to);
-      const there = old === undefined ? undefined : lstatSync(old, { throwIfNoEntry: false });
-      if (there?.isDirectory()) return there;
+      const there = old === undefined ? undefined : lstatOf(old);
+      if (there?.isDirectory()) return { mode: Number(there.mode), uid: Number(there.uid), gid: Number(there.gid) };
     }
     return undefined;
   }
@@ -41,11 +42,11 @@ function formerly(path: string, from: string, to: string): string | undefined {
 }
 
 /** Makes a folder like another: nobody else gets in before it has its mode. @throws EEXIST. */
-export function makeDirLike(parent: Dir, name: string, { mode, uid, gid }: Stats): void {
+export function makeDirLike(parent: Dir, name: string, like: Inherit): void {
   mkdirSync(parent.at(name), 0o700);
   const fd = openSync(parent.at(name), O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
   try {
-    applyInherit(fd, { mode, uid, gid });
+    applyInherit(fd, like);
   } finally {
     closeSync(fd);
   }

@@ -124,6 +124,21 @@ export function prefixContract(make: MakeStore): void {
       expect(await exists(w.at('z/1'))).toBe(true);
     });
 
+    it('makes folders where a file stood on the way', async () => {
+      for (const key of ['a', 'a/b/c', 'a/b2']) await put(w.store, key);
+      expect(await move('a/', 'm/')).toMatchObject({ objects: 2 });
+      expect(await list(w.store)).toEqual(['a', 'm/b/c', 'm/b2']);
+      expect((await stat(w.at('m/b'))).isDirectory()).toBe(true);
+    });
+
+    it('makes folders that would have had too long a name before', async () => {
+      const [head, tail] = ['p'.repeat(200), 'q'.repeat(100)];
+      await put(w.store, `${head}${tail}/leaf`);
+      expect(await move(head, 'short/')).toMatchObject({ objects: 1 });
+      expect(await list(w.store)).toEqual([`short/${tail}/leaf`]);
+      expect((await stat(w.at('short', tail, 'leaf'))).size).toBeGreaterThan(0);
+    });
+
     it('refuses what is there already, and has changed nothing', async () => {
       await put(w.store, 'a/1', 'new');
       await put(w.store, 'a/2', 'two');
