@@ -20,7 +20,7 @@ import { applyInherit, discard, groupOfNew, type Inherit } from '../fs/stage.js'
 import { checkWrite, type Validators } from '../wire/conditions.js';
 import type { ObjectInfo, ObjectRef } from './contract.js';
 import { Outdated, place } from './place.js';
-import { adoptStanding, settleOverflow } from './settle.js';
+import { adoptStanding, settleAside, settleOverflow } from './settle.js';
 import { isAbsent, lstatOf, type Core, type Found, type Target } from './core.js';
 import { EMPTY_ETAG, describe, knowledge, sameFacts } from './describe.js';
 import type { Hold } from './hold.js';
@@ -111,8 +111,11 @@ export interface Done {
 type Destination = Pick<Prepare, 'mkdirs' | 'file' | 'replaces' | 'aside'>;
 
 export class Publisher {
-  /** Renamed, but the write that was to record it failed: settled by the next write that succeeds. */
-  private undecided: { line: Prepare; ticket: Ticket }[] = [];
+  /**
+   * Renamed, but the write that was to record it failed; or `recorded`, but what it supersedes is still there: settled by the next write that
+   * succeeds.
+   */
+  private undecided: { line: Prepare; ticket: Ticket; recorded: boolean }[] = [];
 
   constructor(
     private readonly core: Core,
@@ -228,6 +231,7 @@ export class Publisher {
     const ticket = catalog.journal.prepare(line);
     const done: Done = { renamed: false, dirtied: new Set() };
     let recorded = false;
+    let ended = true;
     const supersedes = line.replaces !== undefined || line.aside !== undefined;
     try {
       if (core.durable) await catalog.journal.flush(ticket.segment);
@@ -250,15 +254,16 @@ export class Publisher {
       await core.syncDirs(done.dirtied);
       // not before: until then a power cut may bring the old one back
       if (line.replaces !== undefined) discard(join(target.dirPath, line.replaces));
-      if (line.aside) await this.dropSuperseded(line.aside);
+      if (line.aside) ended = await this.dropSuperseded(line.aside);
+      if (!ended) this.undecided.push({ line, ticket, recorded });
       return found;
     } catch (error) {
       if (done.renamed && !recorded && takenBack(line, target)) done.renamed = false;
-      if (done.renamed && !recorded) this.undecided.push({ line, ticket });
+      if (done.renamed && !recorded) this.undecided.push({ line, ticket, recorded });
       throw error;
     } finally {
       if (!done.renamed) this.abandon(line.id, ticket);
-      else if (recorded && supersedes) catalog.journal.settle(ticket);
+      else if (recorded && supersedes && ended) catalog.journal.settle(ticket);
     }
   }
 
@@ -269,14 +274,20 @@ export class Publisher {
     if (waiting.length === 0) return;
     this.undecided = [];
     try {
-      core.catalog.index.write(() => {
-        for (const { line } of waiting) if (!adoptStanding(core, line) && 'key' in line) settleOverflow(core, line);
+      core.catalog.record(() => {
+        for (const { line, recorded } of waiting) {
+          if (recorded) settleAside(core, line);
+          else if (!adoptStanding(core, line) && 'key' in line) settleOverflow(core, line);
+        }
       });
     } catch (error) {
       this.undecided.push(...waiting);
       throw error;
     }
-    for (const { line, ticket } of waiting) this.abandon(line.id, ticket);
+    for (const { line, ticket, recorded } of waiting) {
+      if (recorded) core.catalog.journal.settle(ticket);
+      else this.abandon(line.id, ticket);
+    }
   }
 
   /** Nothing was changed: nobody need wait for a commit. */
@@ -305,16 +316,22 @@ export class Publisher {
     }
   }
 
-  /** The overflow copy of a key that has a path by now goes, unless another came meanwhile. */
-  private async dropSuperseded({ bucket, key, file }: Aside): Promise<void> {
+  /** The overflow copy of a key that has a path by now goes, unless another came meanwhile. @returns false if it could not: what it gave way to stands all the same. */
+  private async dropSuperseded({ bucket, key, file }: Aside): Promise<boolean> {
     const { core } = this;
     const dirtied = new Set<string>();
-    core.catalog.record(() => {
-      const old = core.findOverflowIn(bucket, key);
-      if (old?.name === file) this.drop(old, dirtied);
-    });
-    if (core.durable) await core.catalog.journal.flush(core.catalog.journal.segment);
-    await core.syncDirs(dirtied);
+    try {
+      core.catalog.record(() => {
+        const old = core.findOverflowIn(bucket, key);
+        if (old?.name === file) this.drop(old, dirtied);
+      });
+      if (core.durable) await core.catalog.journal.flush(core.catalog.journal.segment);
+      await core.syncDirs(dirtied);
+      return true;
+    } catch (error) {
+      core.log('warn', 'a superseded object of the same key could not be removed yet', { key, error: String(error) });
+      return false;
+    }
   }
 
   /** Under the lock: an overflow copy that is kept aside goes; what stands in its way is flushed. */

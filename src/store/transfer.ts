@@ -288,15 +288,21 @@ export class Transfer {
     return now;
   }
 
-  /** Directories that were ours and that the source was the last to hold. */
+  /** Directories that were ours and that the source was the last to hold. The move has happened: if they cannot go, gc takes them. */
   private async pruneAfter(source: Found): Promise<void> {
     if (source.place.kind !== 'tree') return;
     const { core } = this;
     const { dirs } = source.place;
     const { publisher } = this.objects;
-    const rmdirs = core.catalog.index.write(() => publisher.pruneRecorded(dirs, subjectOf(source.place)));
-    if (rmdirs.length > 0) {
-      await this.objects.flushed(new Set(rmdirs.map((path) => core.pathOf(path.split('/').slice(0, -1)))));
+    try {
+      const rmdirs = core.catalog.record(() => publisher.pruneRecorded(dirs, subjectOf(source.place)));
+      if (rmdirs.length > 0)
+        await this.objects.flushed(new Set(rmdirs.map((path) => core.pathOf(path.split('/').slice(0, -1)))));
+    } catch (error) {
+      core.log('warn', 'directories that a move has emptied are left to gc', {
+        path: dirs.join('/'),
+        error: String(error),
+      });
     }
   }
 }
