@@ -5,13 +5,15 @@
  * and every file operation goes through `/proc/self/fd/N/name`: whatever others rename meanwhile, we act in that directory. Elsewhere
  * there is no such path; realpath(3) is compared instead, which leaves a short race (the README says so).
  */
-import { closeSync, constants, fstatSync, fsync, openSync, readlinkSync, realpathSync } from 'node:fs';
+import { closeSync, constants, fstatSync, fsync, openSync, readlinkSync, realpathSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { errno } from '../base/errors.js';
 import { knowsNoDirSync } from './statefile.js';
 
 const { O_RDONLY, O_DIRECTORY, O_NOFOLLOW, O_NONBLOCK } = constants;
 const LINUX = process.platform === 'linux';
+/** A mount over a directory is noticed within this time; it takes a look at the path itself. */
+const SIGHT_MS = 250;
 
 /** A directory that was verified to lie where its path says. Valid until the next await, unless pinned. */
 export interface Dir {
@@ -31,6 +33,8 @@ class OpenDir implements Dir {
   pins = 0;
   evicted = false;
   private known: string | undefined;
+  /** When its path was last seen to lead to it. */
+  private seen = performance.now();
   constructor(
     readonly path: string,
     readonly fd: number,
@@ -41,13 +45,24 @@ class OpenDir implements Dir {
   at(name: string): string {
     return LINUX ? `/proc/self/fd/${this.fd}/${name}` : join(this.path, name);
   }
-  /** Whether the open directory still has the path that it was opened by. */
+  /** Whether the open directory still has the path that it was opened by, and its path leads to it. */
   holds(): boolean {
     try {
-      return (LINUX ? readlinkSync(`/proc/self/fd/${this.fd}`) : realpathSync.native(this.path)) === this.path;
+      const path = LINUX ? readlinkSync(`/proc/self/fd/${this.fd}`) : realpathSync.native(this.path);
+      return path === this.path && this.isInSight();
     } catch {
       return false;
     }
+  }
+
+  /** Not so of one that a file system was mounted over since: its own path is as before, but nobody else can see what is done in it. */
+  private isInSight(): boolean {
+    const now = performance.now();
+    if (now - this.seen < SIGHT_MS) return true;
+    const there = statSync(this.path, { bigint: true, throwIfNoEntry: false });
+    if (there === undefined || idOf(there) !== this.id) return false;
+    this.seen = now;
+    return true;
   }
 }
 
