@@ -1,11 +1,11 @@
 /** Listings: the walk over the tree and the overflow objects merged in byte order, rolled up by any delimiter (ListObjects, ListObjectsV2). */
-import type { Catalog } from '../catalog/catalog.js';
 import { escapeNul, pairKey } from '../catalog/rows.js';
 import type { ListEntry, ListPage, ListQuery } from './contract.js';
 import type { Core, Found } from './core.js';
 import { describeListed } from './describe.js';
 import { adoptLost, noteGone, type Missing } from './ghosts.js';
 import type { Identifier } from './identifier.js';
+import { markerInfo } from './markers.js';
 import type { DirReader } from './dir-reader.js';
 import { Walker, type Bound, type Walked } from './walker.js';
 
@@ -101,17 +101,24 @@ export function successor(prefix: string): Buffer {
   return bytes;
 }
 
-/** Tree and overflow as one ordered sequence; at the same key the real file wins. */
+/**
+ * Tree and overflow as one ordered sequence; at the same key the real file wins.
+ *
+ * Objects move between the two meanwhile (gc, a body in place of a marker), each within one write. So the overflow rows of a stretch of keys are read
+ * before its tree: what has left them by then is found in the tree, and the walker looks for what came to them from the tree since.
+ */
 class Merged {
   private readonly walker: Walker;
   private readonly overflow: Overflow;
   private tree: Walked | undefined;
   private other: Walked | undefined;
   private fresh = false;
+  /** Where the tree goes on from. */
+  private bound: Bound = { bytes: Buffer.alloc(0), inclusive: true };
 
   constructor(core: Core, reader: DirReader, bucket: string, prefix: string, denied?: (path: string) => void) {
     this.walker = new Walker(core, reader, bucket, prefix, denied);
-    this.overflow = new Overflow(core, core.catalog, bucket, prefix);
+    this.overflow = new Overflow(core, bucket, prefix);
   }
 
   get missing(): readonly Missing[] {
@@ -119,15 +126,16 @@ class Merged {
   }
 
   async seek(bound: Bound): Promise<void> {
-    await this.walker.seek(bound);
+    this.bound = bound;
     this.overflow.seek(bound);
+    await this.walker.seek(bound);
     this.fresh = true;
   }
 
   async next(): Promise<Walked | undefined> {
     if (this.fresh) {
       this.tree = await this.walker.next();
-      this.other = this.overflow.next();
+      await this.advance();
       this.fresh = false;
     }
     const { tree, other } = this;
@@ -136,12 +144,25 @@ class Merged {
       return tree;
     }
     const order = tree ? Buffer.from(tree.key).compare(Buffer.from(other.key)) : 1;
-    if (order >= 0) this.other = this.overflow.next();
+    const first = order > 0 ? other : tree;
+    this.bound = { bytes: Buffer.from(first?.key ?? ''), inclusive: false };
     if (order <= 0) this.tree = await this.walker.next();
-    return order > 0 ? other : tree;
+    if (order >= 0) await this.advance();
+    return first;
+  }
+
+  /** The next of overflow; where its rows are read on, the tree is read again. */
+  private async advance(): Promise<void> {
+    for (;;) {
+      this.other = this.overflow.next();
+      if (this.other || !this.overflow.readOn()) return;
+      await this.walker.seek(this.bound);
+      this.tree = await this.walker.next();
+    }
   }
 }
 
+/** Rows are read a page at a time, and only when asked. */
 class Overflow {
   private page: { key: Buffer; value: Buffer }[] = [];
   private at = 0;
@@ -151,13 +172,13 @@ class Overflow {
 
   constructor(
     private readonly core: Core,
-    private readonly catalog: Catalog,
     private readonly bucket: string,
     private readonly prefix: string,
   ) {
     this.head = pairKey(core.overflowFolder(bucket), '');
   }
 
+  /** Reads the first page. */
   seek(bound: Bound): void {
     const prefix = Buffer.from(this.prefix);
     const from = prefix.compare(bound.bytes) > 0 ? { bytes: prefix, inclusive: true } : bound;
@@ -166,33 +187,46 @@ class Overflow {
       escapeNul(from.bytes),
       from.inclusive ? Buffer.alloc(0) : Buffer.from([0]),
     ]);
+    this.end = false;
+    this.readOn();
+  }
+
+  /** Reads the next page, which may be empty. @returns false if the last one was read before. */
+  readOn(): boolean {
     this.page = [];
     this.at = 0;
-    this.end = false;
-  }
-
-  next(): Walked | undefined {
-    for (;;) {
-      const entry = this.page[this.at++];
-      if (!entry) {
-        if (!this.fill()) return undefined;
-        continue;
-      }
-      const key = entry.key.toString('utf8', this.head.length).replaceAll('\0\u0001', '\0');
-      if (!key.startsWith(this.prefix)) return undefined;
-      const found = this.core.findOverflow(this.bucket, key);
-      if (found) return { key, found };
-    }
-  }
-
-  private fill(): boolean {
     if (this.end) return false;
     const limit = Buffer.concat([this.head, Buffer.from([0xff])]);
-    this.page = this.catalog.index.page('overflow', this.position, limit, OVERFLOW_PAGE);
-    this.at = 0;
+    this.page = this.core.catalog.index.page('overflow', this.position, limit, OVERFLOW_PAGE);
     this.end = this.page.length < OVERFLOW_PAGE;
     const last = this.page.at(-1);
     if (last) this.position = Buffer.concat([last.key, Buffer.from([0])]);
-    return this.page.length > 0;
+    return true;
+  }
+
+  /** The next on the page. */
+  next(): Walked | undefined {
+    for (let entry = this.page[this.at++]; entry; entry = this.page[this.at++]) {
+      const key = entry.key.toString('utf8', this.head.length).replaceAll('\0\u0001', '\0');
+      if (!key.startsWith(this.prefix)) {
+        this.end = true;
+        return undefined;
+      }
+      const walked = this.look(key);
+      if (walked) return walked;
+    }
+    return undefined;
+  }
+
+  /** What was in overflow when its row was read; by now it may stand at its path, or be a marker, or have another body. */
+  private look(key: string): Walked | undefined {
+    const { core, bucket } = this;
+    const there = core.findOverflow(bucket, key);
+    if (there) return { key, found: there };
+    core.catalog.index.refresh();
+    const found = core.find(bucket, key);
+    if (found) return { key, found };
+    const marker = core.findMarker(bucket, key);
+    return marker && { key, marker: markerInfo(bucket, key, marker) };
   }
 }

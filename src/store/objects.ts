@@ -55,12 +55,18 @@ export class Objects {
 
   /** @throws NoSuchKey. */
   async found(bucket: string, key: string, prove = false): Promise<Found> {
-    const found = this.core.find(bucket, key);
+    const found = this.core.find(bucket, key) ?? this.findAgain(bucket, key);
     if (!found) {
       this.core.bucketDir(bucket);
       throw noSuchKey(key);
     }
     return this.identifier.identify(bucket, key, found, prove);
+  }
+
+  /** It may just have got another body in overflow, or been moved from there to its path, between looking here and there. */
+  private findAgain(bucket: string, key: string): Found | undefined {
+    this.core.catalog.index.refresh();
+    return this.core.find(bucket, key);
   }
 
   async head(bucket: string, key: string): Promise<ObjectInfo> {

@@ -150,7 +150,11 @@ export class Walker {
     this.stack.push(child);
     const { marker } = child.row;
     const wanted = bound === undefined || (bound.bytes.length === 0 && bound.inclusive);
-    return marker && wanted && this.isWithin(key) ? { key, marker: markerInfo(this.bucket, key, marker) } : undefined;
+    if (!wanted || !this.isWithin(key)) return undefined;
+    if (marker) return { key, marker: markerInfo(this.bucket, key, marker) };
+    // a body may have taken its place since overflow was read
+    const found = this.core.findOverflow(this.bucket, key);
+    return found && { key, found };
   }
 
   /** Real path of a sub-directory; a link only if links to directories are followed. */
