@@ -33,6 +33,11 @@ export class Appends {
     if (this.find(identity)?.id === line.id) this.records.remove(identity);
   }
 
+  /** The append is done: what else is noted of the file has come to nothing. Only inside a write. */
+  end(line: Append): void {
+    this.records.remove(identityOfAppend(line));
+  }
+
   all(): Noted[] {
     return [...this.records.all()];
   }

@@ -12,15 +12,18 @@ import { S3Error } from '../base/errors.js';
 import { bootId } from '../base/process.js';
 import type { DigestPlan, KeyFacts, WriteCondition } from '../base/model.js';
 import { subjectOf, type Place } from '../catalog/catalog.js';
+import { identityOfAppend } from '../catalog/appends.js';
 import { partOf } from '../catalog/grown.js';
 import { identityOf } from '../catalog/identities.js';
 import type { Append, ByteFacts, Via } from '../catalog/lines.js';
+import { NotReady } from '../catalog/lmdb.js';
 import { rowOf } from '../catalog/row-of.js';
 import type { FileRow } from '../catalog/rows.js';
 import { appendTogether, commonLength, type Appended } from '../fs/append.js';
 import { fingerprint, fingerprintSize, formatFingerprint } from '../fs/fingerprint.js';
 import { closeRead, type OpenFile } from '../fs/reader.js';
 import { openAgain, type Staged } from '../fs/stage.js';
+import { endRunning, setRunning } from './appends-running.js';
 import type { ObjectInfo, ObjectRef } from './contract.js';
 import { isAbsent, type Core, type Found } from './core.js';
 import { describe, isAppending, knowledge } from './describe.js';
@@ -40,6 +43,8 @@ export interface Piece extends ObjectRef {
   /** What the client says of an object that this append makes. */
   facts: KeyFacts;
   via: Via;
+  /** Told of an append that could be neither done nor cut off: the piece is needed for that later. */
+  leave: (line: Append) => void;
   /** The old bytes could not be hashed. */
   unhashed?: boolean;
 }
@@ -56,6 +61,8 @@ interface Growth {
   /** Of the whole object, once it is done. */
   bytes: Bytes;
   state: Appended;
+  /** It has happened, and stands whatever fails now. */
+  committed?: true;
 }
 
 export class InPlace {
@@ -84,39 +91,73 @@ export class InPlace {
     const { core } = this;
     const { bucket, key, condition } = piece;
     const { publisher } = this.objects;
-    const { catalog } = core;
     const subject = subjectOf(found.place);
     if (!('path' in subject)) throw new S3Error('InternalError');
     // of the very file that was found, whatever others have called it meanwhile
     const file = await openForAppend(found, current);
     const id = `${core.token}-${randomBytes(6).toString('hex')}`;
     const growth: Growth = { piece, before: found, file, id, bytes, state: { placed: 0, wrote } };
-    let marked = false;
     try {
       const known = await publisher.current(bucket, key, condition);
       const line = this.lineOf(growth, subject.path);
-      const ticket = catalog.journal.prepare(line);
+      setRunning(core, line);
       try {
-        if (core.durable) await catalog.journal.flush(ticket.segment);
-        catalog.record(() => {
-          piece.hold();
-          const now = publisher.checkAgain(bucket, key, condition, known);
-          if (!now || !isUnchanged(now, found) || now.stat.nlink > 1n || isAppending(now)) throw new Retry();
-          this.mark(bucket, key, now, id);
-          catalog.appends.note({ ...line, begun: true });
-        });
-        marked = true;
-        const info = await this.write(growth, line);
-        catalog.journal.settle(ticket);
-        return info;
-      } catch (error) {
-        // what cannot be cut back now stays open: the next start does it
-        const left = marked ? this.undo(growth, line, error) : undefined;
-        publisher.abandon(id, ticket);
-        throw error instanceof Mixed ? mixed(piece, left) : error;
+        return await this.grow(growth, line, known);
+      } finally {
+        endRunning(line);
       }
     } finally {
       await file.close();
+    }
+  }
+
+  private async grow(growth: Growth, line: Append, known: Found | undefined): Promise<ObjectInfo> {
+    const { core } = this;
+    const { piece, before, id } = growth;
+    const { bucket, key, condition } = piece;
+    const { publisher } = this.objects;
+    const { catalog } = core;
+    const ticket = catalog.journal.prepare(line);
+    let marked = false;
+    try {
+      if (core.durable) await catalog.journal.flush(ticket.segment);
+      catalog.record(() => {
+        piece.hold();
+        const now = publisher.checkAgain(bucket, key, condition, known);
+        if (!now || !isUnchanged(now, before) || now.stat.nlink > 1n || isAppending(now)) throw new Retry();
+        this.mark(bucket, key, now, id);
+        catalog.appends.note({ ...line, begun: true });
+      });
+      marked = true;
+      setRunning(core, { ...line, begun: true });
+      const info = await this.write(growth, line);
+      catalog.journal.settle(ticket);
+      return info;
+    } catch (error) {
+      let left: Leftover | undefined;
+      try {
+        if (marked) left = this.undo(growth, line, error);
+      } catch (failed) {
+        // it stays open, for whoever comes upon the file, and the next start
+        piece.leave(line);
+        catalog.journal.settle(ticket);
+        throw failed;
+      }
+      publisher.abandon(id, ticket);
+      this.forget(piece, line);
+      throw error instanceof Mixed ? mixed(piece, left) : error;
+    }
+  }
+
+  /** An index that was made anew meanwhile may know of it from the journal. */
+  private forget(piece: Piece, line: Append): void {
+    const { appends, index } = this.core.catalog;
+    try {
+      index.refresh();
+      if (appends.find(identityOfAppend(line))?.id === line.id) index.write(() => appends.forget(line));
+    } catch (error) {
+      piece.leave(line);
+      throw error;
     }
   }
 
@@ -154,8 +195,9 @@ export class InPlace {
     catalog.putRow(place, { ...base, etag, fp, ctimeNs: stat.ctimeNs, ...appending });
   }
 
-  private async write({ piece, before, file, id, bytes, state }: Growth, line: Append): Promise<ObjectInfo> {
+  private async write(growth: Growth, line: Append): Promise<ObjectInfo> {
     const { core } = this;
+    const { piece, before, file, id, bytes, state } = growth;
     const { bucket, key, staged } = piece;
     const { catalog } = core;
     const dirtied = new Set<string>();
@@ -181,7 +223,7 @@ export class InPlace {
       const { ctimeNs } = written;
       const ctime = String(ctimeNs);
       catalog.journal.append({ op: 'appended', id, seq, fp: formatFingerprint(fp), ctime, facts });
-      catalog.appends.forget(line);
+      catalog.appends.end(line);
       catalog.removeRow(there.place);
       const row = catalog.fileRow({ ...bytes, fp: formatFingerprint(fp) }, facts, seq, ctimeNs, true);
       const chain = endGrowth(catalog.index, { fp, ctimeNs, etag: bytes.etag }, id);
@@ -192,6 +234,8 @@ export class InPlace {
       catalog.noteSettled();
       return { ...there, stat: written, fp, row };
     });
+    growth.committed = true;
+    endRunning(line);
     await this.objects.flushed(dirtied);
     return describe(bucket, key, found);
   }
@@ -204,6 +248,9 @@ export class InPlace {
   private undo(growth: Growth, line: Append, error: unknown): Leftover | undefined {
     const { piece, before, file, id, bytes } = growth;
     const { catalog, mounts } = this.core;
+    if (growth.committed) return undefined;
+    // an index that was lost is no reason to leave the bytes in the file
+    catalog.index.refresh();
     const look = error instanceof Touched ? undefined : lookAtTail(growth, error);
     return catalog.index.write(() => {
       const { place, row } = rowOf(catalog, identityOf(before.fp), before.place);
@@ -225,7 +272,10 @@ export class InPlace {
           offset: left.at,
           bytes: left.length,
         });
-      if (!place || row?.appendId !== id) return left;
+      // what was known of the bytes is not there yet: the line stays open, and all that is left to do is to write it down
+      if (!catalog.index.ready) throw new NotReady('the index is being made anew');
+      const ours = row?.appendId === id || (row?.appendFrom === undefined && row?.fp.equals(before.fp) === true);
+      if (!place || !row || !ours) return left;
       const { appendFrom: _ended, appendId: _id, ...rest } = row;
       // an ETag that was only derived is no fact
       const fact = before.row?.etag ?? '';

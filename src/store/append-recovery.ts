@@ -18,6 +18,7 @@ import { commonLength } from '../fs/append.js';
 import { fingerprint, fingerprintSize, formatFingerprint, parseFingerprint } from '../fs/fingerprint.js';
 import { lstatOf } from '../fs/stat.js';
 import { openRw } from './append-in-place.js';
+import { isRunning } from './appends-running.js';
 import type { Core } from './core.js';
 import { breakGrowth } from './growth.js';
 import { tellHalfAppended } from './half-appended.js';
@@ -39,13 +40,13 @@ const KEEP_MS = 7 * 24 * 3_600_000;
 const STILL_MS = 60_000;
 
 /**
- * Whether the process that appends to a file has died meanwhile.
+ * Whether the process that appends to a file has died meanwhile, or has left it to others: the index was lost when it was to be cut off.
  * @param seen path where the file stands, if that is known.
  */
 export function isOrphaned(core: Core, line: Append, seen?: string): boolean {
   const { boot, time } = line;
   const token = tokenOf(line.id);
-  if (token === processToken()) return false;
+  if (token === processToken()) return !isRunning(line);
   if (boot !== bootId() || !tokenAlive(token, Date.now() - time)) return true;
   // the process table knows it
   if (tokenAlive(token, Infinity)) return false;

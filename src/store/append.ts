@@ -8,6 +8,8 @@ import { fstatSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { S3Error, errno } from '../base/errors.js';
 import type { Body, Checksum, DigestPlan, Digests, KeyFacts } from '../base/model.js';
+import { identityOfAppend } from '../catalog/appends.js';
+import type { Append } from '../catalog/lines.js';
 import { closeRead } from '../fs/reader.js';
 import { appendFile, applyInherit, discard, openAgain, stageBody, stageCopy } from '../fs/stage.js';
 import { InPlace, isUnchanged, withoutSetId, type Bytes, type Piece } from './append-in-place.js';
@@ -27,6 +29,8 @@ const WAIT_MS = 10;
 
 export class Appender {
   private readonly inPlace: InPlace;
+  /** Neither done nor cut off. */
+  private left: Append[] = [];
 
   constructor(
     private readonly core: Core,
@@ -57,7 +61,12 @@ export class Appender {
       stageBody(body, wanted, staging, objects.publisher.inheritFrom(target), core.durable),
     );
     const via = viaOf(options.via, 'ObjectCreated:Put');
-    const piece: Piece = { bucket, key, offset, staged, plan, hold, condition, facts, via };
+    let kept = false;
+    const leave = (line: Append): void => {
+      kept = true;
+      this.left.push(line);
+    };
+    const piece: Piece = { bucket, key, offset, staged, plan, hold, condition, facts, via, leave };
     let waited = 0;
     try {
       return await retried(async () => {
@@ -69,8 +78,19 @@ export class Appender {
         return this.attempt(piece).catch(thinkOver);
       });
     } finally {
-      discard(staged.path);
+      if (!kept) discard(staged.path);
     }
+  }
+
+  /** Ends what could not be ended when it failed. Asked from time to time, for nobody else may come upon the file. */
+  settleLeft(): void {
+    const { appends, index } = this.core.catalog;
+    if (this.left.length === 0 || !this.core.presence.here || !index.ready) return;
+    this.left = this.left.filter((line) => {
+      if (appends.find(identityOfAppend(line))?.id === line.id && this.core.settleAppend?.(line) !== true) return true;
+      discard(line.piece);
+      return false;
+    });
   }
 
   private isBusy({ bucket, key }: ObjectRef): boolean {

@@ -116,8 +116,8 @@ export class Core {
   readonly tracker: Tracker;
   readonly room: Room;
   readonly likeness = new Likeness();
-  /** Ends an append to the file at a path if its process has died. @returns whether that was done. */
-  settleAppend: ((line: Append, path: string) => boolean) | undefined;
+  /** Ends an append to a file - at this path, if that is known - if its process is at it no more. @returns whether that was done. */
+  settleAppend: ((line: Append, path?: string) => boolean) | undefined;
 
   constructor(
     /** Real path. */
@@ -604,6 +604,9 @@ function asBefore(found: Found, { id, fp, ctime, size, etag }: Append): Found {
   const { row } = found;
   if (row?.appendFrom !== undefined && identityOf(row.fp).equals(identityOf(found.fp))) return found;
   const before = parseFingerprint(fp);
+  const growing = { appendFrom: size, appendId: id };
+  // of an index that was made anew meanwhile
+  if (row && row.etag === etag && row.fp.equals(before)) return { ...found, row: { ...row, ...growing } };
   const old: FileRow = {
     kind: 'file',
     fp: before,
@@ -612,8 +615,7 @@ function asBefore(found: Found, { id, fp, ctime, size, etag }: Append): Found {
     etag: etag ?? derivedEtag(before, BigInt(ctime)),
     published: row?.published ?? false,
     ...(row?.facts && { facts: row.facts }),
-    appendFrom: size,
-    appendId: id,
+    ...growing,
   };
   return { ...found, row: old };
 }

@@ -25,7 +25,8 @@ import { PrefixMover } from './prefix.js';
 import { adoptLostMove } from './settle.js';
 import { Transfer } from './transfer.js';
 import { settleFoundAppend } from './append-recovery.js';
-import { cleanStaging, recover, restoreUploads } from './recovery.js';
+import { noteRunning, restoreAppends } from './appends-running.js';
+import { cleanStaging, knowUploads, recover, restoreUploads } from './recovery.js';
 import { Uploads } from './uploads.js';
 import { Verifier } from './verify.js';
 import { Upkeep } from './upkeep.js';
@@ -106,11 +107,21 @@ export class LocalStoreImpl implements LocalStore {
     });
     this.completer = new Completer(core, this.uploads, this.objects);
     this.patience = { ...PATIENCE, ...core.options.patience };
-    this.upkeep = new Upkeep(core, (dangling, fresh) => {
-      if (core.options.readOnly) return;
-      recover(core, this.objects.publisher, dangling);
-      cleanStaging(core);
-      restoreUploads(core, this.uploads, fresh);
+    this.upkeep = new Upkeep(core, {
+      begin: () => noteRunning(core),
+      restore: ({ appends, aborted }) => {
+        restoreAppends(
+          core,
+          appends.map(({ line }) => line).filter(({ id }) => !aborted.has(id)),
+        );
+        knowUploads(core, this.uploads);
+      },
+      settle: (dangling) => {
+        if (core.options.readOnly) return;
+        recover(core, this.objects.publisher, dangling);
+        cleanStaging(core);
+        restoreUploads(core, this.uploads);
+      },
     });
     this.timers = [
       setInterval(() => core.catalog.index.checkReaders(), READER_CHECK_MS),
@@ -118,6 +129,7 @@ export class LocalStoreImpl implements LocalStore {
       setInterval(() => {
         core.presence.look();
         this.upkeep.watch();
+        this.appender.settleLeft();
       }, PRESENCE_MS),
     ];
     for (const timer of this.timers) timer.unref();

@@ -192,11 +192,16 @@ function uploadFolders(core: Core): Map<string, string> {
   return folders;
 }
 
-/**
- * Uploads under way, from their folders. What a killed process left goes: uploads that were completed, and files of parts that have no line.
- * @param fresh whether the index was made anew: then the journal gave it parts of all uploads ever.
- */
-export function restoreUploads(core: Core, uploads: Uploads, fresh: boolean): void {
+/** Uploads under way, from their folders, for an index that was made anew: the journal gave it parts of all uploads ever. Inside a write. */
+export function knowUploads(core: Core, uploads: Uploads): void {
+  const folders = uploadFolders(core);
+  // one that cannot be read is told of when all is settled
+  uploads.reconcile(folders, () => undefined);
+  uploads.dropUnknown(new Set(folders.keys()));
+}
+
+/** The same once the index is whole; and what a killed process left goes: uploads that were completed, and files of parts that have no line. */
+export function restoreUploads(core: Core, uploads: Uploads): void {
   const { catalog } = core;
   const ended: string[] = [];
   catalog.index.write(() => {
@@ -204,7 +209,6 @@ export function restoreUploads(core: Core, uploads: Uploads, fresh: boolean): vo
     uploads.reconcile(folders, (id, error) =>
       core.log('warn', 'an upload could not be read', { id, error: String(error) }),
     );
-    if (fresh) uploads.dropUnknown(new Set(folders.keys()));
     catalog.forgetCompleted();
     forgetGrowths(catalog.index);
     for (const [id, folder] of folders) {

@@ -30,6 +30,15 @@ const BUILDER = Buffer.from('builder');
 /** How manieth damaged lines of a segment are told: 1, 2, 3, 10, 100 … */
 const TOLD = /^(?:[23]|10*)$/;
 
+export interface Hooks {
+  /** What this process is at, which the journal need not have told yet. Inside a write of an index that is being made anew. */
+  begin(): void;
+  /** What is under way, of which the index must know before anybody takes it for whole. Inside a write of one that was made anew; it has no numbers yet. */
+  restore(dangling: Dangling): void;
+  /** Ends what was interrupted, once all is replayed. */
+  settle(dangling: Dangling): void;
+}
+
 export class Upkeep {
   private work: Promise<void> | undefined;
   private failure: Error | undefined;
@@ -39,10 +48,9 @@ export class Upkeep {
   /** One process may have several stores open. */
   private readonly id: string;
 
-  /** @param settle ends what was interrupted, once all is replayed; `fresh`: the index was made anew. */
   constructor(
     private readonly core: Core,
-    private readonly settle: (dangling: Dangling, fresh: boolean) => void,
+    private readonly hooks: Hooks,
   ) {
     this.id = `${core.token}-${randomBytes(4).toString('hex')}`;
   }
@@ -166,7 +174,7 @@ export class Upkeep {
       index.discard();
     }
     const fresh = !index.ready;
-    if (fresh && !index.write(() => this.takeLead())) {
+    if (fresh && !index.write(() => this.lead())) {
       await sleep(POLL_MS);
       return index.ready;
     }
@@ -174,19 +182,33 @@ export class Upkeep {
     const replay = new Replay(this.core.catalog, (segment, damage) => this.report(aside, segment, damage));
     while (!replay.step(SLICE_MS)) {
       if (this.closed) return false;
-      if (fresh && !index.write(() => this.takeLead())) return false;
+      if (fresh && !index.write(() => this.lead())) return false;
       await new Promise((resolve) => setImmediate(resolve));
     }
-    const dangling = replay.finish();
-    if (fresh && !(await this.noteDirs())) return false;
-    if (fresh)
-      index.write(() => {
-        index.remove('meta', BUILDER);
-        index.setReady();
-      });
-    this.settle(dangling, fresh);
+    let dangling: Dangling | undefined = replay.finish();
+    if (fresh) dangling = (await this.noteDirs()) ? index.write(() => this.makeReady(replay)) : undefined;
+    if (!dangling) return false;
+    this.hooks.settle(dangling);
     this.opened = true;
     return true;
+  }
+
+  /** Inside a write. @returns undefined if another process has taken the lead. */
+  private makeReady(replay: Replay): Dangling | undefined {
+    const { index } = this.core.catalog;
+    if (!this.takeLead()) return undefined;
+    // as the journal ends now: nobody else can take the lock, and what ends after this finds what was restored
+    const dangling = replay.finish();
+    this.hooks.restore(dangling);
+    index.remove('meta', BUILDER);
+    index.setReady();
+    return dangling;
+  }
+
+  /** Inside a write: the same as {@link takeLead}, having told what this process is at, whoever makes the index. */
+  private lead(): boolean {
+    this.hooks.begin();
+    return this.takeLead();
   }
 
   /** @returns false if another process has taken the lead. */
