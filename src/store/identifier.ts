@@ -7,7 +7,7 @@ import { S3Error } from '../base/errors.js';
 import { NO_FINGERPRINT, subjectOf } from '../catalog/catalog.js';
 import type { ByteFacts } from '../catalog/lines.js';
 import type { FileRow, Layout } from '../catalog/rows.js';
-import { derivedEtag, formatFingerprint } from '../fs/fingerprint.js';
+import { derivedEtag, fingerprintSize, formatFingerprint } from '../fs/fingerprint.js';
 import { changeOf, isTorn, type OpenFile } from '../fs/reader.js';
 import { openAgain } from '../fs/stage.js';
 import { noSuchKey, type Core, type Found } from './core.js';
@@ -239,7 +239,8 @@ export class Identifier {
       if (file.stat.size !== found.stat.size || file.stat.ctimeNs !== found.stat.ctimeNs) return undefined;
       // young stamps prove nothing: the next change in the same tick would not show
       if (this.core.clock.isYoung(file.stat.ctimeNs)) await new Promise((resolve) => setTimeout(resolve, TICK_MS));
-      const known = knowledge(found) === 'unknown' ? undefined : found.row;
+      // whatever became of its stamps and its inode: they may be the same bytes
+      const known = found.row && fingerprintSize(found.row.fp) === Number(file.stat.size) ? found.row : undefined;
       const layout = known?.layout === undefined ? undefined : this.core.catalog.index.layout(known.layout);
       let etag = await this.etagOf(file, layout, md5);
       // other bytes than those that were uploaded in parts: a file like any other

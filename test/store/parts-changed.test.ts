@@ -14,6 +14,7 @@ const SIZES: [string, number][] = [
   ['small', 3000],
   ['large', 1_200_000],
 ];
+const DIGESTS = { algorithms: ['CRC32' as const], store: 'CRC32' as const };
 /** A time that Node, whose Dates count ms, can put back. */
 const SAID = { who: 'me', mtime: '1700000000' };
 let root: string;
@@ -34,14 +35,17 @@ afterEach(async () => {
 
 /** @returns its ETag. */
 async function upload(key: string, size: number): Promise<string> {
-  const { uploadId } = await store.createUpload(BUCKET, key, { facts: { metadata: SAID } });
+  const { uploadId } = await store.createUpload(BUCKET, key, {
+    facts: { metadata: SAID },
+    checksum: { algorithm: 'CRC32', type: 'FULL_OBJECT' },
+  });
   const pieces = [Buffer.alloc(size - 10, 'x'), Buffer.alloc(10, 'y')];
   const parts = [];
   for (const [i, piece] of pieces.entries())
     parts.push({
       partNumber: i + 1,
       checksums: {},
-      etag: (await store.putPart(BUCKET, key, uploadId, i + 1, body(piece))).etag,
+      etag: (await store.putPart(BUCKET, key, uploadId, i + 1, body(piece), { digests: DIGESTS })).etag,
     });
   await store.completeUpload(BUCKET, key, uploadId, parts);
   return (await head(key)).etag;
@@ -119,14 +123,30 @@ describe.each(SIZES)('an object in parts, %s', (_what, size) => {
   it.each([
     ['restored', (): void => fs.cpSync(at('k'), at('t'), { preserveTimestamps: true })],
     ['given another mode', (): void => fs.chmodSync(at('k'), 0o600)],
+    ['touched', (): void => fs.utimesSync(at('k'), 1_800_000_000, 1_800_000_000)],
+    ['written again', (): void => fs.writeFileSync(at('k'), fs.readFileSync(at('k')))],
+    ['replaced by a copy of another time', (): void => fs.cpSync(at('k'), at('t'))],
   ])('keeps its parts when it was %s', async (_how, change) => {
     const etag = await upload('k', size);
+    const { checksum } = await head('k');
+    expect(checksum).toBeDefined();
     change();
     if (fs.existsSync(at('t'))) fs.renameSync(at('t'), at('k'));
     await hashed('k');
-    expect(await head('k')).toMatchObject({ etag, partCount: 2 });
+    const keepsAll = async (): Promise<void> => {
+      expect(await head('k')).toMatchObject({ etag, partCount: 2, checksum });
+      const opened = await store.open(BUCKET, 'k');
+      expect(await opened.parts()).toMatchObject([{ size: size - 10 }, { size: 10 }]);
+      await opened.close();
+    };
+    await keepsAll();
     expect(await damages()).toEqual([]);
     await again(true);
-    expect(await head('k')).toMatchObject({ etag, partCount: 2 });
+    await keepsAll();
+    // a size that is another's
+    fs.appendFileSync(at('k'), 'z');
+    await hashed('k');
+    expect((await head('k')).etag).toBe(md5(fs.readFileSync(at('k'))));
+    expect((await head('k')).partCount).toBeUndefined();
   });
 });
