@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { FINGERPRINT_BYTES, formatFingerprint, parseFingerprint } from '../fs/fingerprint.js';
 import type { KeyFacts } from '../base/model.js';
 import { Appends } from './appends.js';
+import { ClientTokens } from './client-tokens.js';
 import { Identities, identityOf } from './identities.js';
 import { Journal, listSegments, readTail } from './journal.js';
 import type { Appended, ByteFacts, CompletedUpload, JournalLine, Subject } from './lines.js';
@@ -52,6 +53,7 @@ export class Catalog {
   private readonly done: Records<Completed>;
   readonly untold: Untold;
   readonly appends: Appends;
+  readonly clientTokens: ClientTokens;
   /** Tells the identity of the directory that stands at a path now; a replay, which speaks of the past, does not ask. */
   world: ((dirs: readonly string[]) => Buffer | undefined) | undefined;
   /** Tells the fingerprint of the file that stands at a place now; for an overflow object, of the body with this name, else of its row's. */
@@ -68,6 +70,7 @@ export class Catalog {
     this.done = new Records(index, 'done');
     this.untold = new Untold(index);
     this.appends = new Appends(index);
+    this.clientTokens = new ClientTokens(index);
   }
 
   /** Remembers ids of directories from now on, or no longer: a replay asks for the same ones again and again. Only inside one write. */
@@ -394,6 +397,7 @@ export class Catalog {
     if (line.file !== undefined) row.file = line.file;
     this.putRow(place, row);
     if (line.upload) this.rememberCompleted(line.upload, line);
+    if (line.clientToken) this.clientTokens.note(line.clientToken);
     return row;
   }
 
@@ -413,9 +417,10 @@ export class Catalog {
     this.done.put(uploadId, answer);
   }
 
-  /** Drops what is remembered of uploads that were completed long ago. Only inside a write. */
-  forgetCompleted(now = Date.now()): void {
-    for (const { id, time } of this.done.all()) if (now - time > REMEMBER_MS) this.done.remove(id);
+  /** Drops what is remembered for retries of requests that were answered long ago. */
+  forgetAnswers(now = Date.now()): void {
+    this.done.prune(({ time }) => now - time > REMEMBER_MS);
+    this.clientTokens.forgetOld(now);
   }
 
   /** A row of these facts; a layout goes to its own table. Only inside a write. */

@@ -28,7 +28,14 @@ import type { Catalog } from './catalog.js';
 import { Aside } from './damaged.js';
 import { heldUpTo } from './held.js';
 import { encodeLine } from './journal.js';
-import { KNOWN_OPS, type JournalLine, type PartRecord, type StoredRow, type Subject } from './lines.js';
+import {
+  KNOWN_OPS,
+  type ClientToken,
+  type JournalLine,
+  type PartRecord,
+  type StoredRow,
+  type Subject,
+} from './lines.js';
 import { NotReady, type Snapshot } from './lmdb.js';
 import { DamagedIndex, decodeRow, rowName, unpairKey, type DirRow, type FileRow } from './rows.js';
 import { SegmentReader, baseOf, compactName, isDead, listSegments, placed } from './segments.js';
@@ -82,6 +89,7 @@ export async function compact(catalog: Catalog, options: CompactOptions = {}): P
     if (!options.dryRun) {
       removeTemporary(journal.directory);
       journal.rotate();
+      catalog.forgetAnswers();
       index.write(() => catalog.noteSettled());
     }
     const upTo = await write(catalog, id, report, options);
@@ -203,6 +211,12 @@ function* linesOf(
       seq: upTo,
       id: key.toString('latin1', from.length),
       answer: JSON.parse(value.toString()) as unknown,
+    }));
+  for (const page of pages(snapshot, 'meta', Buffer.from('token:'), Buffer.from('token;')))
+    yield page.map(({ value }) => ({
+      op: 'client-token',
+      seq: upTo,
+      clientToken: JSON.parse(value.toString()) as ClientToken,
     }));
 }
 

@@ -67,6 +67,8 @@ export type JournalLine =
   | { op: 'dir'; seq: number; path: string; made?: true; marker?: NonNullable<DirRow['marker']>; identity?: string }
   /** Compacted: the answer of a completed upload. */
   | { op: 'done'; seq: number; id: string; answer: unknown }
+  /** Compacted: a move that was asked for by a client token. */
+  | { op: 'client-token'; seq: number; clientToken: ClientToken }
   /** An object is about to be published; counts only with its commit line, or if the file at its place has the fingerprint. */
   | ({
       op: 'prepare';
@@ -85,6 +87,8 @@ export type JournalLine =
       from?: Subject;
       /** The multipart upload that is completed by this. */
       upload?: CompletedUpload;
+      /** The move that is done by this. */
+      clientToken?: ClientToken;
       published: boolean;
       via?: Via;
     } & Subject)
@@ -122,8 +126,16 @@ export type JournalLine =
     }
   /** `facts` as they were by then, which may be others than those of the append line. */
   | { op: 'appended'; id: string; seq: number; fp: string; ctime: string; facts?: KeyFacts }
-  /** `kept`: as of a commit. `file`: name of an overflow object's body. */
-  | ({ op: 'delete'; seq: number; rmdirs?: string[]; kept?: true; file?: string; via?: Via } & Subject)
+  /** `kept`: as of a commit. `file`: name of an overflow object's body. `clientToken`: the last step of the move that was asked for by it. */
+  | ({
+      op: 'delete';
+      seq: number;
+      rmdirs?: string[];
+      kept?: true;
+      file?: string;
+      clientToken?: ClientToken;
+      via?: Via;
+    } & Subject)
   /** `fp` and `ctime` where nobody has hashed the file: by them it is known when it was renamed. */
   | ({ op: 'facts'; seq: number; facts: KeyFacts; fp?: string; ctime?: string; via?: Via } & Subject)
   /**
@@ -191,9 +203,10 @@ export type JournalLine =
       mkdirs?: string[];
       from?: string;
       rmdirs?: string[];
+      clientToken?: ClientToken;
       via?: Via;
     }
-  | { op: 'unmark'; seq: number; path: string; rmdirs?: string[]; via?: Via }
+  | { op: 'unmark'; seq: number; path: string; rmdirs?: string[]; clientToken?: ClientToken; via?: Via }
   | { op: 'part'; seq: number; uploadId: string; part: PartRecord }
   /** Another program has changed a file that has been quiet since: written while somebody waits for events, for nothing but them. */
   | {
@@ -215,6 +228,17 @@ export interface CompletedUpload {
   /** Digest of the list of parts that was asked for. */
   parts: string;
   /** When it was completed, ms. */
+  time: number;
+}
+
+/** A move within a bucket that was asked for by a client token. */
+export interface ClientToken {
+  bucket: string;
+  /** As the client gave it: up to 64 ASCII characters. */
+  token: string;
+  /** What was asked for by it. */
+  request: string;
+  /** When it was done, ms. */
   time: number;
 }
 
@@ -251,6 +275,7 @@ export const KNOWN_OPS: ReadonlySet<string> = new Set(
     row: 0,
     dir: 0,
     done: 0,
+    'client-token': 0,
     prepare: 0,
     abort: 0,
     dirs: 0,

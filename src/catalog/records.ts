@@ -47,6 +47,19 @@ export class Records<T> {
     }
   }
 
+  /** Removes those that are `old`, a page at a time: in writes of its own, if not inside one. @param prefix of their ids. */
+  prune(old: (value: T) => boolean, prefix: string | Buffer = ''): void {
+    const ours = this.keyOf(prefix);
+    for (let from: Buffer | undefined = ours; from;) {
+      const page: [Buffer, T][] = this.page(from).filter(([key]) => key.subarray(0, ours.length).equals(ours));
+      this.index.write(() => {
+        for (const [key, value] of page) if (old(value)) this.index.remove('meta', key);
+      });
+      const last = page.at(-1);
+      from = last && page.length === PAGE ? Buffer.concat([last[0], Buffer.alloc(1)]) : undefined;
+    }
+  }
+
   private page(from: Buffer): [key: Buffer, value: T][] {
     const page = this.index.page('meta', from, this.end, PAGE);
     return page.map(({ key, value }) => [key, JSON.parse(value.toString()) as T]);

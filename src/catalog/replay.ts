@@ -142,10 +142,10 @@ function isAside({ line, prepare }: Event): boolean {
   return line.op === 'commit' && prepare?.op === 'prepare' && 'key' in prepare;
 }
 
-/** A move as a copy. */
+/** A move as a copy, which ends nothing that was asked for. */
 function withoutSource({ prepare, ...event }: Event): Event {
   if (prepare?.op !== 'prepare') return event;
-  const { from: _stays, ...rest } = prepare;
+  const { from: _stays, clientToken: _undone, ...rest } = prepare;
   return { ...event, prepare: rest };
 }
 
@@ -176,6 +176,8 @@ function apply(catalog: Catalog, { line, prepare }: Event): void {
       if (line.kept) catalog.keepBytes(placeOf(line), undefined);
       catalog.removeRow(placeOf(line));
       for (const path of line.rmdirs ?? []) catalog.dropDir(split(path));
+      if (line.clientToken) catalog.clientTokens.note(line.clientToken);
+      if ('path' in line && !line.path.includes('/')) catalog.clientTokens.forgetBucket(line.path);
       return;
     case 'facts': {
       const place = placeOf(line);
@@ -223,10 +225,12 @@ function apply(catalog: Catalog, { line, prepare }: Event): void {
       );
       if (line.from !== undefined) unmark(catalog, line.from);
       for (const path of line.rmdirs ?? []) catalog.dropDir(split(path));
+      if (line.clientToken) catalog.clientTokens.note(line.clientToken);
       return;
     case 'unmark':
       unmark(catalog, line.path);
       for (const path of line.rmdirs ?? []) catalog.dropDir(split(path));
+      if (line.clientToken) catalog.clientTokens.note(line.clientToken);
       return;
     case 'row':
       restoreRow(catalog, line);
@@ -236,6 +240,9 @@ function apply(catalog: Catalog, { line, prepare }: Event): void {
       return;
     case 'done':
       restoreDone(catalog, line);
+      return;
+    case 'client-token':
+      catalog.clientTokens.note(line.clientToken);
       return;
     case 'part':
       index.put(

@@ -1,6 +1,7 @@
 /** RenameObject: one rename(2), atomic, in the bucket of the request. */
+import { createHash } from 'node:crypto';
 import { S3Error } from '../base/errors.js';
-import type { MoveOptions } from '../store/contract.js';
+import type { MoveOptions, MoveToken } from '../store/contract.js';
 import { renameSourceConditions, writeConditions } from '../wire/conditions.js';
 import { checkKey, decodeKey } from '../wire/keys.js';
 import { renameRights } from './rights.js';
@@ -11,25 +12,47 @@ export async function renameObject(ctx: OpContext, input: OpInput): Promise<OpRe
   checkKey(key);
   const source = sourceKey(headers['x-amz-rename-source']);
   if (source === key) throw new S3Error('InvalidRequest', 'The source and the destination of a rename are the same.');
-  const token = headers['x-amz-client-token'];
-  const request = JSON.stringify([bucket, source, key, conditionHeaders(headers)]);
-  const replayed = token === undefined ? undefined : DONE.get(`${bucket}\n${token}`);
-  if (replayed !== undefined) {
-    if (replayed !== request) throw new S3Error('IdempotencyParameterMismatch');
-    return {};
+  const [from, to] = [
+    { bucket, key: source },
+    { bucket, key },
+  ];
+  const clientToken = clientTokenOf(input, source);
+  const isDone = async (): Promise<boolean> => clientToken !== undefined && ctx.store.wasMoved(from, to, clientToken);
+  if (await isDone()) return {};
+  try {
+    // Not in its row: once a token's rename is done, there is no source to ask about.
+    for (const right of renameRights(input, source, ctx.store))
+      await ctx.authorize(right.action, right.bucket, right.key, right);
+    const condition = writeConditions(headers);
+    const options: MoveOptions = {
+      sourceCondition: renameSourceConditions(headers),
+      via: ctx.via,
+      ...(condition === undefined ? {} : { condition }),
+      ...(clientToken === undefined ? {} : { clientToken }),
+    };
+    await ctx.store.move(from, to, options);
+  } catch (error) {
+    // the same request, sent twice, may have done it meanwhile; a flush that failed is no such thing
+    if (error instanceof S3Error && error.status < 500 && (await isDone())) return {};
+    throw error;
   }
-  // Not in its row: once a token's rename is done, there is no source to ask about.
-  for (const right of renameRights(input, source, ctx.store))
-    await ctx.authorize(right.action, right.bucket, right.key, right);
-  const condition = writeConditions(headers);
-  const options: MoveOptions = {
-    sourceCondition: renameSourceConditions(headers),
-    via: ctx.via,
-    ...(condition === undefined ? {} : { condition }),
-  };
-  await ctx.store.move({ bucket, key: source }, { bucket, key }, options);
-  if (token !== undefined) remember(`${bucket}\n${token}`, request);
   return {};
+}
+
+/**
+ * x-amz-client-token: a retry of a rename that was done succeeds instead of missing its source, or moving another object that came there since.
+ * @throws InvalidArgument.
+ */
+function clientTokenOf({ bucket, key, headers }: OpInput, source: string): MoveToken | undefined {
+  const token = headers['x-amz-client-token'];
+  if (token === undefined) return undefined;
+  if (!/^[!-~]{1,64}$/.test(token)) {
+    throw new S3Error('InvalidArgument', 'x-amz-client-token has up to 64 ASCII characters, without spaces.', {
+      data: { ArgumentName: 'x-amz-client-token', ArgumentValue: token },
+    });
+  }
+  const asked = JSON.stringify([bucket, source, key, conditionHeaders(headers)]);
+  return { token, request: createHash('sha256').update(asked).digest('base64') };
 }
 
 /** x-amz-rename-source is the URL-encoded key, without its bucket: a slash in front belongs to it. @throws InvalidArgument. */
@@ -48,17 +71,4 @@ function conditionHeaders(headers: OpInput['headers']): [string, string | undefi
   return Object.entries(headers)
     .filter(([name]) => /^(?:if-|x-amz-rename-source-if-)/.test(name))
     .sort(([a], [b]) => (a < b ? -1 : 1));
-}
-
-/**
- * x-amz-client-token: a retry of a rename that was done succeeds instead of missing its source. Remembered by this process
- * only, and the last thousand: a retry that meets another worker sees NoSuchKey, which is the truth.
- */
-const DONE = new Map<string, string>();
-const MAX_DONE = 1000;
-
-function remember(token: string, request: string): void {
-  DONE.set(token, request);
-  const oldest = DONE.keys().next();
-  if (DONE.size > MAX_DONE && oldest.done !== true) DONE.delete(oldest.value);
 }

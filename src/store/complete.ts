@@ -14,6 +14,7 @@ import { combineChecksums, compositeChecksum } from '../wire/checksums.js';
 import { viaOf } from './attribution.js';
 import type { CompleteOptions, ObjectInfo, ObjectRef, PartRef, Upload } from './contract.js';
 import { isAbsent, type Core } from './core.js';
+import { flushWay } from './again.js';
 import { etagOf } from './etag.js';
 import { holdBucket, type Hold } from './hold.js';
 import type { Objects } from './objects.js';
@@ -98,9 +99,7 @@ export class Completer {
     const { core, uploads } = this;
     const { bucket, key, id } = done;
     if (uploads.has(bucket, key, id)) await this.end(bucket, key, id);
-    const { place, dirPath } = core.target(bucket, key);
-    const dirs = place.kind === 'tree' ? place.dirs : [];
-    await core.syncDirs([dirPath, ...dirs.map((_, i) => core.pathOf(dirs.slice(0, i + 1)))]);
+    await flushWay(core, bucket, key);
     return answerOf(done);
   }
 

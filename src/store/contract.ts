@@ -52,6 +52,11 @@ export interface Store {
   /** Renames within or across buckets in one rename(2); the target is replaced unless the condition forbids. @throws NoSuchKey, PreconditionFailed. */
   move(from: ObjectRef, to: ObjectRef, options?: MoveOptions): Promise<ObjectInfo>;
   /**
+   * Whether the move that a client token asks for has been done, by any process; forgotten after a day. @throws IdempotencyParameterMismatch if the
+   * token asked for another one.
+   */
+  wasMoved(from: ObjectRef, to: ObjectRef, clientToken: MoveToken): Promise<boolean>;
+  /**
    * Moves all objects whose keys begin with `from.key` (empty: all of the bucket, which stays) to keys that begin with `to.key`. A folder is one
    * rename(2), at once for all readers; else each entry is.
    * @throws NoSuchKey if there is nothing; PreconditionFailed if something is at the target, then nothing was moved unless an entry came meanwhile;
@@ -251,6 +256,15 @@ export interface MoveOptions extends ChangeOptions {
   sourceCondition?: ReadCondition;
   /** What a killed move to another file system has left at the target, a copy of the source, does not count against the condition: the source goes. */
   resume?: boolean;
+  /** The move is done once: @throws OperationAborted if {@link Store.wasMoved}. */
+  clientToken?: MoveToken;
+}
+
+/** Given by a client, in one bucket; 1 to 64 ASCII characters. */
+export interface MoveToken {
+  token: string;
+  /** What is asked for by it, whatever tells it from another request. */
+  request: string;
 }
 
 export interface MovePrefixOptions extends ChangeOptions {

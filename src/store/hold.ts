@@ -23,6 +23,7 @@ export function holdBucket(core: Core, bucket: string): Hold {
 /** Counts deletions of a bucket name: inode and birth time of a folder that is made at once may be those of the one that went. Under the lock. */
 export function noteBucketDeleted(core: Core, bucket: string): void {
   core.catalog.index.next(counter(bucket));
+  core.catalog.clientTokens.forgetBucket(bucket);
 }
 
 function whichBucket(core: Core, bucket: string): { identity: string; deletions: number } {

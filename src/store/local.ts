@@ -209,6 +209,9 @@ export class LocalStoreImpl implements LocalStore {
   move(from: C.ObjectRef, to: C.ObjectRef, options?: C.MoveOptions): Promise<C.ObjectInfo> {
     return this.runReady(() => this.transfer.move(from, { ...to, key: checked(to.key) }, options));
   }
+  wasMoved(from: C.ObjectRef, to: C.ObjectRef, clientToken: C.MoveToken): Promise<boolean> {
+    return this.runReady(() => this.transfer.wasMoved(from, to, clientToken));
+  }
   movePrefix(from: C.ObjectRef, to: C.ObjectRef, options?: C.MovePrefixOptions): Promise<C.MoveReport> {
     return this.runReady(() => this.prefixes.move(from, to, options));
   }

@@ -1,10 +1,11 @@
 /** Markers: keys like `dir/` with an empty body are directories, listed because a client put them (DESIGN rule 5). */
 import type { Checksum, KeyFacts, WriteCondition } from '../base/model.js';
-import type { Via } from '../catalog/lines.js';
+import type { ClientToken, Via } from '../catalog/lines.js';
 import type { DirRow } from '../catalog/rows.js';
 import { keyToPath } from '../fs/keypath.js';
 import { discard } from '../fs/stage.js';
 import { checkRead, checkWrite } from '../wire/conditions.js';
+import { checkNotDone, tokenOf } from './again.js';
 import { viaOf } from './attribution.js';
 import type { Attribution, MoveOptions, ObjectInfo, ObjectRef } from './contract.js';
 import { noSuchKey, type Target, type Core } from './core.js';
@@ -73,6 +74,7 @@ export class Markers {
     let superseded: string | undefined;
     const info = core.catalog.record(() => {
       hold();
+      checkNotDone(core, to.bucket, options.clientToken);
       const source = core.findMarker(from.bucket, from.key);
       if (!source) throw noSuchKey(from.key);
       const was = markerInfo(from.bucket, from.key, source);
@@ -81,7 +83,8 @@ export class Markers {
       if (from.bucket === to.bucket && from.key === to.key) return was;
       const via = viaOf(options.via, 'ObjectCreated:Copy');
       const marker = { ...source, facts: factsAt(core, from, to, source.facts) };
-      superseded = this.mark(to.bucket, to.key, marker, via, dirtied, this.dirsOf(from.bucket, from.key));
+      const moved = { dirs: this.dirsOf(from.bucket, from.key), ...tokenOf(to.bucket, options.clientToken) };
+      superseded = this.mark(to.bucket, to.key, marker, via, dirtied, moved);
       return markerInfo(to.bucket, to.key, source);
     });
     await this.flushed(dirtied);
@@ -99,7 +102,7 @@ export class Markers {
     marker: Marker,
     via: Via,
     dirtied: Set<string>,
-    from?: readonly string[],
+    from?: { dirs: readonly string[]; clientToken?: ClientToken },
   ): string | undefined {
     const { core, publisher } = this;
     const { catalog } = core;
@@ -118,7 +121,7 @@ export class Markers {
       for (const one of mkdirs) catalog.changeDir(one.split('/'), (row) => (row.made = true));
       const seq = catalog.nextSeq();
       catalog.setMarker(dirs, marker, seq);
-      const rmdirs = from ? this.unmark(from) : [];
+      const rmdirs = from ? this.unmark(from.dirs) : [];
       for (const path of rmdirs) dirtied.add(core.pathOf(path.split('/').slice(0, -1)));
       catalog.journal.append({
         op: 'marker',
@@ -126,10 +129,12 @@ export class Markers {
         path: dirs.join('/'),
         ...marker,
         ...(mkdirs.length > 0 && { mkdirs }),
-        ...(from && { from: from.join('/') }),
+        ...(from && { from: from.dirs.join('/') }),
         ...(rmdirs.length > 0 && { rmdirs }),
+        ...(from?.clientToken && { clientToken: from.clientToken }),
         via,
       });
+      if (from?.clientToken) catalog.clientTokens.note(from.clientToken);
       catalog.noteDirs(dirs);
       catalog.noteSettled();
     });
@@ -153,8 +158,14 @@ export class Markers {
     await core.syncDirs(dirtied);
   }
 
-  /** @returns false if the key has no marker. */
-  async remove(bucket: string, key: string, via: Via, condition?: WriteCondition): Promise<boolean> {
+  /** @param clientToken of the move that this ends. @returns false if the key has no marker. */
+  async remove(
+    bucket: string,
+    key: string,
+    via: Via,
+    condition?: WriteCondition,
+    clientToken?: ClientToken,
+  ): Promise<boolean> {
     const { core } = this;
     const { catalog } = core;
     const dirs = this.dirsOf(bucket, key);
@@ -171,8 +182,10 @@ export class Markers {
         seq: catalog.nextSeq(),
         path: dirs.join('/'),
         ...(rmdirs.length > 0 && { rmdirs }),
+        ...(clientToken && { clientToken }),
         via,
       });
+      if (clientToken) catalog.clientTokens.note(clientToken);
       catalog.noteSettled();
       return true;
     });

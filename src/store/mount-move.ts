@@ -8,6 +8,7 @@ import type { ByteFacts } from '../catalog/lines.js';
 import type { Layout } from '../catalog/rows.js';
 import { isTorn, type OpenFile } from '../fs/reader.js';
 import { applyInherit, discard, openAgain, stageCopy } from '../fs/stage.js';
+import { checkNotDone, tokenOf } from './again.js';
 import { viaOf } from './attribution.js';
 import type { Attribution, MoveOptions, ObjectInfo, ObjectRef } from './contract.js';
 import type { Core, Found } from './core.js';
@@ -27,7 +28,7 @@ export class MountMover {
   /** @throws OperationAborted if the source was changed meanwhile: then both are kept; InvalidRequest if both are one file. */
   async move(from: ObjectRef, to: ObjectRef, options: MoveOptions): Promise<ObjectInfo> {
     const { info, source } = await retried(() => this.copy(from, to, options));
-    await this.remove(from, to, source.found, info, options.via);
+    await this.remove(from, to, source.found, info, options);
     return info;
   }
 
@@ -37,18 +38,19 @@ export class MountMover {
     to: ObjectRef,
     found: Found,
     copy: ObjectInfo,
-    via: Attribution | undefined,
+    options: MoveOptions,
   ): Promise<void> {
     try {
       const check = (): void => checkTwoFiles(this.core, from, to);
-      await this.objects.removeSame(from, found, viaOf(via, 'ObjectRemoved:Delete'), check);
+      const said = { via: viaOf(options.via, 'ObjectRemoved:Delete'), ...tokenOf(to.bucket, options.clientToken) };
+      await this.objects.removeSame(from, found, said, check);
     } catch (error) {
       const now = this.core.find(from.bucket, from.key);
       if (!now?.fp.equals(found.fp) || now.stat.nlink >= found.stat.nlink) throw error;
       const source = await this.hashedAmongNames(from, copy, now.stat.nlink);
       if (!source) throw error;
       if (!isCopy(describe(from.bucket, from.key, source), copy)) throw error;
-      await this.remove(from, to, source, copy, via);
+      await this.remove(from, to, source, copy, options);
     }
   }
 
@@ -76,7 +78,7 @@ export class MountMover {
     if (!isFileOfItsOwn(source, there)) return false;
     const [old, copy] = [describe(from.bucket, from.key, source), describe(to.bucket, to.key, there)];
     if (!isCopy(old, copy) || !sameFacts(factsAt(this.core, from, to, old.facts), copy.facts)) return false;
-    await this.objects.removeSame(from, source, viaOf(via, 'ObjectRemoved:Delete'), (now) => {
+    await this.objects.removeSame(from, source, { via: viaOf(via, 'ObjectRemoved:Delete') }, (now) => {
       const still = this.core.find(to.bucket, to.key);
       if (still?.fp.equals(there.fp) && isFileOfItsOwn(now, still)) return;
       throw new S3Error('OperationAborted', `The copy of "${from.key}" was changed; what it was made from is kept.`);
@@ -98,7 +100,7 @@ export class MountMover {
   private async copy(
     from: ObjectRef,
     to: ObjectRef,
-    { condition, via }: MoveOptions,
+    { condition, via, clientToken }: MoveOptions,
     settling = false,
   ): Promise<{ info: ObjectInfo; source: Current }> {
     const { core, objects } = this;
@@ -127,7 +129,9 @@ export class MountMover {
         const check = (now: Found | undefined): void => {
           if (now?.row?.seq !== found.row?.seq || now?.fp.equals(found.fp) !== true) throw new Retry();
         };
-        const guard = settling ? { hold, exclusive: true, check } : { hold };
+        const guard = settling
+          ? { hold, exclusive: true, check }
+          : { hold, check: () => checkNotDone(core, to.bucket, clientToken) };
         const info = await objects.publisher.publish(to, { path, stat }, staged, guard, condition);
         return { info, source };
       } catch (error) {

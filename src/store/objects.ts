@@ -11,7 +11,7 @@ import type {
   WriteCondition,
 } from '../base/model.js';
 import { NO_FINGERPRINT, subjectOf, type Place } from '../catalog/catalog.js';
-import type { Via } from '../catalog/lines.js';
+import type { ClientToken, Via } from '../catalog/lines.js';
 import type { FileRow, Layout } from '../catalog/rows.js';
 import { formatFingerprint } from '../fs/fingerprint.js';
 import { createHasher, prepareHashes } from '../fs/hash.js';
@@ -38,6 +38,13 @@ const OPEN_ATTEMPTS = 20;
 export interface Current {
   found: Found;
   file: OpenFile;
+}
+
+/** What the line of a removal tells beside it. */
+interface Said {
+  via: Via;
+  /** Of the move that ends by it. */
+  clientToken?: ClientToken;
 }
 
 export class Objects {
@@ -273,7 +280,7 @@ export class Objects {
           forgotten = this.forget(bucket, key);
           return again;
         }
-        this.unlink(bucket, key, found, via, dirtied);
+        this.unlink(bucket, key, found, { via }, dirtied);
         return true;
       });
     });
@@ -298,7 +305,7 @@ export class Objects {
   }
 
   /** Under the lock: the file, then its line; and an overflow copy that was kept aside. */
-  private unlink(bucket: string, key: string, found: Found, via: Via, dirtied: Set<string>): void {
+  private unlink(bucket: string, key: string, found: Found, said: Said, dirtied: Set<string>): void {
     const { core, publisher } = this;
     const inTree = found.place.kind === 'tree';
     core.catalog.journal.checkRoom(freesRoom(found.stat));
@@ -309,7 +316,7 @@ export class Objects {
     core.catalog.removeRow(found.place);
     const rmdirs = found.place.kind === 'tree' ? publisher.prune(found.place.dirs) : [];
     for (const path of rmdirs) dirtied.add(core.pathOf(path.split('/').slice(0, -1)));
-    publisher.recordDelete(subjectOf(found.place), rmdirs, { via, kept, ...(!inTree && { file: found.name }) });
+    publisher.recordDelete(subjectOf(found.place), rmdirs, { ...said, kept, ...(!inTree && { file: found.name }) });
     if (inTree) publisher.dropOverflow(bucket, key, dirtied);
   }
 
@@ -318,17 +325,21 @@ export class Objects {
    * @param check asked under the lock, right before it goes; what it throws leaves everything as it was.
    * @throws OperationAborted if it is something else by now.
    */
-  async removeSame({ bucket, key }: ObjectRef, found: Found, via: Via, check: (now: Found) => void): Promise<void> {
+  async removeSame({ bucket, key }: ObjectRef, found: Found, said: Said, check: (now: Found) => void): Promise<void> {
     const dirtied = new Set<string>();
     this.core.catalog.recordRemoval((again) => {
-      if (again) return void this.forget(bucket, key);
+      if (again) {
+        this.forget(bucket, key);
+        if (said.clientToken) this.core.catalog.clientTokens.note(said.clientToken);
+        return;
+      }
       const now = this.core.find(bucket, key);
       // the number of the row says nothing: somebody may have hashed the file meanwhile
       const same = now?.fp.equals(found.fp) === true && now.stat.ctimeNs === found.stat.ctimeNs;
       if (!now || !same || !sameFacts(now.row?.facts ?? {}, found.row?.facts ?? {}))
         throw new S3Error('OperationAborted', `"${key}" was changed while it was moved; it is kept beside its copy.`);
       check(now);
-      this.unlink(bucket, key, now, via, dirtied);
+      this.unlink(bucket, key, now, said, dirtied);
     });
     await this.flushed(dirtied);
   }

@@ -13,7 +13,7 @@ import type { KeyFacts, WriteCondition } from '../base/model.js';
 import { samePlace, subjectOf } from '../catalog/catalog.js';
 import type { Journal } from '../catalog/journal.js';
 import type { DirRow } from '../catalog/rows.js';
-import type { Aside, ByteFacts, CompletedUpload, JournalLine, Subject, Via } from '../catalog/lines.js';
+import type { Aside, ByteFacts, ClientToken, CompletedUpload, JournalLine, Subject, Via } from '../catalog/lines.js';
 import type { Dir } from '../fs/dirs.js';
 import { fingerprint, formatFingerprint } from '../fs/fingerprint.js';
 import { applyInherit, discard, groupOfNew, type Inherit } from '../fs/stage.js';
@@ -365,7 +365,7 @@ export class Publisher {
   recordDelete(
     subject: Subject,
     rmdirs: string[],
-    { via, kept, file }: { via?: Via; kept?: boolean; file?: string } = {},
+    { via, kept, file, clientToken }: { via?: Via; kept?: boolean; file?: string; clientToken?: ClientToken } = {},
   ): void {
     const { catalog } = this.core;
     catalog.journal.append({
@@ -375,8 +375,10 @@ export class Publisher {
       ...(rmdirs.length > 0 && { rmdirs }),
       ...(kept && { kept: true as const }),
       ...(file !== undefined && { file }),
+      ...(clientToken && { clientToken }),
       ...(via && { via }),
     });
+    if (clientToken) catalog.clientTokens.note(clientToken);
     catalog.noteSettled();
   }
 

@@ -209,7 +209,7 @@ export function restoreUploads(core: Core, uploads: Uploads): void {
     uploads.reconcile(folders, (id, error) =>
       core.log('warn', 'an upload could not be read', { id, error: String(error) }),
     );
-    catalog.forgetCompleted();
+    catalog.forgetAnswers();
     forgetGrowths(catalog.index);
     for (const [id, folder] of folders) {
       const done = catalog.completed(id);

@@ -14,7 +14,8 @@ import { changeOf, readRange } from '../fs/reader.js';
 import { applyInherit, discard, openAgain, stageCopy, setMtime } from '../fs/stage.js';
 import { checkRead } from '../wire/conditions.js';
 import { viaOf } from './attribution.js';
-import type { CopyOptions, MoveOptions, ObjectInfo, ObjectRef, OpenObject } from './contract.js';
+import { checkNotDone, flushWay, tokenOf, wasDone } from './again.js';
+import type { CopyOptions, MoveOptions, MoveToken, ObjectInfo, ObjectRef, OpenObject } from './contract.js';
 import { isInside, lstatOf, type Core, type Found, type Target } from './core.js';
 import { describe, isAppending, knowledge, factsAt, movedFacts } from './describe.js';
 import { holdBucket, type Hold } from './hold.js';
@@ -174,6 +175,14 @@ export class Transfer {
     ).catch((error: unknown) => this.resumed(from, to, options, error));
   }
 
+  /** Asked under the lock: a move is seen before its transaction ends. */
+  async wasMoved(from: ObjectRef, to: ObjectRef, clientToken: MoveToken): Promise<boolean> {
+    const { core } = this;
+    if (!core.catalog.index.write(() => wasDone(core, to.bucket, clientToken))) return false;
+    for (const { bucket, key } of [from, to]) await flushWay(core, bucket, key);
+    return true;
+  }
+
   /** @throws `error` unless a copy of the source stands at the target, on another mount. */
   private async resumed(from: ObjectRef, to: ObjectRef, options: MoveOptions, error: unknown): Promise<ObjectInfo> {
     if (!options.resume || !(error instanceof S3Error && error.code === 'PreconditionFailed')) throw error;
@@ -190,6 +199,7 @@ export class Transfer {
     const { markers } = this.objects;
     if (markers.possible(to.bucket, to.key)) return markers.move(from, to, options);
     const { condition, sourceCondition } = options;
+    this.core.catalog.index.write(() => checkNotDone(this.core, to.bucket, options.clientToken));
     const info = await this.copy(from, to, {
       facts: (source) => {
         if (sourceCondition) checkRead(sourceCondition, source, 'rename');
@@ -198,7 +208,8 @@ export class Transfer {
       via: options.via,
       ...(condition && { condition }),
     });
-    await markers.remove(from.bucket, from.key, viaOf(options.via, 'ObjectRemoved:Delete'));
+    const { clientToken } = tokenOf(to.bucket, options.clientToken);
+    await markers.remove(from.bucket, from.key, viaOf(options.via, 'ObjectRemoved:Delete'), undefined, clientToken);
     return info;
   }
 
@@ -256,10 +267,12 @@ export class Transfer {
       facts: factsAt(core, from, to, movedFacts(from.key, to.key, source.row)),
       published: source.row?.published ?? false,
       ...(!settling && { via: viaOf(options.via, 'ObjectCreated:Copy') }),
+      ...tokenOf(to.bucket, options.clientToken),
       ...destination,
     };
     try {
       const found = await publisher.committed(line, target, (done) => {
+        checkNotDone(core, to.bucket, options.clientToken);
         const now = this.checkSource(from, source);
         // a link that came to stand where it leads would lead to itself, and the bytes would be gone
         if (now.link !== undefined && !stays) checkTwoFiles(core, from, to);

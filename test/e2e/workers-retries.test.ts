@@ -5,7 +5,9 @@ import {
   CompleteMultipartUploadCommand,
   CreateBucketCommand,
   CreateMultipartUploadCommand,
+  HeadObjectCommand,
   PutObjectCommand,
+  RenameObjectCommand,
   S3Client,
   UploadPartCommand,
   type CompleteMultipartUploadCommandInput,
@@ -80,6 +82,25 @@ describe('two processes', () => {
       answers.push(...(await Promise.all(sent)));
     }
     expect(counted(answers)).toEqual({ 200: 12 * CLIENTS });
+  });
+
+  it('do a rename by one client token once, and tell all that ask for it that it is done', async () => {
+    const answers: string[] = [];
+    for (let round = 0; round < 12; round++) {
+      const [from, Key] = [`from-${round}`, `to-${round}`];
+      await one().send(new PutObjectCommand({ Bucket, Key: from, Body: 'old' }));
+      const input = { Bucket, Key, RenameSource: from, ClientToken: `token-${round}`, DestinationIfNoneMatch: '*' };
+      const all = (): Promise<string[]> =>
+        Promise.all(clients.map((client) => told(client.send(new RenameObjectCommand(input)))));
+      answers.push(...(await all()));
+      // another object at the source is not the one that was to be renamed
+      await one().send(new PutObjectCommand({ Bucket, Key: from, Body: 'new' }));
+      answers.push(...(await all()));
+      expect(await told(one(round).send(new HeadObjectCommand({ Bucket, Key: from })))).toBe('200');
+      const other = new RenameObjectCommand({ ...input, Key: 'another' });
+      expect(await told(one(round).send(other))).toBe('400 IdempotencyParameterMismatch');
+    }
+    expect(counted(answers)).toEqual({ 200: 2 * 12 * CLIENTS });
   });
 
   it('tell of a part that is sent while its upload ends that there is no such upload', async () => {

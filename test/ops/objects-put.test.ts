@@ -133,10 +133,11 @@ describe('RenameObject', () => {
   function renamer() {
     const move = vi.fn((..._args: unknown[]) => Promise.resolve(object('new')));
     const asked: unknown[] = [];
-    const ctx = context({ move }, { authorize: (...args) => Promise.resolve(void asked.push(args)) });
+    const wasMoved = vi.fn((..._args: unknown[]) => Promise.resolve(false));
+    const ctx = context({ move, wasMoved }, { authorize: (...args) => Promise.resolve(void asked.push(args)) });
     const rename = (source: string, headers: Record<string, string> = {}) =>
       renameObject(ctx, input({ key: 'new', headers: { 'x-amz-rename-source': source, ...headers } }));
-    return { move, asked, rename };
+    return { move, wasMoved, asked, rename };
   }
 
   it.each([
@@ -160,13 +161,38 @@ describe('RenameObject', () => {
     ]);
   });
 
-  it('does a token’s rename once, and refuses another one by it', async () => {
-    const { move, rename } = renamer();
+  it('asks for nothing once a token’s rename is done, also if that is done meanwhile', async () => {
+    const { move, wasMoved, asked, rename } = renamer();
     const token = { 'x-amz-client-token': 'token-1' };
+    wasMoved.mockResolvedValueOnce(true);
     await rename('old', token);
+    expect([move.mock.calls, asked]).toEqual([[], []]);
+    wasMoved.mockResolvedValueOnce(false).mockResolvedValueOnce(true);
+    move.mockRejectedValueOnce(new S3Error('NoSuchKey'));
     await rename('old', token);
     expect(move).toHaveBeenCalledTimes(1);
-    await expect(rename('older', token)).rejects.toMatchObject({ code: 'IdempotencyParameterMismatch' });
+    wasMoved.mockResolvedValueOnce(false).mockResolvedValueOnce(true);
+    move.mockRejectedValueOnce(new S3Error('InternalError'));
+    await expect(rename('old', token)).rejects.toMatchObject({ code: 'InternalError' });
+  });
+
+  it('tells requests of one token apart by all that they ask for', async () => {
+    const { wasMoved, rename } = renamer();
+    const token = { 'x-amz-client-token': 'token-1' };
+    await rename('old', token);
+    await rename('old', { ...token, 'x-amz-date': 'later' });
+    await rename('older', token);
+    await rename('old', { ...token, 'if-none-match': '*' });
+    await rename('old', { ...token, 'x-amz-rename-source-if-match': 'x' });
+    const requests = wasMoved.mock.calls.map(([, , asked]) => (asked as { request: string }).request);
+    expect(new Set(requests).size).toBe(4);
+    expect(requests[1]).toBe(requests[0]);
+  });
+
+  it.each(['', 'a b', 'é', 'x'.repeat(65)])('refuses the token %j', async (token) => {
+    await expect(renamer().rename('old', { 'x-amz-client-token': token })).rejects.toMatchObject({
+      code: 'InvalidArgument',
+    });
   });
 
   it.each(['', 'new', 'a%FF'])('refuses the source %j', async (source) => {
