@@ -50,6 +50,8 @@ export class Catalog {
   readonly lost: Records<LostDir>;
   /** By id. */
   readonly away: Records<AwayDir>;
+  /** Since when (ms) the folder of a marker has been missed, by id. Of files their rows say so. */
+  readonly missed: Records<number>;
   private readonly done: Records<Completed>;
   readonly untold: Untold;
   readonly appends: Appends;
@@ -67,6 +69,7 @@ export class Catalog {
     this.identities = new Identities(index);
     this.lost = new Records(index, 'lost');
     this.away = new Records(index, 'away');
+    this.missed = new Records(index, 'missed');
     this.done = new Records(index, 'done');
     this.untold = new Untold(index);
     this.appends = new Appends(index);
@@ -145,10 +148,11 @@ export class Catalog {
   /** A client put `dir/`, or said something of it. Only inside a write. */
   setMarker(dirs: readonly string[], marker: NonNullable<DirRow['marker']>, seq: number): void {
     const owned = (marker.facts.acl ?? marker.facts.owner) !== undefined;
-    this.changeDir(dirs, (row) => {
+    const { id } = this.changeDir(dirs, (row) => {
       row.marker = owned ? { ...marker, home: topOf(dirs) } : marker;
       row.seq = seq;
     });
+    this.missed.remove(id);
   }
 
   /** Forgets a directory that was removed, unless rows below it keep facts of files that may come back. Only inside a write. */
@@ -240,7 +244,7 @@ export class Catalog {
 
   private loseDir(row: DirRow, key: Buffer, dirs: readonly string[], seq: number): void {
     this.index.remove('tree', key);
-    if (this.index.page('tree', rowKey(row.id, ''), rowKey(row.id + 1, ''), 1).length === 0)
+    if (!row.marker && this.index.page('tree', rowKey(row.id, ''), rowKey(row.id + 1, ''), 1).length === 0)
       return this.identities.removeDir(row);
     this.identities.setPlace(row.id, 0, `${seq}/`);
     this.index.putRow(0, `${seq}/`, row);

@@ -188,7 +188,8 @@ function* linesOf(
       const lines: JournalLine[] = [];
       for (const { key, value } of page) {
         const row = decodeRow(value);
-        const line = row.kind === 'dir' ? dirLine(paths, key, row) : fileLine(paths, snapshot, table, key, row);
+        const line =
+          row.kind === 'dir' ? dirLine(catalog, paths, key, row) : fileLine(paths, snapshot, table, key, row);
         if (!line) continue;
         if (row.kind === 'file' && row.goneAt !== undefined && Date.now() - row.goneAt > ghostAge) report.dropped++;
         else lines.push(line);
@@ -261,16 +262,19 @@ class Paths {
   }
 }
 
-function dirLine(paths: Paths, key: Buffer, row: DirRow): JournalLine | undefined {
+function dirLine(catalog: Catalog, paths: Paths, key: Buffer, row: DirRow): JournalLine | undefined {
   const path = paths.of(key);
   if (path === undefined || path === '/') return undefined;
   if (!row.made && !row.marker && !row.identity && !path.startsWith('/')) return undefined;
+  // as it is now: a line behind the snapshot says the same
+  const gone = row.marker && catalog.missed.get(row.id);
   return {
     op: 'dir',
     seq: row.seq,
     path,
     ...(row.made && { made: true }),
     ...(row.marker && { marker: row.marker }),
+    ...(gone !== undefined && { gone }),
     ...(row.identity && { identity: row.identity.toString('hex') }),
   };
 }

@@ -63,8 +63,16 @@ export type JournalLine =
   | { op: 'sealed' }
   /** Compacted: all that is known of a file. */
   | ({ op: 'row'; seq: number; row: StoredRow } & Subject)
-  /** Compacted: a directory; the path of a lost one begins with `/` (identities.ts). */
-  | { op: 'dir'; seq: number; path: string; made?: true; marker?: NonNullable<DirRow['marker']>; identity?: string }
+  /** Compacted: a directory; the path of a lost one begins with `/` (identities.ts). `gone`: since when (ms) that of a marker has been missed. */
+  | {
+      op: 'dir';
+      seq: number;
+      path: string;
+      made?: true;
+      marker?: NonNullable<DirRow['marker']>;
+      gone?: number;
+      identity?: string;
+    }
   /** Compacted: the answer of a completed upload. */
   | { op: 'done'; seq: number; id: string; answer: unknown }
   /** Compacted: a move that was asked for by a client token. */
@@ -208,7 +216,10 @@ export type JournalLine =
     }
   | { op: 'unmark'; seq: number; path: string; rmdirs?: string[]; clientToken?: ClientToken; via?: Via }
   | { op: 'part'; seq: number; uploadId: string; part: PartRecord }
-  /** Another program has changed a file that has been quiet since: written while somebody waits for events, for nothing but them. */
+  /**
+   * Another program has changed a file that has been quiet since, or a marker (its path ends in `/`, and it has no `fp`): written while somebody waits for events. A
+   * replay knows by it what is gone, and told.
+   */
   | {
       op: 'seen';
       seq: number;

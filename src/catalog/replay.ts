@@ -8,7 +8,7 @@ import { grownBytes } from './grown.js';
 import { lostBy } from './lost.js';
 import { applyMoved, applyTouched } from './moved.js';
 import { Merge, type Dangling, type Event } from './merge.js';
-import { restoreDir, restoreDone, restoreRow } from './restore.js';
+import { restoreDir, restoreDone, restoreRow, restoreSeen } from './restore.js';
 import { pairKey, type FileRow } from './rows.js';
 import type { Damage, SegmentReader } from './segments.js';
 
@@ -231,6 +231,9 @@ function apply(catalog: Catalog, { line, prepare }: Event): void {
       unmark(catalog, line.path);
       for (const path of line.rmdirs ?? []) catalog.dropDir(split(path));
       if (line.clientToken) catalog.clientTokens.note(line.clientToken);
+      return;
+    case 'seen':
+      restoreSeen(catalog, line);
       return;
     case 'row':
       restoreRow(catalog, line);

@@ -2,7 +2,7 @@
 import { parseFingerprint } from '../fs/fingerprint.js';
 import { partCount, placeOf, split, type Catalog, type Completed } from './catalog.js';
 import type { JournalLine } from './lines.js';
-import type { FileRow } from './rows.js';
+import type { DirRow, FileRow } from './rows.js';
 
 export function restoreRow(catalog: Catalog, line: Extract<JournalLine, { op: 'row' }>): void {
   const { fp, ctime, layout, from, ...rest } = line.row;
@@ -28,6 +28,7 @@ export function restoreDir(catalog: Catalog, line: Extract<JournalLine, { op: 'd
   row.seq = line.seq;
   row.made = line.made === true;
   if (line.marker) row.marker = line.marker;
+  missMarker(catalog, row, line.gone);
   if (line.identity !== undefined) {
     catalog.identities.setDir(row, Buffer.from(line.identity, 'hex'));
     row.noted = true;
@@ -35,6 +36,23 @@ export function restoreDir(catalog: Catalog, line: Extract<JournalLine, { op: 'd
   // a lost one lies beside the root's
   if (line.path.startsWith('/') && dirs.length === 2) catalog.index.putRow(0, `${dirs[1] ?? ''}/`, row);
   else catalog.index.putRow(catalog.ensureDir(dirs.slice(0, -1)).id, `${dirs.at(-1) ?? ''}/`, row);
+}
+
+/** Whether a file or a marker is gone, as it was told. */
+export function restoreSeen(catalog: Catalog, { path, event, time }: Extract<JournalLine, { op: 'seen' }>): void {
+  const gone = event === 'removed' ? time : undefined;
+  if (path.endsWith('/')) return missMarker(catalog, catalog.findDir(split(path.slice(0, -1))), gone);
+  const place = placeOf({ path });
+  const row = catalog.row(place);
+  if (!row || (row.goneAt === undefined) === (gone === undefined)) return;
+  const { goneAt: _before, ...rest } = row;
+  catalog.putRow(place, { ...rest, ...(gone !== undefined && { goneAt: gone }) });
+}
+
+function missMarker(catalog: Catalog, row: DirRow | undefined, since: number | undefined): void {
+  if (!row?.marker) return;
+  if (since === undefined) catalog.missed.remove(row.id);
+  else catalog.missed.put(row.id, since);
 }
 
 export function restoreDone(catalog: Catalog, { id, answer }: Extract<JournalLine, { op: 'done' }>): void {

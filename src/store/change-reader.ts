@@ -19,6 +19,8 @@ const PAGE = 256;
 
 type Facts = Pick<Change, 'size' | 'etag'>;
 type Row = DirRow | FileRow;
+/** What is remembered of a marker that was told of, in place of a file's fingerprint; its path ends in `/`. */
+export const MARKER = '/';
 /** Of a marker. */
 const NOTHING: Facts = { size: 0, etag: EMPTY_ETAG };
 
@@ -147,14 +149,19 @@ export class JournalReader implements ChangeReader {
         return line.via ? this.change(line.seq, line, line.via) : [];
       case 'marker': {
         if (!line.via) return [];
+        this.toldMarker(line, MARKER);
+        if (line.from !== undefined) this.toldMarker({ path: line.from }, '');
         const made = this.change(line.seq, line, line.via, NOTHING, true);
         return line.from === undefined
           ? made
           : [...this.removed(line.seq, { path: line.from }, line.via, true), ...made];
       }
       case 'unmark':
-        return line.via ? this.change(line.seq, line, line.via, {}, true) : [];
+        if (!line.via) return [];
+        this.toldMarker(line, '');
+        return this.change(line.seq, line, line.via, {}, true);
       case 'seen':
+        if (line.path.endsWith('/')) return this.outsideMarker(line);
         return this.outside(line.seq, line.time, line.path, line.event === 'created' ? line.fp : '', line.etag);
       case 'moved':
         if (line.bytes === undefined) {
@@ -212,6 +219,16 @@ export class JournalReader implements ChangeReader {
     return [{ seq, time, event, names, outside: true, ...(fp !== '' && bytesFacts({ fp, etag })) }];
   }
 
+  private outsideMarker({ seq, time, path, event }: Extract<Event['line'], { op: 'seen' }>): Change[] {
+    const now = event === 'created' ? MARKER : '';
+    if (this.toldOf.get(path) === now) return [];
+    this.tell({ path }, now);
+    const names = this.names(placeOf({ path: path.slice(0, -1) }), true);
+    if (names.length === 0) return [];
+    if (now === '') return [{ seq, time, event: 'ObjectRemoved:Delete', names, outside: true }];
+    return [{ seq, time, event: 'ObjectCreated:Put', names, outside: true, ...NOTHING }];
+  }
+
   private movedFile(seq: number, from: string, path: string, bytes: { fp: string; etag: string }): Change[] {
     if (this.toldOf.get(path) === bytes.fp) return [];
     const time = Date.now();
@@ -251,11 +268,22 @@ export class JournalReader implements ChangeReader {
   /** What has no path of its own went with a folder that another program renamed. */
   private *renamed(seq: number, from: Subject, to: Subject, facts: Facts, marker = false): Generator<Change> {
     const via = { event: 'ObjectCreated:Put', time: Date.now() };
+    const goes = !this.isThere(from, marker) && !(marker && this.toldMarker(from, ''));
+    const comes = !(marker && this.toldMarker(to, MARKER));
     const changes = [
-      ...(this.isThere(from, marker) ? [] : this.removed(seq, from, via, marker)),
-      ...this.change(seq, to, via, facts, marker),
+      ...(goes ? this.removed(seq, from, via, marker) : []),
+      ...(comes ? this.change(seq, to, via, facts, marker) : []),
     ];
     for (const change of changes) yield { ...change, outside: true };
+  }
+
+  /** Whether that was told of it already; from now on it was. */
+  private toldMarker(subject: Subject, what: string): boolean {
+    if (!('path' in subject)) return false;
+    const path = `${subject.path}/`;
+    const before = this.toldOf.get(path);
+    this.tell({ path }, what);
+    return before === what;
   }
 
   private isThere(subject: Subject, marker: boolean): boolean {
@@ -303,6 +331,8 @@ export class JournalReader implements ChangeReader {
   }
 
   private carried(seq: number, from: Subject, to: Subject, via: Via, facts: Facts, marker = false): Change[] {
+    if (marker) this.toldMarker(from, '');
+    if (marker) this.toldMarker(to, MARKER);
     return [...this.removed(seq, from, via, marker), ...this.change(seq, to, via, facts, marker)];
   }
 

@@ -25,6 +25,7 @@ export interface Changes {
 export interface SeenChange {
   /** Segments of its directory below the root. */
   dirs: readonly string[];
+  /** '' of a marker: `dirs` is its folder. */
   name: string;
   event: 'created' | 'removed';
   /** Removed: it was there for a moment only, and is worth a word only if it was told of. */

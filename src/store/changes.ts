@@ -1,11 +1,12 @@
 /** The feed of changes: see changes-contract.ts. */
-import { subjectOf, type Place } from '../catalog/catalog.js';
+import { placeOf, subjectOf, type Place } from '../catalog/catalog.js';
 import { listSegments } from '../catalog/segments.js';
 import { formatFingerprint } from '../fs/fingerprint.js';
-import { JournalReader } from './change-reader.js';
+import { JournalReader, MARKER } from './change-reader.js';
 import type { Change, ChangeReader, Changes, Position, SeenChange } from './changes-contract.js';
 import type { Core } from './core.js';
 import { knowledge } from './describe.js';
+import { isFolderGone } from './ghosts.js';
 
 export class ChangeFeed implements Changes {
   constructor(private readonly core: Core) {}
@@ -57,6 +58,7 @@ export class ChangeFeed implements Changes {
     const { catalog } = core;
     const { dirs, name, event } = change;
     if (change.fresh && !told) return false;
+    if (name === '') return this.noteMarker(change, told, known);
     const place: Place = { kind: 'tree', dirs, name };
     // also when nothing else may be changed: what is noted lies with the state
     if (this.namesOf(place, false).length === 0) return false;
@@ -77,6 +79,22 @@ export class ChangeFeed implements Changes {
         ...(found && { fp }),
         ...(found?.row && knowledge(found) === 'known' && { etag: found.row.etag }),
       });
+      catalog.noteSettled();
+      return true;
+    });
+  }
+
+  private noteMarker({ dirs, event }: SeenChange, told: string | undefined, known: boolean): boolean {
+    const { core } = this;
+    const { catalog } = core;
+    const path = dirs.join('/');
+    if (this.namesOf(placeOf({ path }), true).length === 0) return false;
+    return catalog.index.write(() => {
+      const row = catalog.findDir(dirs);
+      const there = row?.marker !== undefined && !isFolderGone(core, dirs);
+      if (there !== (event === 'created') || told === (there ? MARKER : '')) return false;
+      if (!there && !row?.marker && told === undefined && !known) return false;
+      catalog.journal.append({ op: 'seen', seq: catalog.nextSeq(), path: `${path}/`, event, time: Date.now() });
       catalog.noteSettled();
       return true;
     });

@@ -4,10 +4,13 @@
  *
  * A listing need not look for them as long as the directory has not changed since somebody did.
  */
+import { errno } from '../base/errors.js';
 import { GONE_COUNTER, isWorthKeeping } from '../catalog/ghost.js';
+import type { DirRow } from '../catalog/rows.js';
 import { isAbsent, lstatOf, type Core } from './core.js';
 import { adoptStanding } from './settle.js';
 
+/** A file, or with the name '' the marker whose folder is `dirs`. */
 export interface Missing {
   dirs: readonly string[];
   name: string;
@@ -32,7 +35,7 @@ function pathOf({ dirs, name }: Missing): string {
   return [...dirs, name].join('/');
 }
 
-/** Notes that files are gone, those that really are. @returns how many. */
+/** Notes that files and markers are gone, those that really are. @returns how many. */
 export function noteGone(core: Core, missing: readonly Missing[], now = Date.now()): number {
   if (missing.length === 0 || !core.catalog.index.ready) return 0;
   const { catalog } = core;
@@ -52,6 +55,7 @@ export function noteGone(core: Core, missing: readonly Missing[], now = Date.now
 }
 
 function noteOne(core: Core, { dirs, name }: Missing, now: number): boolean {
+  if (name === '') return noteMarker(core, dirs, now);
   const place = { kind: 'tree', dirs, name } as const;
   const row = core.catalog.row(place);
   if (!row || row.goneAt !== undefined || !isGoneNow(core, dirs, name)) return false;
@@ -59,6 +63,44 @@ function noteOne(core: Core, { dirs, name }: Missing, now: number): boolean {
   else core.catalog.removeRow(place);
   core.catalog.untold.note(dirs, name, 'removed');
   return true;
+}
+
+function noteMarker(core: Core, dirs: readonly string[], now: number): boolean {
+  const { catalog } = core;
+  const row = catalog.findDir(dirs);
+  if (!row?.marker || catalog.missed.get(row.id) !== undefined) return false;
+  // where it was before is told once that is known (left.ts)
+  if (catalog.away.get(row.id)) return false;
+  if (!isFolderGone(core, dirs)) return false;
+  catalog.missed.put(row.id, now);
+  catalog.untold.note(dirs, '', 'removed');
+  return true;
+}
+
+/** A folder that stands there is no longer missed, if it is a marker's. @returns whether it was. */
+export function noteMarkerBack(core: Core, dirs: readonly string[], { id, marker }: DirRow): boolean {
+  const { catalog } = core;
+  if (!marker || !catalog.index.ready || catalog.missed.get(id) === undefined) return false;
+  return catalog.index.write(() => {
+    if (catalog.findDir(dirs)?.id !== id || !isDirectory(core, dirs)) return false;
+    catalog.missed.remove(id);
+    catalog.untold.noteBack(dirs, '');
+    return true;
+  });
+}
+
+/** Nothing has the path of a folder, or a file. */
+export function isFolderGone(core: Core, dirs: readonly string[]): boolean {
+  // a lost directory has no path
+  if (dirs[0] === '') return true;
+  try {
+    const stat = lstatOf(core.pathOf(dirs));
+    return stat === undefined || stat.isFile();
+  } catch (error) {
+    // not to be seen: nobody can tell
+    if (errno(error) === 'EACCES' || errno(error) === 'EPERM') return false;
+    throw error;
+  }
 }
 
 /** Nothing has the name, or a directory. What a link leads to may come back without a trace in this directory. */

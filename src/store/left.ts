@@ -20,6 +20,7 @@ import {
   type FileRow,
 } from '../catalog/rows.js';
 import { isAbsent, lstatOf } from '../fs/stat.js';
+import { endMarkers, leaveMarkers } from './left-markers.js';
 
 const PAGE = 256;
 
@@ -122,7 +123,7 @@ function endAll(ground: Ground, row: DirRow, dirs: readonly string[], home: read
     if (noteEnded(ground, place, was) && ++told === max) break;
   }
   if (told > 0) ground.catalog.index.next(GONE_COUNTER);
-  return told < max;
+  return told < max && endMarkers(ground.catalog, { row, dirs }, home, max);
 }
 
 /** @returns whether it was not known to be gone. */
@@ -154,7 +155,7 @@ function leaveAll(ground: Ground, row: DirRow, dirs: readonly string[], home: re
     if (leave(ground, place, to) && ++left === max) break;
   }
   if (left > 0) catalog.index.next(GONE_COUNTER);
-  return left < max;
+  return left < max && leaveMarkers(catalog, { row, dirs }, home, (path) => isDirectory(ground, path), max);
 }
 
 /**

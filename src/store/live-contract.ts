@@ -12,7 +12,7 @@ export interface Live {
    */
   lookAtDir(dirs: readonly string[], options?: LookOptions): Promise<DirReport | undefined>;
   /**
-   * Compares one file with its row and remembers what it found, so that the next look says `same`.
+   * Compares one file with its row and remembers what it found, so that the next look says `same`. The name '' is that of the marker whose folder `dirs` is.
    * @param told it is known that something has changed: a file that nobody knew of was made now.
    */
   lookAtFile(dirs: readonly string[], name: string, told?: boolean): Promise<FileReport>;

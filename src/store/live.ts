@@ -8,7 +8,7 @@ import { errno } from '../base/errors.js';
 import { isAbsent, lstatOf, type Core, type Found } from './core.js';
 import { isAppending, knowledge } from './describe.js';
 import type { DirReader } from './dir-reader.js';
-import { noteGone } from './ghosts.js';
+import { noteGone, noteMarkerBack } from './ghosts.js';
 import { isSettled, isUnproven, type Identifier } from './identifier.js';
 import type {
   DirReport,
@@ -83,6 +83,7 @@ export class LiveIndex implements Live {
       ({ row, names } = read);
       report.added = read.added;
     }
+    noteMarkerBack(core, dirs, row);
     const { live, gone } = await this.goThrough(dirs, row, options, report);
     // every name has a row, so more rows than names are rows of files that went
     if (names !== undefined && live > names && !options.files) await this.findGone(dirs, row, report);
@@ -172,7 +173,17 @@ export class LiveIndex implements Live {
   async lookAtFile(dirs: readonly string[], name: string, told = false): Promise<FileReport> {
     this.begin();
     this.core.tracker.settleDirs(dirs);
+    if (name === '') return this.lookAtMarker(dirs);
     return this.examine(dirs, [name], told)[0] ?? { state: 'gone' };
+  }
+
+  private lookAtMarker(dirs: readonly string[]): FileReport {
+    const { core } = this;
+    const row = core.catalog.findDir(dirs);
+    if (!dirStat(core.pathOf(dirs)))
+      return { state: 'gone', known: noteGone(core, [{ dirs, name: '' }]) > 0, size: 0, hashed: true };
+    if (!row?.marker) return { state: 'not-served' };
+    return { state: noteMarkerBack(core, dirs, row) ? 'new' : 'same', size: 0, hashed: true };
   }
 
   /** Compares files of one directory with their rows, and remembers what was found, in few transactions. */

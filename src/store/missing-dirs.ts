@@ -5,9 +5,8 @@
  * A hint, kept by this process only: the next scan comes upon the same directories again.
  */
 import { decodeRow, isGone, rowKey, rowName } from '../catalog/rows.js';
-import { errno } from '../base/errors.js';
-import { lstatOf, type Core } from './core.js';
-import { noteGone } from './ghosts.js';
+import type { Core } from './core.js';
+import { isFolderGone, noteGone, type Missing } from './ghosts.js';
 
 /** More are left to the next scan. */
 const LIMIT = 10_000;
@@ -39,17 +38,21 @@ export class MissingDirs {
   private async noteBelow(top: readonly string[]): Promise<number> {
     const { index } = this.core.catalog;
     const row = this.core.catalog.findDir(top);
-    const folders = row && this.isAway(top) ? [{ id: row.id, dirs: top }] : [];
+    const folders = row && isFolderGone(this.core, top) ? [{ row, dirs: top }] : [];
     let gone = 0;
     for (let folder = folders.pop(); folder; folder = folders.pop()) {
-      const { id, dirs } = folder;
+      const { dirs } = folder;
+      const { id, marker } = folder.row;
+      // the keys that it had before are told once it has turned up nowhere (left.ts)
+      if (this.core.catalog.away.get(id)) continue;
+      if (marker) gone += noteGone(this.core, [{ dirs, name: '' }]);
       for (let next = rowKey(id, ''); ;) {
         const page = index.page('tree', next, rowKey(id + 1, ''), PAGE);
-        const missing: { dirs: readonly string[]; name: string }[] = [];
+        const missing: Missing[] = [];
         for (const { key, value } of page) {
           const name = rowName(key).toString('utf8');
           const below = name.endsWith('/') ? decodeRow(value) : undefined;
-          if (below?.kind === 'dir') folders.push({ id: below.id, dirs: [...dirs, name.slice(0, -1)] });
+          if (below?.kind === 'dir') folders.push({ row: below, dirs: [...dirs, name.slice(0, -1)] });
           else if (!below && !isGone(value)) missing.push({ dirs, name });
         }
         gone += noteGone(this.core, missing);
@@ -61,16 +64,5 @@ export class MissingDirs {
       }
     }
     return gone;
-  }
-
-  private isAway(dirs: readonly string[]): boolean {
-    try {
-      const stat = lstatOf(this.core.pathOf(dirs));
-      return stat === undefined || stat.isFile();
-    } catch (error) {
-      // not to be seen: nobody can tell
-      if (errno(error) === 'EACCES' || errno(error) === 'EPERM') return false;
-      throw error;
-    }
   }
 }

@@ -142,8 +142,12 @@ export class Walker {
     // nothing that is below it can be asked for
     if (Buffer.byteLength(key) > MAX_KEY_BYTES) return undefined;
     const path = this.readable(frame, name, () => this.childPath(frame, name));
-    if (path === undefined) return undefined;
     const row = this.core.catalog.index.row(frame.row.id, `${name}/`);
+    if (path === undefined) {
+      if (row?.kind === 'dir' && row.marker && this.missing.length < MAX_MISSING)
+        this.missing.push({ dirs: [...frame.segments, name], name: '' });
+      return undefined;
+    }
     const child = await this.enter(path, [...frame.segments, name], key, { ...frame, row }, bound);
     if (!child) return undefined;
     child.hidden = frame.hidden || this.core.excludes.entry(child.segments, this.bucketDirs.length, true);

@@ -4,6 +4,7 @@
 export interface OutsideChange {
   /** Segments of its directory below the root. */
   dirs: readonly string[];
+  /** '' of a marker: `dirs` is its folder. */
   name: string;
   event: 'created' | 'removed';
   /** Bytes; of what was created. */

@@ -176,7 +176,9 @@ export class Watcher {
       if (this.abort.signal.aborted) return;
       const file = await this.options.live.lookAtFile(dirs, name, true);
       this.seen(dirs, name, file, true);
-      if (file.state === 'gone' || file.state === 'not-served') this.lookForDirectory(below(dir, name));
+      const path = below(dir, name);
+      // a file may have taken its place
+      if (file.state === 'gone' || file.state === 'not-served' || this.watches?.has(path)) this.lookForDirectory(path);
       await this.patience.turn();
     }
   }

@@ -50,6 +50,10 @@ export class Watches {
     return !this.full;
   }
 
+  has(dir: string): boolean {
+    return this.watched.has(dir);
+  }
+
   /**
    * Watches a directory (path below the root), if it is not watched already.
    * @returns whether it is another one than before, or gone: what lies in it has to be looked at.

@@ -8,7 +8,7 @@ import { decodeRow, rowKey, rowName, type DirRow, type FileRow } from '../../cat
 import type { Place } from '../../catalog/catalog.js';
 import { errno } from '../../base/errors.js';
 import { isAbsent, type Core } from '../core.js';
-import { noteGone } from '../ghosts.js';
+import { noteGone, noteMarkerBack } from '../ghosts.js';
 import { lstatOf } from '../../fs/stat.js';
 import { rowsOf, type CollectOptions } from './rows.js';
 
@@ -91,25 +91,25 @@ function drop(core: Core, place: Extract<Place, { kind: 'tree' }>, before: numbe
  * Drops a directory's row that holds nothing, if the directory is gone: at once, or, if a client put it as a marker, once it has been gone since
  * `before`. Its children come later in the order of rows: the next collection finds it empty.
  */
-function dropEmptyRow(core: Core, { id, marker }: DirRow, before: number): void {
+function dropEmptyRow(core: Core, known: DirRow, before: number): void {
+  const { id, marker } = known;
   const { catalog } = core;
   const { index } = catalog;
   const dirs = catalog.identities.pathOf(id);
   if (!dirs || dirs.length === 0) return;
-  const missed = Buffer.from(`missed:${id}`);
   if (!isDirGone(core, dirs)) {
-    if (marker && index.has('meta', missed)) index.write(() => index.remove('meta', missed));
+    noteMarkerBack(core, dirs, known);
     return;
   }
+  if (marker) noteGone(core, [{ dirs, name: '' }]);
   if (index.page('tree', rowKey(id, ''), rowKey(id + 1, ''), 1).length > 0) return;
   index.write(() => {
     const row = catalog.findDir(dirs);
     if (row?.id !== id || !isDirGone(core, dirs)) return;
     if (row.marker) {
-      const since = Number(index.get('meta', missed)?.toString() ?? Infinity);
-      if (since === Infinity) index.put('meta', missed, Buffer.from(String(Date.now())));
+      const since = catalog.missed.get(id) ?? Infinity;
       if (since >= before || (row.identity && mountAt(core, dirs) !== row.identity.readUInt32BE(0))) return;
-      index.remove('meta', missed);
+      catalog.missed.remove(id);
     }
     catalog.dropDir(dirs);
     core.checkRoot();
