@@ -186,7 +186,8 @@ export type JournalLine =
   /**
    * Another program has renamed a file. With `facts`, what clients said of `from` belongs to `path` now; without, it stays where it was, to
    * follow if `from` stays away from `since` (ms) on. `gone`: the other way round: the file was not in a directory that was renamed, so what was said
-   * of its key stays with the key, and nothing is there since then (ms) at the latest.
+   * of its key stays with the key, and nothing is there since then (ms) at the latest. `missed`: somebody had found so before, and
+   * nobody need be told again.
    */
   | {
       op: 'moved';
@@ -199,6 +200,7 @@ export type JournalLine =
       published?: boolean;
       since?: number;
       gone?: number;
+      missed?: true;
     }
   /** `from`: the marker was moved here from that directory; `rmdirs` fell empty by it. */
   | {

@@ -169,6 +169,7 @@ export class JournalReader implements ChangeReader {
           this.many = line.via ? this.ours(line, line.via, identity) : this.below(line);
           return [];
         }
+        if (line.missed) return [];
         if (line.gone !== undefined) return this.outside(line.seq, line.gone, line.path, '');
         return this.movedFile(line.seq, line.from, line.path, line.bytes);
       default:

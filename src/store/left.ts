@@ -255,6 +255,8 @@ function leave({ catalog }: Ground, from: TreePlace, to: TreePlace): boolean {
     facts: factsUnder(row, to.dirs[0]),
     published: row.published,
     gone: row.goneAt ?? Date.now(),
+    // in a lost directory it was missed under no path that it had: nobody was told
+    ...(row.goneAt !== undefined && from.dirs[0] !== '' && { missed: true as const }),
   } as const;
   catalog.journal.append(line);
   catalog.moveFile(line);

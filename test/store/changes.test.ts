@@ -242,4 +242,38 @@ describe('the feed of changes', () => {
     await store.delete('box', 'r/new');
     expect(shown(all(reader))).toEqual(['ObjectCreated:Put box/r/new', 'ObjectRemoved:Delete box/r/new']);
   });
+
+  it.each([
+    ['with the index', false],
+    ['with the index lost', true],
+  ])('tells once of a file that went, also when its folder goes on after a restart, %s', async (_how, lost) => {
+    for (const key of ['p/gone', 'p/kept']) await put(key);
+    store.changes.wantAlways(true);
+    await store.live.lookAtDir(['box', 'p'], { files: true });
+    const reader = store.changes.read('now');
+    await unlink(join(root, 'box/p/gone'));
+    await store.live.lookAtFile(['box', 'p'], 'gone');
+    expect(store.changes.see({ dirs: ['box', 'p'], name: 'gone', event: 'removed' }, reader.told('box/p/gone'))).toBe(
+      true,
+    );
+    expect(shown(all(reader))).toEqual(['ObjectRemoved:Delete box/p/gone']);
+    await store.close();
+    if (lost) await rm(join(root, '.gos3rve/index'), { recursive: true });
+    store = await openStore(root);
+    store.changes.wantAlways(true);
+    const after = store.changes.read(JSON.parse(JSON.stringify(reader.position())) as Position);
+    const look = async (dir: string): Promise<void> => {
+      for (const dirs of [['box'], ['box', dir]]) await store.live.lookAtDir(dirs, { files: true, force: true });
+      for (const { dirs, name, event } of store.live.untold(undefined, 100).entries)
+        store.changes.see({ dirs, name, event }, after.told([...dirs, name].join('/')));
+    };
+    await look('p');
+    expect(shown(all(after))).toEqual([]);
+    await rename(join(root, 'box/p'), join(root, 'box/q'));
+    await look('q');
+    expect(shown(all(after)).sort()).toEqual(['ObjectCreated:Put box/q/kept', 'ObjectRemoved:Delete box/p/kept']);
+    await store.movePrefix({ bucket: 'box', key: 'q/' }, { bucket: 'box', key: 'r/' });
+    await look('r');
+    expect(shown(all(after)).sort()).toEqual(['ObjectCreated:Copy box/r/kept', 'ObjectRemoved:Delete box/q/kept']);
+  });
 });
