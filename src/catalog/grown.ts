@@ -4,6 +4,9 @@ import type { Catalog } from './catalog.js';
 import type { Append, ByteFacts } from './lines.js';
 import type { FileRow, Layout } from './rows.js';
 
+/** Parts have numbers up to this. */
+export const MAX_PARTS = 10_000;
+
 /** What is known of the old object. */
 export interface Old {
   /** Bytes. */
@@ -16,7 +19,9 @@ export interface Old {
 export function grownLayout(old: Old, piece: { size: number; checksum?: string | undefined }): Layout {
   const { sizes, numbers, checksums, chained = 0 } = old.layout ?? wholeLayout(old, piece.checksum !== undefined);
   const layout: Layout = { sizes: longer(sizes, piece.size), chained: chained + 1 };
-  if (numbers) layout.numbers = [...numbers, (numbers.at(-1) ?? 0) + 1];
+  const next = (numbers?.at(-1) ?? 0) + 1;
+  // what ended with the last number that there is counts from 1 again
+  if (numbers && next <= MAX_PARTS) layout.numbers = [...numbers, next];
   if (checksums && piece.checksum !== undefined) layout.checksums = [...checksums, piece.checksum];
   return layout;
 }

@@ -3,7 +3,7 @@ import { open } from 'node:fs/promises';
 import { S3Error } from '../base/errors.js';
 import type { Checksum, ChecksumAlgorithm, DigestPlan, Digests } from '../base/model.js';
 import { partCount } from '../catalog/catalog.js';
-import { grownLayout, type Old } from '../catalog/grown.js';
+import { MAX_PARTS, grownLayout, type Old } from '../catalog/grown.js';
 import type { ByteFacts } from '../catalog/lines.js';
 import type { Layout } from '../catalog/rows.js';
 import { createHasher, prepareHashes } from '../fs/hash.js';
@@ -14,7 +14,6 @@ import { knowledge } from './describe.js';
 import { etagAppended } from './etag.js';
 import { storedChecksum } from './objects.js';
 
-const MAX_PARTS = 10_000;
 const READ_BYTES = 1 << 20;
 
 /** The algorithm in which an object's checksum is to be told when a piece is behind it; undefined if it has none that can go on. */

@@ -151,6 +151,40 @@ export function appendContract(make: MakeStore): void {
       }
     });
 
+    it('numbers the parts anew where the next number would be none, also without the index', async () => {
+      const { uploadId } = await w.store.createUpload(BUCKET, 'l', {});
+      const sent = await putParts(w.store, 'l', uploadId, [
+        [7, 'a'.repeat(MIN_PART)],
+        [9999, 'b'],
+      ]);
+      const refs = sent.map(({ partNumber, etag }) => ({ partNumber, etag, checksums: {} }));
+      await w.store.completeUpload(BUCKET, 'l', uploadId, refs);
+      const numbers = async (store = w.store): Promise<number[]> => {
+        const open = await store.open(BUCKET, 'l');
+        const parts = await open.parts();
+        await open.close();
+        return parts.map(({ partNumber }) => partNumber);
+      };
+      const seen: number[][] = [];
+      for (const offset of [1, 2, 3]) {
+        await w.store.append(BUCKET, 'l', MIN_PART + offset, body('c'));
+        seen.push(await numbers());
+      }
+      expect(seen).toEqual([
+        [7, 9999, 10_000],
+        [1, 2, 3, 4],
+        [1, 2, 3, 4, 5],
+      ]);
+      await w.store.close();
+      await rm(path.join(w.root, '.gos3rve', 'index'), { recursive: true });
+      const again = await make({ root: w.root });
+      try {
+        expect(await numbers(again.store)).toEqual([1, 2, 3, 4, 5]);
+      } finally {
+        await again.store.close();
+      }
+    });
+
     /** An overflow object at `a/b`, and a real file of the same name. */
     const conflict = async (): Promise<() => Promise<void>> => {
       await put(w.store, 'a', 'file');
