@@ -50,7 +50,7 @@ export class Bodies {
 
   /** @param found as it was when the file was opened. @returns whether its bytes may be kept once they were read. */
   accepts(found: Found, clock: FileClock): boolean {
-    return found.stat.size <= MAX_OBJECT && isWhole(found) && clock.isPlainlyOld(found.stat.ctimeNs);
+    return found.stat.size <= MAX_OBJECT && isWhole(found) && !clock.isYoung(found.stat.ctimeNs);
   }
 
   /** @param bytes all of the object, of a file that was the same before and after; a copy is kept. */
