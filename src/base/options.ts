@@ -3,6 +3,7 @@
  * list are all derived from its rows: `minFree` is the flag `--min-free`, the variable `GOS3RVE_MIN_FREE` and the key `minFree`
  * (or `min-free`).
  */
+import { availableParallelism } from 'node:os';
 import {
   choice,
   domain,
@@ -87,8 +88,9 @@ export const OPTIONS = {
   workers: one({
     value: 'number',
     parse: processes,
-    default: 1,
-    help: 'processes that answer requests, beside one that watches; with 1 there is only one in all',
+    default: Math.min(availableParallelism(), 4),
+    shown: 'one a core, at most 4',
+    help: 'processes that answer requests',
   }),
   accessKey: maybe({ value: 'id', parse: keyId, help: 'access key id (AWS_ACCESS_KEY_ID works too)' }),
   secretKey: maybe({

@@ -3,7 +3,7 @@ import { Keyring } from '../auth/keyring.js';
 import type { Credential } from '../auth/types.js';
 import type { Settings } from '../base/config.js';
 import type { Log } from '../base/log.js';
-import { createServer, type GatewayServer } from '../http/server.js';
+import { createServer, type GatewayServer, type Socketed } from '../http/server.js';
 import type { Notifier } from '../jobs/events/targets.js';
 import { openStore, type LocalStore } from '../store/open.js';
 import { DEFAULT_REGION, storeOptions } from './settings.js';
@@ -32,13 +32,17 @@ export async function openServedStore({ root, stateDir, settings }: Served, log:
   return store;
 }
 
-/** @param credentials the first one's owner owns all buckets without a recorded owner. */
+/**
+ * @param credentials the first one's owner owns all buckets without a recorded owner.
+ * @param shared what another process listens on, if this one is not to.
+ */
 export function serverOf(
   store: LocalStore,
   settings: Settings,
   log: Log,
   credentials: readonly Credential[],
   notifier: Notifier,
+  shared?: Socketed,
 ): GatewayServer {
   const keyring = new Keyring(credentials);
   const rootOwner = credentials[0]?.owner;
@@ -60,5 +64,6 @@ export function serverOf(
     host: settings.host,
     port: settings.port,
     drainMs: settings.drainTimeout,
+    ...(shared && { shared }),
   });
 }

@@ -26,7 +26,6 @@ import { ServerFile } from './server-file.js';
 import { DEFAULT_REGION, minFreeBytes, noteServing } from './settings.js';
 import { StatusLine } from './status-line.js';
 import { version } from './version.js';
-import type { WorkerPool } from './workers/pool.js';
 
 /** What a started server consists of, in the order in which it is taken down. */
 interface Running {
@@ -115,10 +114,6 @@ interface Plan extends Served {
 async function start(running: Running, plan: Plan): Promise<void> {
   const { log, claim } = running;
   const { root, settings, credentials } = plan;
-  const pool = settings.workers > 1 ? await startPool(running, plan) : undefined;
-  // workers answer while this process gets ready for what else there is to do
-  const early = settings.createBucket.length === 0 ? pool : undefined;
-  if (early) await announce(running, early, plan);
   // Loaded only now: `--help` and refusals need none of it.
   const [{ openServedStore, serverOf }, { startBackground }, { EventService: Events }] = await Promise.all([
     import('./gateway.js'),
@@ -134,10 +129,10 @@ async function start(running: Running, plan: Plan): Promise<void> {
   const events = new Events({ store, targets: settings.targets, region, owner: rootOwner.id, log });
   running.events = events;
   await events.start();
-  pool?.serve(events);
-  const server = pool ?? serverOf(store, settings, log, credentials.list, events);
+  const own = serverOf(store, settings, log, credentials.list, events);
+  const server = settings.workers > 1 ? await poolOf(own, running, plan, events) : own;
   running.server = server;
-  if (!early) await announce(running, server, plan);
+  await announce(running, server, plan);
   await remark(log, () => tellFree(root, settings, log));
   const { screen } = running;
   const shows = screen.isTTY && settings.logFormat !== 'json' && !settings.quiet;
@@ -181,17 +176,19 @@ async function remark(log: Log, say: () => Promise<void>): Promise<void> {
   }
 }
 
-/** Starts the processes that answer; they wait where buckets are to be made first. */
-async function startPool(running: Running, { root, stateDir, settings, credentials }: Plan): Promise<WorkerPool> {
-  const { log, screen } = running;
+/** Several processes that answer, this one among them. */
+async function poolOf(
+  own: GatewayServer,
+  { log, screen }: Running,
+  { root, stateDir, settings, credentials }: Plan,
+  events: EventService,
+): Promise<GatewayServer> {
   const { WorkerPool } = await import('./workers/pool.js');
   const { isTTY: terminal } = screen;
-  const pool = new WorkerPool(
-    { root, stateDir, settings, credentials: credentials.list, terminal },
-    { log, ...(terminal && { screen: (text: string) => screen.write(text) }) },
-  );
-  running.server = pool;
-  return pool;
+  return new WorkerPool(own, { root, stateDir, settings, credentials: credentials.list, terminal }, events, {
+    log,
+    ...(terminal && { screen: (text: string) => screen.write(text) }),
+  });
 }
 
 async function tellFree(root: string, settings: Settings, log: Log): Promise<void> {

@@ -2,7 +2,7 @@
  * The listening side: limits on what a connection may do, answers to what is no HTTP, and a stop that lets requests under way finish.
  */
 import { createServer as createHttpServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import type { AddressInfo, Socket } from 'node:net';
+import type { AddressInfo, Server as NetServer, Socket } from 'node:net';
 import { S3Error, UsageError, errno } from '../base/errors.js';
 import { errorXml } from '../wire/xml.js';
 import { Exchange } from './exchange.js';
@@ -13,11 +13,16 @@ export interface ServerOptions extends Gateway {
   host: string;
   /** 0 takes a free one. */
   port: number;
+  /** Takes connections from what another process listens on, instead of host and port. */
+  shared?: Socketed;
   /** How long close() waits for requests under way, ms. 30 s unless told. */
   drainMs?: number;
   /** Silence of a sender in the middle of a body after which it gets RequestTimeout, ms. 60 s unless told. */
   idleBodyMs?: number;
 }
+
+/** What listens, as node:net hands it from process to process. */
+export type Socketed = NetServer;
 
 export interface GatewayServer {
   /** Resolves when connections are accepted. @throws UsageError naming the port or address, and the way out. */
@@ -26,6 +31,8 @@ export interface GatewayServer {
   close(): Promise<void>;
   /** Requests that are being served now. */
   readonly underWay: number;
+  /** For other processes that are to take connections too. */
+  readonly socket: Socketed;
 }
 
 /** S3's limit on request line and headers together. */
@@ -89,11 +96,16 @@ class HttpGateway implements GatewayServer {
     return count;
   }
 
+  get socket(): Socketed {
+    return this.#server;
+  }
+
   async listen(): Promise<{ url: string; port: number }> {
-    const { host, port } = this.#options;
+    const { host, port, shared } = this.#options;
     await new Promise<void>((resolve, reject) => {
       this.#server.once('error', (error) => reject(listenError(error, host, port)));
-      this.#server.listen(port, host, resolve);
+      if (shared) this.#server.listen(shared, resolve);
+      else this.#server.listen(port, host, resolve);
     });
     this.#server.removeAllListeners('error').on('error', (error) => {
       // Of accept(2), such as EMFILE: existing connections go on, new ones wait.

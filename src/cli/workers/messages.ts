@@ -13,6 +13,7 @@ export interface Assignment extends Served {
 export type Question = { method: 'test'; target: string; message: object } | { method: 'settle' };
 
 export type ToWorker =
+  /** With what the primary listens on. */
   | { kind: 'start'; assignment: Assignment }
   | { kind: 'answer'; id: number; value: number }
   | { kind: 'refusal'; id: number; code?: string; message: string };
@@ -20,9 +21,8 @@ export type ToWorker =
 export type ToPrimary =
   /** It listens: what is sent before gets lost. */
   | { kind: 'here' }
-  | { kind: 'ready'; url: string; port: number }
-  /** It cannot serve, and another try would not help: what the user can put right. */
-  | { kind: 'failed'; message: string; exitCode: number }
+  /** It cannot serve. */
+  | { kind: 'failed'; message: string }
   | { kind: 'busy'; busy: boolean }
   | { kind: 'changed' }
   | { kind: 'question'; id: number; question: Question };

@@ -1,16 +1,16 @@
 /**
- * A server of several processes: workers answer requests, each with a store of its own on the same root; this process, the primary, watches, scans,
- * collects and sends events. Between them lies only what all processes of a root share: tree, journal and index.
+ * A server of several processes, each with a store of its own on the same root. This one, the primary, listens, watches, scans, collects and sends
+ * events, and answers requests like the others, its workers: so it serves as soon as a single process would. Between them lies only what all
+ * processes of a root share: tree, journal and index.
  *
- * Connections are taken by whichever worker the kernel wakes (`SCHED_NONE`). A worker that ends by itself is replaced; what it had not answered its
+ * All take connections from the one socket; the kernel wakes whichever is idle. A worker that ends by itself is replaced; what it had not answered its
  * clients try again, and what it had answered is on the disk.
  */
 import cluster, { type Worker } from 'node:cluster';
-import { createServer, type AddressInfo } from 'node:net';
 import { fileURLToPath } from 'node:url';
-import { S3Error, UsageError } from '../../base/errors.js';
+import { S3Error } from '../../base/errors.js';
 import type { Log } from '../../base/log.js';
-import type { GatewayServer } from '../../http/server.js';
+import type { GatewayServer, Socketed } from '../../http/server.js';
 import type { Notifier } from '../../jobs/events/targets.js';
 import type { Assignment, Question, ToPrimary, ToWorker } from './messages.js';
 
@@ -28,75 +28,61 @@ const LIVED_MS = 30_000;
 const GRACE_MS = 5_000;
 
 interface Member {
-  /** It hears what it is told. */
-  here: boolean;
   busy: boolean;
   /** ms */
   born: number;
 }
 
-/** Where the pool stands: waiting for its first worker, serving, or ending. */
-type Phase =
-  { listening: (at: { url: string; port: number }) => void; failed: (error: Error) => void } | 'up' | 'ending';
-
 export class WorkerPool implements GatewayServer {
+  readonly #own: GatewayServer;
   readonly #assignment: Assignment;
+  readonly #notifier: Notifier;
   readonly #options: PoolOptions;
   readonly #members = new Map<Worker, Member>();
   readonly #timers = new Set<NodeJS.Timeout>();
-  readonly #up: Promise<{ url: string; port: number }>;
-  readonly #notifier: Promise<Notifier>;
-  #resolveNotifier: (notifier: Notifier) => void = () => undefined;
-  #phase: Phase;
-  /** undefined until workers may begin. */
-  #start: ToWorker | undefined;
+  #ending = false;
   #delay = FIRST_DELAY_MS;
   #emptied: (() => void) | undefined;
 
-  /** Starts a first process, which loads its code and waits for {@link listen}: until it is ready it has the processor for itself. */
-  constructor(assignment: Assignment, options: PoolOptions) {
+  /** @param own of this process; it is listened on for all. @param notifier asked by workers too. */
+  constructor(own: GatewayServer, assignment: Assignment, notifier: Notifier, options: PoolOptions) {
+    this.#own = own;
     this.#assignment = assignment;
+    this.#notifier = notifier;
     this.#options = options;
-    let phase: Phase = 'up';
-    this.#up = new Promise((listening, failed) => (phase = { listening, failed }));
-    // it may fail before anybody waits
-    this.#up.catch(() => undefined);
-    this.#phase = phase;
-    this.#notifier = new Promise((resolve) => (this.#resolveNotifier = resolve));
-    cluster.schedulingPolicy = cluster.SCHED_NONE;
+  }
+
+  get socket(): Socketed {
+    return this.#own.socket;
+  }
+
+  /** Resolves when this process answers; the others follow. */
+  async listen(): Promise<{ url: string; port: number }> {
+    const at = await this.#own.listen();
     cluster.setupPrimary({
       exec: fileURLToPath(new URL('./worker.js', import.meta.url)),
       args: [],
-      stdio: ['ignore', options.screen ? 'pipe' : 'inherit', 'inherit', 'ipc'],
+      stdio: ['ignore', this.#options.screen ? 'pipe' : 'inherit', 'inherit', 'ipc'],
     });
-    this.#fork();
+    for (let i = 1; i < this.#assignment.settings.workers; i++) this.#fork();
+    return at;
   }
 
-  /** What workers ask of the primary is answered from now on; it waits until then. */
-  serve(notifier: Notifier): void {
-    this.#resolveNotifier(notifier);
-  }
-
-  async listen(): Promise<{ url: string; port: number }> {
-    const { settings } = this.#assignment;
-    // of port 0 each generation of workers would take another one
-    const port = settings.port === 0 ? await freePort(settings.host) : settings.port;
-    this.#start = { kind: 'start', assignment: { ...this.#assignment, settings: { ...settings, port } } };
-    for (const [worker, { here }] of this.#members) if (here) send(worker, this.#start);
-    return this.#up;
-  }
-
-  /** How many workers are serving requests. */
+  /** Requests of this process, and how many workers are serving some. */
   get underWay(): number {
-    let count = 0;
+    let count = this.#own.underWay;
     for (const { busy } of this.#members.values()) if (busy) count++;
     return count;
   }
 
   async close(): Promise<void> {
-    this.#phase = 'ending';
+    this.#ending = true;
     for (const timer of this.#timers) clearTimeout(timer);
     for (const worker of this.#members.keys()) worker.process.kill('SIGTERM');
+    await Promise.all([this.#own.close(), this.#gone()]);
+  }
+
+  async #gone(): Promise<void> {
     if (this.#members.size === 0) return;
     const timer = setTimeout(() => {
       for (const worker of this.#members.keys()) worker.process.kill('SIGKILL');
@@ -107,7 +93,7 @@ export class WorkerPool implements GatewayServer {
 
   #fork(): void {
     const worker = cluster.fork();
-    this.#members.set(worker, { here: false, busy: false, born: Date.now() });
+    this.#members.set(worker, { busy: false, born: Date.now() });
     const { screen } = this.#options;
     if (screen) worker.process.stdout?.setEncoding('utf8').on('data', byLine(screen));
     worker.on('message', (message: ToPrimary) => this.#hear(worker, message));
@@ -119,25 +105,16 @@ export class WorkerPool implements GatewayServer {
     const member = this.#members.get(worker);
     switch (message.kind) {
       case 'here':
-        if (member) member.here = true;
-        if (this.#start) send(worker, this.#start);
-        return;
-      case 'ready':
-        if (typeof this.#phase !== 'object') return;
-        this.#phase.listening(message);
-        this.#phase = 'up';
-        for (let i = 1; i < this.#assignment.settings.workers; i++) this.#fork();
+        if (!this.#ending) send(worker, { kind: 'start', assignment: this.#assignment }, this.#own.socket);
         return;
       case 'failed':
-        if (typeof this.#phase !== 'object') return;
-        this.#phase.failed(new UsageError(message.message, message.exitCode));
-        this.#phase = 'ending';
+        this.#options.log.error('a worker could not start', { worker: worker.process.pid, error: message.message });
         return;
       case 'busy':
         if (member) member.busy = message.busy;
         return;
       case 'changed':
-        void this.#notifier.then((notifier) => notifier.changed());
+        this.#notifier.changed();
         return;
       case 'question':
         void this.#answer(worker, message.id, message.question);
@@ -145,7 +122,7 @@ export class WorkerPool implements GatewayServer {
   }
 
   async #answer(worker: Worker, id: number, question: Question): Promise<void> {
-    const notifier = await this.#notifier;
+    const notifier = this.#notifier;
     try {
       const value = question.method === 'settle' ? await notifier.settle() : 0;
       if (question.method === 'test') await notifier.test(question.target, question.message);
@@ -160,11 +137,7 @@ export class WorkerPool implements GatewayServer {
     const lived = Date.now() - (this.#members.get(worker)?.born ?? 0);
     this.#members.delete(worker);
     if (this.#members.size === 0) this.#emptied?.();
-    if (this.#phase === 'ending') return;
-    if (typeof this.#phase === 'object') {
-      this.#phase.failed(new UsageError(`a worker ended (${how}) before it could serve`, 1));
-      return;
-    }
+    if (this.#ending) return;
     if (lived > LIVED_MS) this.#delay = FIRST_DELAY_MS;
     this.#options.log.error('a worker has ended; another one takes its place', {
       worker: worker.process.pid,
@@ -179,21 +152,9 @@ export class WorkerPool implements GatewayServer {
   }
 }
 
-/** A port that nobody listens on now; 0 where `host` is no address of ours, of which the workers will complain. */
-async function freePort(host: string): Promise<number> {
-  const probe = createServer();
-  return new Promise((resolve) => {
-    probe.once('error', () => resolve(0));
-    probe.listen(0, host, () => {
-      const { port } = probe.address() as AddressInfo;
-      probe.close(() => resolve(port));
-    });
-  });
-}
-
 /** A worker that is ending cannot be told anything, and need not be. */
-function send(worker: Worker, message: ToWorker): void {
-  if (worker.isConnected()) worker.send(message, () => undefined);
+function send(worker: Worker, message: ToWorker, socket?: Socketed): void {
+  if (worker.isConnected()) worker.send(message, socket, () => undefined);
 }
 
 /** Hands on whole lines: those of several workers must not run into each other. */

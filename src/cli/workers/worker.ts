@@ -1,8 +1,9 @@
 /** A worker: one process that answers requests. The primary (pool.ts) tells it what to serve, and ends it by SIGTERM; without one it ends. */
 import cluster from 'node:cluster';
+import { Server } from 'node:net';
 import { S3Error, UsageError, isErrorCode } from '../../base/errors.js';
 import { openLog, type Log } from '../../base/log.js';
-import type { GatewayServer } from '../../http/server.js';
+import type { GatewayServer, Socketed } from '../../http/server.js';
 import type { Notifier } from '../../jobs/events/targets.js';
 import type { LocalStore } from '../../store/open.js';
 import { openServedStore, serverOf } from '../gateway.js';
@@ -66,7 +67,7 @@ function tell(message: ToPrimary): void {
   if (process.connected) process.send?.(message, () => undefined);
 }
 
-async function start({ root, stateDir, settings, credentials, terminal }: Assignment): Promise<void> {
+async function start({ root, stateDir, settings, credentials, terminal }: Assignment, shared: Socketed): Promise<void> {
   const log = await openLog({
     stdout: { write: (text) => process.stdout.write(text), isTTY: terminal },
     level: settings.quiet && settings.logLevel === 'info' ? 'warn' : settings.logLevel,
@@ -76,10 +77,9 @@ async function start({ root, stateDir, settings, credentials, terminal }: Assign
   const store = await openServedStore({ root, stateDir, settings }, log);
   running.store = store;
   asking = new Asking(new Set(settings.targets.map(({ name }) => name)));
-  const server = serverOf(store, settings, log, credentials, asking);
+  const server = serverOf(store, settings, log, credentials, asking, shared);
   running.server = server;
-  const { url, port } = await server.listen();
-  tell({ kind: 'ready', url, port });
+  await server.listen();
   let busy = false;
   setInterval(() => {
     if (server.underWay > 0 === busy) return;
@@ -105,7 +105,7 @@ async function end(code = 0): Promise<void> {
 function failed(error: unknown): void {
   const message = error instanceof Error ? error.message : String(error);
   if (!(error instanceof UsageError)) running.log?.error('a worker could not start', { error });
-  tell({ kind: 'failed', message, exitCode: error instanceof UsageError ? error.exitCode : 1 });
+  tell({ kind: 'failed', message });
   void end(1);
 }
 
@@ -124,9 +124,11 @@ if (cluster.isWorker) {
     running.log?.flush();
     process.exit(1);
   });
-  process.on('message', (message: ToWorker) => {
-    if (message.kind === 'start') void start(message.assignment).catch(failed);
-    else asking?.hear(message);
+  process.on('message', (message: ToWorker, shared: unknown) => {
+    if (message.kind !== 'start') asking?.hear(message);
+    else if (shared instanceof Server) void start(message.assignment, shared).catch(failed);
+    // the primary has stopped listening meanwhile
+    else void end();
   });
   tell({ kind: 'here' });
 }
