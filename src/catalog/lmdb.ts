@@ -58,6 +58,8 @@ export class Index {
   private whole = false;
   /** How many rows of directories this process has removed. */
   dirsRemoved = 0;
+  /** How many files this process has gone over to: what was read or written before says nothing of the one that is open now. */
+  generation = 0;
 
   private constructor(
     private path: string,
@@ -228,6 +230,12 @@ export class Index {
     }
   }
 
+  /** The same as a part of longer work, which is of no use if another file is open by now. @param generation in which that began. */
+  writeIn<T>(generation: number, work: () => T): T {
+    if (generation !== this.generation) throw new NotReady('the index was set aside');
+    return this.write(work);
+  }
+
   /** Sets the file aside (one copy is kept) and begins an empty one, unless another process has done so. */
   discard(): void {
     const { env, file } = this.opened;
@@ -260,6 +268,7 @@ export class Index {
     this.path = this.claimed(true);
     if (inodeOf(fileAt(this.path)) === inodeOf(this.current.file)) setAside(this.path);
     this.current = openFile(this.path, this.owner);
+    this.generation++;
     this.detached = false;
     this.dirsRemoved++;
   }
@@ -278,6 +287,7 @@ export class Index {
     }
     this.path = this.claimed(false);
     this.current = openFile(this.path, this.owner);
+    this.generation++;
     this.whole = false;
     this.dirsRemoved++;
     retire(old);

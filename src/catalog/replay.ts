@@ -37,12 +37,16 @@ export class Replay {
   private top = -1;
   /** Whose operations were lost. */
   private readonly kept: Place[] = [];
+  /** A part of the journal in another file would be taken for all of it. */
+  private readonly generation: number;
 
+  /** @throws NotReady, and so do all methods, once another file is open as the index. */
   constructor(
     private readonly catalog: Catalog,
     private readonly damaged: (segment: string, damage: Damage) => void,
   ) {
     const { index, journal } = catalog;
+    this.generation = index.generation;
     this.merge = new Merge(journal.directory, (segment) => index.number(`seg:${segment}`), damaged);
     if (index.number('seq') < this.merge.upTo) this.base = this.merge.baseReader();
   }
@@ -70,7 +74,7 @@ export class Replay {
   private inWrite<T>(work: () => T): T {
     const { catalog } = this;
     try {
-      return catalog.index.write(() => {
+      return catalog.index.writeIn(this.generation, () => {
         catalog.rememberDirs(true);
         return work();
       });

@@ -174,7 +174,8 @@ export class Upkeep {
       index.discard();
     }
     const fresh = !index.ready;
-    if (fresh && !index.write(() => this.lead())) {
+    const { generation } = index;
+    if (fresh && !index.writeIn(generation, () => this.lead())) {
       await sleep(POLL_MS);
       return index.ready;
     }
@@ -182,11 +183,14 @@ export class Upkeep {
     const replay = new Replay(this.core.catalog, (segment, damage) => this.report(aside, segment, damage));
     while (!replay.step(SLICE_MS)) {
       if (this.closed) return false;
-      if (fresh && !index.write(() => this.lead())) return false;
+      if (fresh && !index.writeIn(generation, () => this.lead())) return false;
       await new Promise((resolve) => setImmediate(resolve));
     }
     let dangling: Dangling | undefined = replay.finish();
-    if (fresh) dangling = (await this.noteDirs()) ? index.write(() => this.makeReady(replay)) : undefined;
+    if (fresh)
+      dangling = (await this.noteDirs(generation))
+        ? index.writeIn(generation, () => this.makeReady(replay))
+        : undefined;
     if (!dangling) return false;
     this.hooks.settle(dangling);
     this.opened = true;
@@ -212,12 +216,12 @@ export class Upkeep {
   }
 
   /** @returns false if another process has taken the lead. */
-  private async noteDirs(): Promise<boolean> {
+  private async noteDirs(generation: number): Promise<boolean> {
     const { index } = this.core.catalog;
     for (let next: Buffer | undefined = Buffer.alloc(0); next;) {
       const from: Buffer = next;
       let leads = false;
-      next = index.write(() => {
+      next = index.writeIn(generation, () => {
         leads = this.takeLead();
         return leads ? this.core.tracker.noteDirs(from, DIRS_AT_ONCE) : undefined;
       });

@@ -6,8 +6,8 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Catalog } from '../../src/catalog/catalog.js';
 import { Journal, encodeLine } from '../../src/catalog/journal.js';
 import type { JournalLine } from '../../src/catalog/lines.js';
-import { Index } from '../../src/catalog/lmdb.js';
-import { replay, type Dangling } from '../../src/catalog/replay.js';
+import { Index, NotReady } from '../../src/catalog/lmdb.js';
+import { Replay, replay, type Dangling } from '../../src/catalog/replay.js';
 import type { Damage } from '../../src/catalog/segments.js';
 
 const SEGMENT = '20260101T000000000Z-00000000.jsonl';
@@ -75,6 +75,23 @@ describe('after a replay', () => {
     const second = await run();
     expect(second).toEqual(first);
     expect(first.prepares.length + first.dirs.length + first.aborted.size).toBe(1);
+  });
+
+  it('what was begun in an index that was lost is not gone on with in the next one', async () => {
+    const lines = [HEAD, ...Array.from({ length: 200 }, (_, n) => hash(n + 1))];
+    write(lines);
+    const work = new Replay(new Catalog(index, journal), () => undefined);
+    expect(work.step(0)).toBe(false);
+    expect(index.number('seq')).toBeGreaterThan(0);
+    fs.rmSync(path.join(base, 'index.mdb'));
+    // a request notices it first
+    index.refresh();
+    expect(() => work.step(0)).toThrow(NotReady);
+    expect(() => work.finish()).toThrow(NotReady);
+    expect(index.number('seq')).toBe(0);
+    await run();
+    const catalog = new Catalog(index, journal);
+    for (const n of [1, 100, 200]) expect(catalog.row({ kind: 'tree', dirs: ['box'], name: `é${n}` })?.seq).toBe(n);
   });
 
   it('the last commit of a segment that its process sealed is not', async () => {
