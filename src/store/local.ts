@@ -31,6 +31,8 @@ import { Uploads } from './uploads.js';
 import { Verifier } from './verify.js';
 import { Upkeep } from './upkeep.js';
 
+/** HTTP statuses of answers that tell what there is, or is not. */
+const MISSED = new Set([400, 404, 412]);
 /** How long (ms) requests wait while the index is made anew. */
 const PATIENCE = { read: 5000, write: 20_000 };
 
@@ -273,23 +275,33 @@ export class LocalStoreImpl implements LocalStore {
 
   /** The start of every request: the root is there, reads see the last commit of all processes; and what fails is an S3 error. */
   private async run<T>(work: () => T | Promise<T>): Promise<T> {
+    const { index } = this.core.catalog;
+    let began: number | undefined;
     try {
       this.core.checkRoot();
-      this.core.catalog.index.refresh();
+      index.refresh();
+      if (index.ready) began = index.generation;
       return await work();
     } catch (error) {
       // whatever was not found, or could not be written, was looked for on a disk that has gone meanwhile
       this.core.checkRoot();
       if (error instanceof DamagedIndex) this.upkeep.damaged(error);
       if (error instanceof DamagedIndex || error instanceof NotReady) throw this.upkeep.refusal();
-      throw toS3Error(error);
+      const told = toS3Error(error);
+      // it may have been looked for in an index that was empty
+      if (MISSED.has(told.status) && began !== undefined && this.isLost(began)) throw this.upkeep.refusal();
+      throw told;
     }
   }
 
   /** For what needs the whole index. @throws SlowDown when it is made anew for longer than a client waits. */
   private async runReady<T>(work: () => T | Promise<T>): Promise<T> {
-    this.refreshed();
-    if (!(await this.upkeep.ready(this.patience.write))) throw this.upkeep.refusal();
+    do {
+      this.refreshed();
+      if (!(await this.upkeep.ready(this.patience.write))) throw this.upkeep.refusal();
+      // lost again while we waited: nothing was begun yet
+      this.refreshed();
+    } while (this.upkeep.rebuilding);
     return this.run(work);
   }
 
@@ -303,25 +315,31 @@ export class LocalStoreImpl implements LocalStore {
       this.refreshed();
       const ready = await this.upkeep.ready(this.patience.read);
       if (!ready && !incomplete) throw this.upkeep.refusal();
+      const { generation } = this.core.catalog.index;
       try {
         return await this.run(async () => {
           const answer = await work(ready);
-          if (!ready || !this.isLost()) return answer;
+          if (!ready || !this.isLost(generation)) return answer;
           await drop(answer);
           throw new NotReady('the index was lost while it was read');
         });
       } catch (error) {
         // what is not in the tree may be an overflow object that is not known yet
         if (!ready && error instanceof S3Error && error.code === 'NoSuchKey') throw this.upkeep.refusal();
-        if (attempt > 0 || !this.upkeep.rebuilding) throw error;
+        if (attempt > 0 || !(this.upkeep.rebuilding || this.isLost(generation))) throw error;
       }
     }
   }
 
-  /** Whether what was read from the index may be wrong, or not all there is. */
-  private isLost(): boolean {
+  /** Whether what was read from the index since may be wrong, or not all there is. */
+  private isLost(generation: number): boolean {
     const { index } = this.core.catalog;
-    return index.isLost() || !index.ready;
+    try {
+      return index.isLost() || !index.ready || index.generation !== generation;
+    } catch {
+      // its disk is going away
+      return true;
+    }
   }
 
   /** Notices here already that the index was set aside by another process. */

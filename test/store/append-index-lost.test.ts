@@ -97,6 +97,21 @@ describe('an index that is lost while an object is appended to', { timeout: 60_0
   });
 });
 
+it('an append to an object that only the index knows is not told that there is none while the index is made anew', async () => {
+  const store = await open();
+  await store.append('b', 'over//flow', 0, body('old'));
+  const piece = {
+    size: 4,
+    chunks: (async function* () {
+      yield Buffer.from('more');
+      await turn();
+      rmSync(index(), { recursive: true });
+    })(),
+  };
+  await refuses(store.append('b', 'over//flow', 3, piece), 'SlowDown');
+  expect((await store.append('b', 'over//flow', 3, body('more'))).size).toBe(7);
+});
+
 it('an index that is made anew by a store that may not write knows the uploads under way', async () => {
   const store = await open({ minPartSize: 1 });
   const { uploadId } = await store.createUpload('b', 'k', {});
