@@ -19,7 +19,7 @@ import { setAsideBucket } from './carry.js';
 import type { Bucket, BucketPage, BucketSettings, ListBucketsQuery } from './contract.js';
 import { pairKey } from '../catalog/rows.js';
 import { isAbsent, noSuchBucket, stateName, type Core } from './core.js';
-import { noteBucketDeleted } from './hold.js';
+import { deletionsOf, noteBucketDeleted } from './hold.js';
 import type { Publisher } from './publish.js';
 import type { EndedUploads, Uploads } from './uploads.js';
 
@@ -240,8 +240,10 @@ export class Buckets {
 
   /** Another folder than before has the name: whether it was renamed, and whose settings it brings along. */
   private settle(name: string, dirs: readonly string[], { dev, ino, birthtimeMs }: Stats): void {
-    const stands = `${dev}:${ino}:${birthtimeMs}`;
-    if (dirs.length !== 1 || this.standing.get(name) === stands || !this.core.catalog.index.ready) return;
+    if (dirs.length !== 1 || !this.core.catalog.index.ready) return;
+    // renames are counted by whichever process sees them: the folder may have been away, and its settings gone along
+    const stands = `${dev}:${ino}:${birthtimeMs}:${deletionsOf(this.core, name)}`;
+    if (this.standing.get(name) === stands) return;
     if (this.core.options.readOnly !== true) this.core.tracker.settleDirs(dirs);
     if (this.standing.size > NAMES_LIMIT) this.standing.clear();
     this.standing.set(name, stands);

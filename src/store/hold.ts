@@ -30,7 +30,12 @@ function whichBucket(core: Core, bucket: string): { identity: string; deletions:
   const dir = core.bucketDir(bucket);
   const stat = lstatSync(dir.at('.'), { bigint: true });
   const identity = identityOf(fingerprint(stat, core.mounts.idOf(stat.dev, dir.path))).toString('hex');
-  return { identity, deletions: core.catalog.index.number(counter(bucket)) };
+  return { identity, deletions: deletionsOf(core, bucket) };
+}
+
+/** How often the bucket of a name went, or was renamed by others, as far as the index knows. */
+export function deletionsOf(core: Core, bucket: string): number {
+  return core.catalog.index.number(counter(bucket));
 }
 
 function counter(bucket: string): string {

@@ -246,6 +246,25 @@ it('objects of a removed bucket are told of as removed, though one of its name w
   ]);
 });
 
+it.each(['this process', 'another process'])(
+  'a bucket that is renamed and renamed back has all of it again, seen by %s',
+  async (seen) => {
+    const uploadId = await make('one');
+    const other = seen === 'this process' ? store : await openStore(root, OPTIONS);
+    try {
+      for (let round = 0; round < 2; round++) {
+        renameSync(at('one'), at('two'));
+        expect((await other.getBucket('two')).settings.policy).toBe('of one');
+        renameSync(at('two'), at('one'));
+        expect((await store.getBucket('one')).settings.policy).toBe('of one');
+      }
+      await isAllOf('one', 'one', uploadId);
+    } finally {
+      if (other !== store) await other.close();
+    }
+  },
+);
+
 describe('a folder in a bucket that another program renames', () => {
   it('takes objects along whose keys are no paths', async () => {
     await store.createBucket('box', {});
