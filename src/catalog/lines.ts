@@ -107,8 +107,8 @@ export type JournalLine =
    * follows, the process was killed, and those that stand empty are removed.
    */
   | { op: 'dirs'; paths: string[] }
-  /** `kept`: the bytes that the last line of this place spoke of are elsewhere, and may turn up. */
-  | { op: 'commit'; id: string; seq: number; ctime: string; kept?: true }
+  /** `kept`: the bytes that the last line of this place spoke of are elsewhere, and may turn up. `over`: an object was known there, which this one replaces. */
+  | { op: 'commit'; id: string; seq: number; ctime: string; kept?: true; over?: true }
   /** Bytes will be appended in place; without commit the file is cut back to `size`, if what is behind it is of `piece`, a staging file. */
   | {
       op: 'append';

@@ -1,7 +1,7 @@
 /** Reads the journal as a feed of changes; see changes-contract.ts. */
 import { errno } from '../base/errors.js';
 import { NO_FINGERPRINT, placeOf, split, type Place } from '../catalog/catalog.js';
-import type { Subject, Via } from '../catalog/lines.js';
+import type { Append, Subject, Via } from '../catalog/lines.js';
 import { Merge, type Event } from '../catalog/merge.js';
 import { dirsOf, overflowBelow, type MovedDir } from '../catalog/moved.js';
 import { decodeRow, rowKey, rowName, type DirRow, type FileRow } from '../catalog/rows.js';
@@ -31,6 +31,8 @@ export class JournalReader implements ChangeReader {
   private many: Iterator<Change> | undefined;
   /** Folders that we renamed before other lines that this reader had yet to read: what these delete had a key before. */
   private moves: { from: string; to: string; until: number }[] = [];
+  /** Paths below them whose bytes came after the rename: a line that is yet to be read tells of them. */
+  private readonly owed = new Set<string>();
   /** Of the line whose changes were given last. */
   private last: number;
   /** What is not behind this was given, or not asked for. */
@@ -131,18 +133,19 @@ export class JournalReader implements ChangeReader {
       case 'commit': {
         if (prepare?.op !== 'prepare') return [];
         const time = Number(BigInt(line.ctime) / 1_000_000n);
+        const before = this.before(prepare, line.seq, line.over === true);
         this.tell(prepare, prepare.bytes.fp);
         if (prepare.from) this.tell(prepare.from, '');
         if (!prepare.via) return [];
         const via = { ...prepare.via, time };
-        const made = this.change(line.seq, prepare, via, bytesFacts(prepare.bytes));
-        return prepare.from ? [...this.removed(line.seq, prepare.from, via), ...made] : made;
+        const gone = [...before, ...(prepare.from ? [prepare.from] : [])].flatMap((one) =>
+          this.removed(line.seq, one, via),
+        );
+        return [...gone, ...this.change(line.seq, prepare, via, bytesFacts(prepare.bytes))];
       }
       case 'appended':
         if (prepare?.op !== 'append') return [];
-        this.tell(prepare, line.fp);
-        if (!prepare.via) return [];
-        return this.change(line.seq, prepare, prepare.via, bytesFacts({ ...prepare.bytes, fp: line.fp }));
+        return this.appended(line, prepare);
       case 'delete':
         return this.deleted(line);
       case 'facts':
@@ -162,7 +165,7 @@ export class JournalReader implements ChangeReader {
         return this.change(line.seq, line, line.via, {}, true);
       case 'seen':
         if (line.path.endsWith('/')) return this.outsideMarker(line);
-        return this.outside(line.seq, line.time, line.path, line.event === 'created' ? line.fp : '', line.etag);
+        return this.seenFile(line);
       case 'moved':
         if (line.bytes === undefined) {
           const identity = prepare?.op === 'moving' ? prepare.identity : undefined;
@@ -181,11 +184,35 @@ export class JournalReader implements ChangeReader {
   private deleted(line: Extract<Event['line'], { op: 'delete' }>): Change[] {
     const { seq, via } = line;
     const isPath = 'path' in line && !line.path.endsWith('/');
-    const before = isPath && via && this.toldOf.get(line.path) === undefined ? this.keysBefore(line.path, seq) : [];
-    if (isPath) for (const path of [line.path, ...before]) this.tell({ path }, '');
-    if (!('path' in line)) this.tell(line, '');
+    const before = isPath && via ? this.before(line, seq, true) : [];
+    if (isPath) this.tell(line, '');
     if (!via) return [];
-    return [...before.flatMap((path) => this.removed(seq, { path }, via)), ...this.change(seq, line, via)];
+    return [...before.flatMap((one) => this.removed(seq, one, via)), ...this.change(seq, line, via)];
+  }
+
+  private appended(line: Extract<Event['line'], { op: 'appended' }>, prepare: Append): Change[] {
+    const { seq, fp } = line;
+    const { via } = prepare;
+    const before = this.before(prepare, seq, true);
+    this.tell(prepare, fp);
+    if (!via) return [];
+    const made = this.change(seq, prepare, via, bytesFacts({ ...prepare.bytes, fp }));
+    return [...before.flatMap((one) => this.removed(seq, one, via)), ...made];
+  }
+
+  /**
+   * Keys that an object had before the renames of its folder, where these have not told of it: its bytes were replaced, or it went, before they were
+   * read, so nothing was known any more of what it had been.
+   * @param was whether there was an object that the line replaces.
+   */
+  private before(subject: Subject, seq: number, was: boolean): { path: string }[] {
+    if (!('path' in subject)) return [];
+    const { path } = subject;
+    const owed = this.owed.delete(path) || this.toldOf.get(path) === undefined;
+    if (!owed || !was) return [];
+    const keys = this.keysBefore(path, seq).map((key) => ({ path: key }));
+    for (const key of keys) this.tell(key, '');
+    return keys;
   }
 
   private keysBefore(path: string, seq: number): string[] {
@@ -218,6 +245,16 @@ export class JournalReader implements ChangeReader {
     if (names.length === 0) return [];
     const event = fp === '' ? 'ObjectRemoved:Delete' : 'ObjectCreated:Put';
     return [{ seq, time, event, names, outside: true, ...(fp !== '' && bytesFacts({ fp, etag })) }];
+  }
+
+  private seenFile(line: Extract<Event['line'], { op: 'seen' }>): Change[] {
+    const { seq, time, path, event, fp, etag } = line;
+    const before = this.owed.has(path) ? this.before(line, seq, true) : [];
+    const gone = before.flatMap((one) => this.removed(seq, one, { event, time }));
+    return [
+      ...gone.map((change): Change => ({ ...change, outside: true })),
+      ...this.outside(seq, time, path, event === 'created' ? fp : '', etag),
+    ];
   }
 
   private outsideMarker({ seq, time, path, event }: Extract<Event['line'], { op: 'seen' }>): Change[] {
@@ -319,6 +356,12 @@ export class JournalReader implements ChangeReader {
         continue;
       }
       const fp = formatFingerprint(row.fp);
+      // a later line tells of these bytes, and whether there were others when the folder was renamed
+      const later = row.seq > seq && Number(row.ctimeNs / 1_000_000n) > via.time;
+      if (later && this.toldOf.get(old.path) !== fp && this.owed.size < TOLD_LIMIT) {
+        this.owed.add(now.path);
+        continue;
+      }
       this.tell(old, '');
       this.tell(now, fp);
       yield* this.carried(seq, old, now, via, bytesFacts({ fp, etag: row.etag }));

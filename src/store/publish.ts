@@ -10,7 +10,7 @@ import { join } from 'node:path';
 import { randomBytes } from 'node:crypto';
 import { S3Error, errno } from '../base/errors.js';
 import type { KeyFacts, WriteCondition } from '../base/model.js';
-import { samePlace, subjectOf } from '../catalog/catalog.js';
+import { samePlace, subjectOf, type Place } from '../catalog/catalog.js';
 import type { Journal } from '../catalog/journal.js';
 import type { DirRow } from '../catalog/rows.js';
 import type { Aside, ByteFacts, ClientToken, CompletedUpload, JournalLine, Subject, Via } from '../catalog/lines.js';
@@ -242,7 +242,7 @@ export class Publisher {
         done.dirtied.add(dir.path);
         const stat = lstatSync(dir.at(name), { bigint: true });
         const seq = catalog.nextSeq();
-        this.appendCommit(line, seq, stat, kept);
+        this.appendCommit(line, target.place, seq, stat, kept);
         const row = catalog.publish(line, seq, stat.ctimeNs);
         // the file that is superseded goes afterwards: until then the line is looked at again after a crash
         if (!supersedes) catalog.journal.settle(ticket);
@@ -302,7 +302,8 @@ export class Publisher {
   }
 
   /** The prepare line is durable and says all; a commit line that finds no room is only missed by speed. */
-  private appendCommit(line: Prepare, seq: number, stat: BigIntStats, kept?: boolean): void {
+  private appendCommit(line: Prepare, place: Place, seq: number, stat: BigIntStats, kept?: boolean): void {
+    const old = this.core.catalog.row(place);
     try {
       this.core.catalog.journal.append({
         op: 'commit',
@@ -310,6 +311,7 @@ export class Publisher {
         seq,
         ctime: String(stat.ctimeNs),
         ...(kept && { kept: true as const }),
+        ...(old && old.goneAt === undefined && { over: true as const }),
       });
     } catch (error) {
       this.core.log('error', 'the journal could not be written', { error: String(error) });

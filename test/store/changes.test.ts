@@ -276,4 +276,57 @@ describe('the feed of changes', () => {
     await look('r');
     expect(shown(all(after)).sort()).toEqual(['ObjectCreated:Copy box/r/kept', 'ObjectRemoved:Delete box/q/kept']);
   });
+
+  it('tells whoever reads it later of each object below a moved prefix as it was at each line', async () => {
+    for (const key of ['p/kept', 'p/over', 'p/said', 'p/over-and-deleted']) await put(key, 'old');
+    await store.live.lookAtDir(['box', 'p']);
+    const now = store.changes.read('now').position();
+    const behind = [store.changes.read(now), store.changes.read({ seq: 0 })];
+    const move = (from: string, to: string) =>
+      store.movePrefix({ bucket: 'box', key: from }, { bucket: 'box', key: to });
+    // it has read what was before, and nothing after
+    behind[1]?.next(4);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    await move('p/', 'q/');
+    await put('q/over', 'newer');
+    await put('q/over-and-deleted', 'newer');
+    await put('q/made', 'made');
+    const facts = { via: { event: 'ObjectTagging:Put' } };
+    await store.updateFacts('box', 'q/said', (old) => ({ ...old, tags: [['a', 'b']] }), facts);
+    await store.delete('box', 'q/over-and-deleted');
+    await move('q/', 'r/');
+    await put('r/made2', 'made');
+    for (const reader of behind) {
+      const changes = all(reader);
+      const at = (one: string): number => shown(changes).indexOf(one);
+      const removed = shown(changes).filter((one) => one.startsWith('ObjectRemoved'));
+      expect(removed.sort()).toEqual(
+        [
+          'p/kept',
+          'p/over',
+          'p/over-and-deleted',
+          'p/said',
+          'q/kept',
+          'q/made',
+          'q/over',
+          'q/over-and-deleted',
+          'q/said',
+        ]
+          .map((key) => `ObjectRemoved:Delete box/${key}`)
+          .sort(),
+      );
+      expect(at('ObjectCreated:Copy box/q/made')).toBe(-1);
+      expect(at('ObjectCreated:Copy box/r/made2')).toBe(-1);
+      expect(at('ObjectRemoved:Delete box/p/over')).toBeLessThan(at('ObjectCreated:Put box/q/over'));
+      expect(at('ObjectRemoved:Delete box/q/over')).toBeGreaterThan(at('ObjectCreated:Put box/q/over'));
+      // by the last of a key everybody knows what it is
+      const sizes = new Map(changes.map(({ event, names, size }) => [`${event} ${names[0]?.key ?? ''}`, size]));
+      expect(sizes.get('ObjectCreated:Put q/over')).toBe(5);
+      expect(sizes.get('ObjectCreated:Copy q/over') ?? 3).toBe(3);
+      expect(sizes.get('ObjectCreated:Copy r/over')).toBe(5);
+      expect(sizes.get('ObjectCreated:Copy r/made')).toBe(4);
+      for (const key of ['kept', 'said'])
+        for (const dir of ['q', 'r']) expect(sizes.get(`ObjectCreated:Copy ${dir}/${key}`)).toBe(3);
+    }
+  });
 });
