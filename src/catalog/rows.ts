@@ -44,6 +44,8 @@ export interface FileRow {
   doubtful?: boolean;
   /** The byte facts came with a rename or link of one file, behind whose ctime an earlier write may hide (identity.ts). Only in the index. */
   unproven?: boolean;
+  /** Of a file that others have changed, nobody has hashed, and has the size of before: the ETag that `checksum` and `layout` go with, should its bytes still be the same. */
+  was?: string;
   /** Top-level folder that the ACL and the owner in `facts` belong to: under another they are not told. */
   home?: string;
   /** Renamed by another program: key (base64) of the row whose key facts follow, and since when (ms, file system's clock) its path has been empty. */
@@ -121,11 +123,12 @@ export function encodeRow(row: Row): Buffer {
 }
 
 function encodeFile(row: FileRow): Buffer {
-  const { facts, checksum, partCount, layout, file, goneAt, appendFrom, appendId, appended, told, home, from } = row;
+  const { facts, checksum, partCount, layout, file, goneAt, appendFrom, appendId, appended, told, was, home, from } =
+    row;
   const append = { appendFrom, appendId, appended };
   // a time that 64 bits cannot hold
   const ctime = wrapNs(row.ctimeNs) === row.ctimeNs ? undefined : String(row.ctimeNs);
-  const rare = { facts, checksum, partCount, layout, file, goneAt, ...append, told, home, from, ctime };
+  const rare = { facts, checksum, partCount, layout, file, goneAt, ...append, told, was, home, from, ctime };
   const tail = Object.values(rare).some((v) => v !== undefined) ? Buffer.from(JSON.stringify(rare)) : Buffer.alloc(0);
   const out = Buffer.alloc(FILE_HEAD + tail.length + CRC_BYTES);
   out[0] = FILE;

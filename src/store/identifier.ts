@@ -7,12 +7,13 @@ import { S3Error } from '../base/errors.js';
 import { NO_FINGERPRINT, subjectOf } from '../catalog/catalog.js';
 import type { ByteFacts } from '../catalog/lines.js';
 import type { FileRow, Layout } from '../catalog/rows.js';
-import { derivedEtag, fingerprintSize, formatFingerprint } from '../fs/fingerprint.js';
+import { derivedEtag, formatFingerprint } from '../fs/fingerprint.js';
 import { changeOf, isTorn, type OpenFile } from '../fs/reader.js';
 import { openAgain } from '../fs/stage.js';
 import { noSuchKey, type Core, type Found } from './core.js';
 import { SMALL_FILE, knowledge, openIfThere } from './describe.js';
 import { endsOf, etagOf, md5sOf } from './etag.js';
+import { formerEtag, formerLayout } from './former.js';
 import type { HashOutcome, Md5 } from './live-contract.js';
 import { endMove } from './settle.js';
 
@@ -240,11 +241,11 @@ export class Identifier {
       // young stamps prove nothing: the next change in the same tick would not show
       if (this.core.clock.isYoung(file.stat.ctimeNs)) await new Promise((resolve) => setTimeout(resolve, TICK_MS));
       // whatever became of its stamps and its inode: they may be the same bytes
-      const known = found.row && fingerprintSize(found.row.fp) === Number(file.stat.size) ? found.row : undefined;
-      const layout = known?.layout === undefined ? undefined : this.core.catalog.index.layout(known.layout);
+      const layout = formerLayout(this.core.catalog, found.row, Number(file.stat.size));
       let etag = await this.etagOf(file, layout, md5);
       // other bytes than those that were uploaded in parts: a file like any other
-      if (layout && etag !== undefined && etag !== known?.etag) etag = await this.etagOf(file, undefined, md5);
+      if (layout && found.row && etag !== undefined && etag !== formerEtag(found.row))
+        etag = await this.etagOf(file, undefined, md5);
       return etag === undefined || isTorn(file) ? undefined : { found, again, ctimeNs: file.stat.ctimeNs, etag };
     } catch (error) {
       // changed meanwhile, be it renamed since: its hash is not known, and that is all
@@ -282,7 +283,7 @@ export class Identifier {
     const old = now.row;
     // whoever appends puts the row that follows
     if (old?.appendFrom !== undefined) return false;
-    const same = old?.etag === etag;
+    const same = old !== undefined && formerEtag(old) === etag;
     if (knowledge(now) === 'known' && (same || old?.unproven !== true)) {
       if (old?.unproven) {
         const { unproven: _unproven, ...proven } = old;
@@ -292,7 +293,7 @@ export class Identifier {
     }
     const seq = catalog.nextSeq();
     const fp = formatFingerprint(now.fp);
-    const bytes: ByteFacts = same && old ? { ...catalog.bytesOf(old), fp } : { fp, etag };
+    const bytes: ByteFacts = same ? { ...catalog.bytesOf(old), fp, etag } : { fp, etag };
     const ctime = String(ctimeNs);
     const told = old?.told && old.told[0] > Date.now() ? { told: old.told[0] } : {};
     catalog.journal.append({ op: 'hash', seq, ...subjectOf(now.place), ctime, ...bytes, ...told });

@@ -8,6 +8,7 @@ import { errno } from '../base/errors.js';
 import { isAbsent, lstatOf, type Core, type Found } from './core.js';
 import { isAppending, knowledge } from './describe.js';
 import type { DirReader } from './dir-reader.js';
+import { formerBytes } from './former.js';
 import { noteGone, noteMarkerBack } from './ghosts.js';
 import { isSettled, isUnproven, type Identifier } from './identifier.js';
 import type {
@@ -248,7 +249,8 @@ export class LiveIndex implements Live {
           catalog.putRow(place, { ...row, ...(isNewlyDoubtful(found) && { doubtful: true }) });
         } else {
           const { facts, published, from, seq } = row;
-          const fresh: FileRow = { kind: 'file', fp, ctimeNs: stat.ctimeNs, seq, etag: '', published };
+          const now: FileRow = { kind: 'file', fp, ctimeNs: stat.ctimeNs, seq, etag: '', published };
+          const fresh = { ...now, ...formerBytes(catalog, row, fp) };
           catalog.putRow(place, { ...fresh, ...(facts && { facts }), ...(from && { from }) });
         }
         if (place.kind !== 'tree') continue;

@@ -80,6 +80,14 @@ async function damages(): Promise<string[]> {
 }
 
 describe.each(SIZES)('an object in parts, %s', (_what, size) => {
+  const CHANGES: [string, () => void][] = [
+    ['restored', () => fs.cpSync(at('k'), at('t'), { preserveTimestamps: true })],
+    ['given another mode', () => fs.chmodSync(at('k'), 0o600)],
+    ['touched', () => fs.utimesSync(at('k'), 1_800_000_000, 1_800_000_000)],
+    ['written again', () => fs.writeFileSync(at('k'), fs.readFileSync(at('k')))],
+    ['replaced by a copy of another time', () => fs.cpSync(at('k'), at('t'))],
+  ];
+
   it('has the ETag of its bytes once others rewrote it, and is whole to verify ever after', async () => {
     expect(await upload('k', size)).toMatch(/-2$/);
     const etag = forge('k', size);
@@ -120,33 +128,32 @@ describe.each(SIZES)('an object in parts, %s', (_what, size) => {
     expect(await damages()).toEqual([]);
   });
 
-  it.each([
-    ['restored', (): void => fs.cpSync(at('k'), at('t'), { preserveTimestamps: true })],
-    ['given another mode', (): void => fs.chmodSync(at('k'), 0o600)],
-    ['touched', (): void => fs.utimesSync(at('k'), 1_800_000_000, 1_800_000_000)],
-    ['written again', (): void => fs.writeFileSync(at('k'), fs.readFileSync(at('k')))],
-    ['replaced by a copy of another time', (): void => fs.cpSync(at('k'), at('t'))],
-  ])('keeps its parts when it was %s', async (_how, change) => {
-    const etag = await upload('k', size);
-    const { checksum } = await head('k');
-    expect(checksum).toBeDefined();
-    change();
-    if (fs.existsSync(at('t'))) fs.renameSync(at('t'), at('k'));
-    await hashed('k');
-    const keepsAll = async (): Promise<void> => {
-      expect(await head('k')).toMatchObject({ etag, partCount: 2, checksum });
-      const opened = await store.open(BUCKET, 'k');
-      expect(await opened.parts()).toMatchObject([{ size: size - 10 }, { size: 10 }]);
-      await opened.close();
-    };
-    await keepsAll();
-    expect(await damages()).toEqual([]);
-    await again(true);
-    await keepsAll();
-    // a size that is another's
-    fs.appendFileSync(at('k'), 'z');
-    await hashed('k');
-    expect((await head('k')).etag).toBe(md5(fs.readFileSync(at('k'))));
-    expect((await head('k')).partCount).toBeUndefined();
-  });
+  it.each(CHANGES.flatMap(([how, change]) => ['a request', 'the watcher'].map((by) => [how, by, change] as const)))(
+    'keeps its parts when it was %s, seen by %s first',
+    async (_how, seenBy, change) => {
+      const etag = await upload('k', size);
+      const { checksum } = await head('k');
+      expect(checksum).toBeDefined();
+      change();
+      if (fs.existsSync(at('t'))) fs.renameSync(at('t'), at('k'));
+      // some changes are seen by the watcher, some by a request
+      if (seenBy === 'the watcher') await store.live.lookAtFile([BUCKET], 'k');
+      await hashed('k');
+      const keepsAll = async (): Promise<void> => {
+        expect(await head('k')).toMatchObject({ etag, partCount: 2, checksum });
+        const opened = await store.open(BUCKET, 'k');
+        expect(await opened.parts()).toMatchObject([{ size: size - 10 }, { size: 10 }]);
+        await opened.close();
+      };
+      await keepsAll();
+      expect(await damages()).toEqual([]);
+      await again(true);
+      await keepsAll();
+      // a size that is another's
+      fs.appendFileSync(at('k'), 'z');
+      await hashed('k');
+      expect((await head('k')).etag).toBe(md5(fs.readFileSync(at('k'))));
+      expect((await head('k')).partCount).toBeUndefined();
+    },
+  );
 });
