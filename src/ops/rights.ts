@@ -24,7 +24,21 @@ export interface Right extends AuthorizeTerms {
 type Heads = Pick<Store, 'head'>;
 type Subject = Pick<Right, 'bucket' | 'key'>;
 
-/** PutObject, CreateMultipartUpload. */
+/** PutObject, also where it appends. */
+export function putRights(asked: Asked): readonly Right[] {
+  return [...writeRights(asked), ...conditionRights(asked)];
+}
+
+/**
+ * Who writes by ETag learns whether it is that of the object, and so must be let read it (S3 User Guide, "How to prevent object overwrites with
+ * conditional writes"). CompleteMultipartUpload needs no more than that.
+ */
+export function conditionRights(asked: Asked): readonly Right[] {
+  const condition = writeConditions(asked.headers);
+  return condition !== undefined && tellsOfObject(condition) ? [right('s3:GetObject', asked)] : [];
+}
+
+/** CreateMultipartUpload, which takes no condition. */
 export function writeRights(asked: Asked): readonly Right[] {
   return [...aclRights(asked), ...(asked.headers['x-amz-tagging'] ? tagRights(asked, headerTags(asked)) : [])];
 }
@@ -39,16 +53,16 @@ export function formRights(asked: Asked): readonly Right[] {
 /** CopyObject: the source is read, with its tags if they are to be the copy's. */
 export function copyRights(asked: Asked, store: Heads): readonly Right[] {
   const source = sourceOf(asked);
-  const acl = aclRights(asked);
+  const written = [...aclRights(asked), ...conditionRights(asked)];
   if (asked.headers['x-amz-tagging-directive'] === 'REPLACE') {
     const tagged = asked.headers['x-amz-tagging'];
-    return [...readRights(source), ...acl, ...(tagged ? tagRights(asked, headerTags(asked)) : [])];
+    return [...readRights(source), ...written, ...(tagged ? tagRights(asked, headerTags(asked)) : [])];
   }
   const tags = async (): Promise<Tags> => (await headOrNothing(store, source.bucket, source.key))?.facts.tags ?? [];
   const onlyIf = async (): Promise<boolean> => (await tags()).length > 0;
   return [
     ...readRights(source),
-    ...acl,
+    ...written,
     right('s3:GetObjectTagging', source, { onlyIf, about: source.about }),
     ...versionRight('s3:GetObjectVersionTagging', source, source.versionId, { onlyIf, about: source.about }),
     right('s3:PutObjectTagging', asked, { onlyIf, tags, within: 's3:PutObject' }),
@@ -69,6 +83,7 @@ export function renameRights(asked: Asked, sourceKey: string, store: Heads): rea
   return [
     right('s3:GetObject', source, { about }),
     ...deleteRights(source, undefined, about),
+    ...conditionRights(asked),
     right('s3:PutObjectAcl', asked, { onlyIf: async () => (await facts()).acl !== undefined, within: 's3:PutObject' }),
     right('s3:PutObjectTagging', asked, {
       onlyIf: async () => (await tags()).length > 0,

@@ -36,6 +36,7 @@ import { renameObject } from './rename.js';
 import {
   attributeRights,
   bodyTags,
+  conditionRights,
   copyRights,
   copyTags,
   formRights,
@@ -45,6 +46,7 @@ import {
   ofUpload,
   ofVersion,
   partCopyRights,
+  putRights,
   writeRights,
 } from './rights.js';
 import {
@@ -101,7 +103,7 @@ const OBJECTS: readonly Operation[] = [
   row('PutObject', 'PUT object', 'PutObject', putObject, {
     body: 'stream',
     precheck: precheckPut,
-    alsoNeeds: writeRights,
+    alsoNeeds: putRights,
     tags: headerTags,
   }),
   row('CopyObject', 'PUT object #x-amz-copy-source', 'PutObject', copyObject, {
@@ -164,7 +166,10 @@ const MULTIPART: readonly Operation[] = [
     terms: ofUpload,
   }),
   row('ListParts', 'GET object ?uploadId', 'ListMultipartUploadParts', listParts, { terms: ofUpload }),
-  row('CompleteMultipartUpload', 'POST object ?uploadId', 'PutObject', completeMultipartUpload, { terms: ofUpload }),
+  row('CompleteMultipartUpload', 'POST object ?uploadId', 'PutObject', completeMultipartUpload, {
+    terms: ofUpload,
+    alsoNeeds: conditionRights,
+  }),
   row('AbortMultipartUpload', 'DELETE object ?uploadId', 'AbortMultipartUpload', abortMultipartUpload, {
     terms: ofUpload,
   }),

@@ -5,6 +5,7 @@ import { request, type IncomingMessage } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import {
+  CompleteMultipartUploadCommand,
   CopyObjectCommand,
   CreateMultipartUploadCommand,
   DeleteObjectCommand,
@@ -20,6 +21,7 @@ import {
   PutObjectTaggingCommand,
   RenameObjectCommand,
   S3Client,
+  UploadPartCommand,
   UploadPartCopyCommand,
 } from '@aws-sdk/client-s3';
 import { getSignedUrl } from '@aws-sdk/s3-request-presigner';
@@ -101,6 +103,11 @@ const initiate = (name: string, more: Partial<CreateMultipartUploadCommand['inpu
 const rename = (source: string, name: string): RenameObjectCommand =>
   new RenameObjectCommand({ ...at(name), RenameSource: `${dir}/${source}` });
 
+type Write = PutObjectCommand | CopyObjectCommand | RenameObjectCommand | CompleteMultipartUploadCommand;
+function send(client: S3Client, write: Write): Promise<unknown> {
+  return client.send(write as PutObjectCommand);
+}
+
 /** A form without credentials. */
 async function post(name: string, fields: Record<string, string>): Promise<number> {
   const data = new FormData();
@@ -165,6 +172,33 @@ describe.each([
     expect(await outcome(who().send(part))).toBe('AccessDenied');
     expect(await outcome(who().send(copy('secret/a', 'b')))).toBe('AccessDenied');
     expect(await outcome(who().send(rename('secret/a', 'b')))).toBe('AccessDenied');
+  });
+
+  it('s3:GetObject, of what is written over by its ETag', async () => {
+    const ETag = (await alice.send(put('a'))).ETag ?? '';
+    await alice.send(put('free'));
+    const isNot = '"00000000000000000000000000000000"';
+    await policy(allow(WRITING), { ...deny('s3:GetObject'), Resource: `arn:aws:s3:::${Bucket}/${dir}/a` });
+    const writes = (tag: string) => [
+      put('a', { IfMatch: tag }),
+      put('a', { IfNoneMatch: tag }),
+      put('a', { IfMatch: tag, WriteOffsetBytes: 1 }),
+      copy('free', 'a', { IfMatch: tag }),
+      new RenameObjectCommand({ ...at('a'), RenameSource: `${dir}/free`, DestinationIfMatch: tag }),
+      new CompleteMultipartUploadCommand({ ...at('a'), UploadId, MultipartUpload, IfMatch: tag }),
+    ];
+    const { UploadId } = await who().send(initiate('a'));
+    const part = await who().send(new UploadPartCommand({ ...at('a'), UploadId, PartNumber: 1, Body: 'part' }));
+    const MultipartUpload = { Parts: [{ PartNumber: 1, ETag: part.ETag }] };
+    for (const tag of [ETag, isNot]) {
+      for (const write of writes(tag)) expect(await outcome(send(who(), write))).toBe('AccessDenied');
+    }
+    // that something is there is for who may write to know
+    expect(await outcome(who().send(put('a', { IfNoneMatch: '*' })))).toBe('PreconditionFailed');
+    expect(await outcome(who().send(put('a', { IfMatch: '*' })))).toBe('ok');
+    await policy(allow(WRITING));
+    for (const write of writes(isNot).filter((_, i) => i !== 1))
+      expect(await outcome(send(who(), write))).toBe('PreconditionFailed');
   });
 
   it('s3:GetObjectAttributes', async () => {
