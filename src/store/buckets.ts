@@ -285,7 +285,7 @@ export class Buckets {
       this.cache.delete(name);
       return {};
     }
-    const stamp = `${stat.ino}:${stat.mtimeNs}:${stat.size}`;
+    const stamp = `${stat.ino}:${stat.mtimeNs}:${stat.ctimeNs}:${stat.size}`;
     const cached = this.cache.get(name);
     if (cached?.stamp === stamp) return cached.settings;
     const settings = readSettings(path, name);

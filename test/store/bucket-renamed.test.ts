@@ -1,7 +1,18 @@
 /** A bucket is its folder: another program renames it, and all that belongs to the bucket goes along. */
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { openStore, type LocalStore } from '../../src/store/open.js';
 import { body, refuses, text } from '../suites/store/kit.js';
@@ -264,6 +275,19 @@ it.each(['this process', 'another process'])(
     }
   },
 );
+
+it('settings that are mended by hand count at once, also with the size and time that they had', async () => {
+  await store.createBucket('one', {});
+  await store.updateBucket('one', (settings) => ({ ...settings, policy: 'old' }));
+  expect((await store.getBucket('one')).settings.policy).toBe('old');
+  const file = at('.gos3rve/buckets/one.json');
+  utimesSync(file, 1_600_000_000, 1_600_000_000);
+  expect((await store.getBucket('one')).settings.policy).toBe('old');
+  await sleep(50);
+  writeFileSync(file, readFileSync(file, 'utf8').replace('"old"', '"new"'));
+  utimesSync(file, 1_600_000_000, 1_600_000_000);
+  expect((await store.getBucket('one')).settings.policy).toBe('new');
+});
 
 describe('a folder in a bucket that another program renames', () => {
   it('takes objects along whose keys are no paths', async () => {
