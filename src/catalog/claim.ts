@@ -35,6 +35,10 @@ const ACCESS_WAIT_MS = 20;
 /** The index's file as this process has it open. */
 export class Claim {
   private mark: string | undefined;
+  /** Marks of processes that are known to have been killed. */
+  private readonly dead = new Set<string>();
+  /** Whether marks of killed processes were taken away: those that have the index open can no longer see that there were any. */
+  buried = false;
 
   constructor(
     private readonly directory: string,
@@ -59,6 +63,7 @@ export class Claim {
       setAside(path);
     }
     if (this.mark === undefined || readNote(this.mark) === undefined) this.leaveMark();
+    this.buried = dead.length > 0;
     // not before: whoever looked in between, or came after us if we are killed, would find neither
     for (const name of [...dead, CLOSED]) rmSync(join(directory, name), { force: true });
     return path;
@@ -68,6 +73,13 @@ export class Claim {
   takeAgain(): string {
     if (this.mark !== undefined && !existsSync(this.mark)) this.mark = undefined;
     return this.take();
+  }
+
+  /** Whether a process that had the index open has been killed since this was last asked: LMDB stands what it had written of its transaction. */
+  killed(): boolean {
+    const dead = marks(this.directory).filter((name) => !this.dead.has(name) && !tokenAlive(tokenOf(name), 0));
+    for (const name of dead) this.dead.add(name);
+    return dead.length > 0;
   }
 
   /** After the index was closed: notes what it looks like, so that the next start can trust it. */

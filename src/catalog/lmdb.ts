@@ -67,6 +67,7 @@ export class Index {
     private readonly guard: () => void,
     private readonly damaged: (why: string) => void,
     private readonly owner: Ownership | undefined,
+    private readonly killed: () => boolean,
   ) {
     this.current = openFile(path, owner);
   }
@@ -82,6 +83,7 @@ export class Index {
    * @param guard called before anything is written: throws if the index must be left alone.
    * @param damaged told why the file is set aside that others have written to.
    * @param owner whose its files shall be, if not ours.
+   * @param killed tells whether a process that had the file open has been killed since this was last asked.
    */
   static open(
     path: string,
@@ -89,8 +91,9 @@ export class Index {
     guard: () => void = () => undefined,
     damaged: (why: string) => void = () => undefined,
     owner?: Ownership,
+    killed: () => boolean = () => false,
   ): Index {
-    return new Index(path, claim, guard, damaged, owner);
+    return new Index(path, claim, guard, damaged, owner, killed);
   }
 
   /** Lets reads of this turn see what other processes have committed. */
@@ -147,13 +150,21 @@ export class Index {
         const now = statAt(this.path);
         if (!now || fileOf(now) !== file) return undefined;
         const last = lastOf(env);
-        if (witness.isForged(now, last) && hasRoom(this.path)) return 'somebody else has written to it';
+        if (this.isForged(now, last)) return 'somebody else has written to it';
         witness.note(now, last);
         return undefined;
       });
     } catch (error) {
       return String(error);
     }
+  }
+
+  /**
+   * Whether somebody else has written to the file. A transaction that came to nothing has written, too, but only what LMDB does not look at: on a full
+   * disk, and in a process that was killed. Under the lock.
+   */
+  private isForged(stat: BigIntStats, last: number): boolean {
+    return this.opened.witness.isForged(stat, last) && hasRoom(this.path) && !this.killed();
   }
 
   /** Whether it holds all that the journal says; else it is being made. */
@@ -198,7 +209,7 @@ export class Index {
         const stat = statAt(this.path);
         if (!stat || fileOf(stat) !== file) throw new Moved();
         const before = lastOf(env);
-        if (witness.isForged(stat, before) && hasRoom(this.path)) throw new Moved();
+        if (this.isForged(stat, before)) throw new Moved();
         last = before;
         this.writing = true;
         this.dirty = false;
@@ -407,7 +418,10 @@ export class Index {
 
   /** Frees reader slots of dead processes. */
   checkReaders(): void {
-    if (!this.detached) this.current.env.readerCheck();
+    if (this.detached) return;
+    this.current.env.readerCheck();
+    // whoever was killed before now has written what it has: no later change is its own
+    if (!this.isLost()) this.killed();
   }
 
   async close(): Promise<void> {

@@ -59,6 +59,7 @@ export async function openStore(root: string, options: StoreOptions = {}): Promi
   const index = openIndex(claim, presence, owner, (why) =>
     log('error', 'the index is damaged; it is made anew from the journal', { error: why }),
   );
+  tellOfKilled(claim, index);
   const header = (): JournalLine => ({
     op: 'segment',
     version: 1,
@@ -120,6 +121,7 @@ function openIndex(
       () => presence.check(),
       damaged,
       owner,
+      () => claim.killed(),
     );
   try {
     return open();
@@ -131,6 +133,15 @@ function openIndex(
     return open();
   } catch (error) {
     throw refused(path, error, 'make');
+  }
+}
+
+/** Whoever else has it open is told by a transaction that what a killed process had written of its own was none of somebody else's. */
+function tellOfKilled(claim: Claim, index: Index): void {
+  try {
+    if (claim.buried) index.write(() => index.setNumber('buried', Date.now()));
+  } catch {
+    // no room, or set aside just now: at worst it is made anew
   }
 }
 
