@@ -4,12 +4,17 @@
  */
 import { randomBytes } from 'node:crypto';
 import {
+  closeSync,
   constants,
   fchmodSync,
   fchownSync,
   fstatSync,
+  fsync,
+  futimesSync,
   mkdirSync,
+  openSync,
   unlinkSync,
+  writeSync,
   type BigIntStats,
   type Stats,
 } from 'node:fs';
@@ -17,10 +22,12 @@ import { copyFile, open, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { S3Error, errno } from '../base/errors.js';
 import type { Body, Digests, DigestPlan } from '../base/model.js';
-import { createHasher, prepareHashes } from './hash.js';
+import { createHasher, prepareHashes, type Hasher } from './hash.js';
 
 /** Socket chunks are gathered to writes of about this size: fewer system calls, larger extents. */
 const GATHER_BYTES = 1 << 20;
+/** A body announced as no longer than this is written in one go once it is whole: the ways to the thread pool would cost more than the work. */
+const SMALL_BYTES = 64 << 10;
 
 export interface StageOptions {
   /** Directory on the target's mount; made if missing, unless it `mustExist`: then ENOENT is thrown. */
@@ -53,18 +60,28 @@ export interface Inherit {
 
 /** A new staging file, opened exclusively. */
 export async function createStaging(options: StageOptions): Promise<{ path: string; file: FileHandle }> {
-  const path = join(options.directory, `${options.owner}-${randomBytes(8).toString('hex')}`);
-  const flags = constants.O_CREAT | constants.O_EXCL | constants.O_RDWR;
+  const path = stagingPath(options);
   let file: FileHandle;
   try {
-    file = await open(path, flags, options.mode);
+    file = await open(path, NEW_FILE, options.mode);
   } catch (error) {
-    if (errno(error) !== 'ENOENT' || options.mustExist === true) throw error;
-    mkdirSync(options.directory, { recursive: true, mode: 0o700 });
-    file = await open(path, flags, options.mode);
+    makeMissing(options, error);
+    file = await open(path, NEW_FILE, options.mode);
   }
   if (options.exactMode !== undefined) fchmodSync(file.fd, options.exactMode);
   return { path, file };
+}
+
+const NEW_FILE = constants.O_CREAT | constants.O_EXCL | constants.O_RDWR;
+
+function stagingPath({ directory, owner }: StageOptions): string {
+  return join(directory, `${owner}-${randomBytes(8).toString('hex')}`);
+}
+
+/** The staging folder, if that is what a new file lacked. @throws what it lacked else. */
+function makeMissing({ directory, mustExist }: StageOptions, error: unknown): void {
+  if (errno(error) !== 'ENOENT' || mustExist === true) throw error;
+  mkdirSync(directory, { recursive: true, mode: 0o700 });
 }
 
 /**
@@ -81,14 +98,15 @@ export async function stageBody(
 ): Promise<Staged> {
   await prepareHashes();
   const hasher = createHasher(plan.algorithms);
+  if (body.size !== undefined && body.size <= SMALL_BYTES) {
+    const bytes = await readWhole(body);
+    hasher.update(bytes);
+    return stageWhole(bytes, checked(body, plan, hasher, bytes.length), options, inherit, flush);
+  }
   const { path, file } = await createStaging(options);
   try {
     const size = await writeGathered(body, file, (chunk) => hasher.update(chunk));
-    if (body.size !== undefined && size !== body.size) {
-      throw new S3Error('IncompleteBody', `${size} of the announced ${body.size} bytes arrived`);
-    }
-    const digests = hasher.digest();
-    plan.check?.(digests, size);
+    const digests = checked(body, plan, hasher, size);
     applyInherit(file.fd, inherit);
     await setMtime(file, options.mtime);
     if (flush) await file.sync();
@@ -100,6 +118,74 @@ export async function stageBody(
     discard(path);
     throw error;
   }
+}
+
+/** The same for bytes that are all there. */
+async function stageWhole(
+  bytes: Uint8Array,
+  digests: Digests,
+  options: StageOptions,
+  inherit: Inherit,
+  flush: boolean,
+): Promise<Staged> {
+  const path = stagingPath(options);
+  const fd = openNew(path, options);
+  let closed = false;
+  try {
+    if (options.exactMode !== undefined) fchmodSync(fd, options.exactMode);
+    for (let done = 0; done < bytes.length;) done += writeSync(fd, bytes, done, bytes.length - done, done);
+    applyInherit(fd, inherit);
+    if (options.mtime !== undefined) futimesSync(fd, Date.now() / 1000, String(options.mtime));
+    if (flush) await new Promise<void>((resolve, reject) => fsync(fd, (error) => (error ? reject(error) : resolve())));
+    const stat = fstatSync(fd, { bigint: true });
+    // whatever it says, the number is free again
+    closed = true;
+    closeSync(fd);
+    return { path, size: bytes.length, digests, stat };
+  } catch (error) {
+    if (!closed) closeFailed(fd);
+    discard(path);
+    throw error;
+  }
+}
+
+function openNew(path: string, options: StageOptions): number {
+  try {
+    return openSync(path, NEW_FILE, options.mode);
+  } catch (error) {
+    makeMissing(options, error);
+    return openSync(path, NEW_FILE, options.mode);
+  }
+}
+
+/** Of a file that is given up. */
+function closeFailed(fd: number): void {
+  try {
+    closeSync(fd);
+  } catch {
+    // a disk that is away
+  }
+}
+
+/** The digests of a body that was read to its end. @throws IncompleteBody, whatever `plan.check` throws. */
+function checked({ size: announced }: Body, plan: DigestPlan, hasher: Hasher, size: number): Digests {
+  if (announced !== undefined && size !== announced)
+    throw new S3Error('IncompleteBody', `${size} of the announced ${announced} bytes arrived`);
+  const digests = hasher.digest();
+  plan.check?.(digests, size);
+  return digests;
+}
+
+/** All bytes of a body with an announced size, which bounds them. @throws IncompleteBody if more come. */
+async function readWhole({ chunks, size = 0 }: Body): Promise<Uint8Array> {
+  const pieces: Uint8Array[] = [];
+  let length = 0;
+  for await (const chunk of chunks) {
+    length += chunk.byteLength;
+    if (length > size) throw new S3Error('IncompleteBody', `more than the announced ${size} bytes arrived`);
+    pieces.push(chunk);
+  }
+  return pieces.length === 1 && pieces[0] ? pieces[0] : Buffer.concat(pieces, length);
 }
 
 /** @param mtime seconds since 1970; undefined leaves it. */
@@ -212,8 +298,10 @@ export function groupOfNew(folder: Stats, staging: Stats): Inherit {
  * kept, the one that the file has may do what it may and everybody may too; a set-id bit goes where its owner or group does.
  */
 export function applyInherit(fd: number, inherit: Inherit): void {
+  const { mode } = inherit;
+  if (mode === undefined && inherit.uid === undefined && inherit.gid === undefined) return;
   let now = fstatSync(fd);
-  const { uid = now.uid, gid = now.gid, mode } = inherit;
+  const { uid = now.uid, gid = now.gid } = inherit;
   if (now.uid !== uid || now.gid !== gid) {
     // who may not give a file away may still give it to a group of his own
     if (!chowned(fd, uid, gid) && now.gid !== gid) chowned(fd, now.uid, gid);
@@ -223,6 +311,7 @@ export function applyInherit(fd: number, inherit: Inherit): void {
   let kept = mode & 0o7777;
   if (now.uid !== uid) kept &= ~0o4000;
   if (now.gid !== gid) kept &= ~(SET_GROUP_ID | 0o070) | ((kept << 3) & 0o070);
+  if (kept === (now.mode & 0o7777)) return;
   try {
     // after chown, which clears the set-id bits
     fchmodSync(fd, kept);

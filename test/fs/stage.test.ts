@@ -34,18 +34,21 @@ describe('a staged body', () => {
 
   it('has the bytes in order, their digest and size, however they come', async () => {
     await fc.assert(
-      fc.asyncProperty(fc.array(fc.integer({ min: 0, max: 700_000 }), { maxLength: 6 }), async (sizes) => {
-        const chunks = sizes.map((size, i) => Buffer.alloc(size, i + 1));
-        const all = Buffer.concat(chunks);
-        const staged = await stage(chunks, all.length);
-        expect(fs.readFileSync(staged.path).equals(all)).toBe(true);
-        expect([staged.size, staged.digests.MD5.toString('hex'), Number(staged.stat.size)]).toEqual([
-          all.length,
-          md5(all),
-          all.length,
-        ]);
-        expect(fs.statSync(staged.path, { bigint: true }).mtimeNs).toBe(staged.stat.mtimeNs);
-      }),
+      fc.asyncProperty(
+        fc.array(fc.oneof(fc.integer({ min: 0, max: 700_000 }), fc.integer({ min: 0, max: 30_000 })), { maxLength: 6 }),
+        async (sizes) => {
+          const chunks = sizes.map((size, i) => Buffer.alloc(size, i + 1));
+          const all = Buffer.concat(chunks);
+          const staged = await stage(chunks, all.length);
+          expect(fs.readFileSync(staged.path).equals(all)).toBe(true);
+          expect([staged.size, staged.digests.MD5.toString('hex'), Number(staged.stat.size)]).toEqual([
+            all.length,
+            md5(all),
+            all.length,
+          ]);
+          expect(fs.statSync(staged.path, { bigint: true }).mtimeNs).toBe(staged.stat.mtimeNs);
+        },
+      ),
       { numRuns: 15 },
     );
   });
@@ -66,6 +69,15 @@ describe('a staged body', () => {
         throw new Error('wrong digest');
       };
       await expect(stage(big, undefined, { algorithms: ['CRC64NVME'], check })).rejects.toThrow('wrong digest');
+      // small enough to be written in one go
+      const small = [Buffer.from('all'), Buffer.from('of it')];
+      await expect(stage(small, 9)).rejects.toMatchObject({ code: 'IncompleteBody' });
+      await expect(stage(small, 7)).rejects.toMatchObject({ code: 'IncompleteBody' });
+      await expect(stage(small, 8, { algorithms: [], check })).rejects.toThrow('wrong digest');
+      const cut = bodyOf(small, 8, new Error('connection lost'));
+      await expect(
+        stageBody(cut, { algorithms: [] }, { directory, owner: 'me', mode: 0o600 }, {}, false),
+      ).rejects.toThrow('connection lost');
     }
     expect(fs.readdirSync(directory)).toEqual([]);
     expect(openFds()).toBe(before);
