@@ -5,7 +5,18 @@
  * and every file operation goes through `/proc/self/fd/N/name`: whatever others rename meanwhile, we act in that directory. Elsewhere
  * there is no such path; realpath(3) is compared instead, which leaves a short race (the README says so).
  */
-import { closeSync, constants, fstatSync, fsync, openSync, readlinkSync, realpathSync, statSync } from 'node:fs';
+import {
+  closeSync,
+  constants,
+  fstatSync,
+  fsync,
+  lstatSync,
+  openSync,
+  readlinkSync,
+  realpathSync,
+  statSync,
+  type BigIntStats,
+} from 'node:fs';
 import { join } from 'node:path';
 import { errno } from '../base/errors.js';
 import { knowsNoDirSync } from './statefile.js';
@@ -22,6 +33,8 @@ export interface Dir {
   at(name: string): string;
   /** Which directory it is, wherever it is moved: as {@link idOf} its stat. */
   readonly id: string;
+  /** Its stat as it was opened: device, inode and birth time never change. */
+  readonly born: BigIntStats;
 }
 
 /** What tells a directory from any other, as long as it is open. */
@@ -32,7 +45,7 @@ export function idOf({ dev, ino }: { dev: bigint; ino: bigint }): string {
 class OpenDir implements Dir {
   pins = 0;
   evicted = false;
-  private known: string | undefined;
+  private known: BigIntStats | undefined;
   /** When its path was last seen to lead to it. */
   private seen = performance.now();
   constructor(
@@ -40,7 +53,14 @@ class OpenDir implements Dir {
     readonly fd: number,
   ) {}
   get id(): string {
-    return (this.known ??= idOf(fstatSync(this.fd, { bigint: true })));
+    return idOf(this.opened);
+  }
+  get born(): BigIntStats {
+    // elsewhere what is reached by the path may be another one than what is open
+    return LINUX ? this.opened : lstatSync(this.path, { bigint: true });
+  }
+  private get opened(): BigIntStats {
+    return (this.known ??= fstatSync(this.fd, { bigint: true }));
   }
   at(name: string): string {
     return LINUX ? `/proc/self/fd/${this.fd}/${name}` : join(this.path, name);
@@ -70,6 +90,8 @@ class OpenDir implements Dir {
 export class Dirs {
   private readonly open = new Map<string, OpenDir>();
   private evicted: OpenDir[] = [];
+  /** What was seen to hold in this {@link together}. */
+  private seen: Set<OpenDir> | undefined;
 
   constructor(private readonly limit = 256) {}
 
@@ -80,7 +102,9 @@ export class Dirs {
   get(path: string): Dir {
     const cached = this.open.get(path);
     if (cached) {
+      if (this.seen?.has(cached)) return cached;
       if (cached.holds()) {
+        this.seen?.add(cached);
         this.open.delete(path);
         this.open.set(path, cached);
         return cached;
@@ -94,8 +118,23 @@ export class Dirs {
       throw Object.assign(new Error(`ENOTDIR: a link or another folder is in the way, '${path}'`), { code: 'ENOTDIR' });
     }
     this.open.set(path, dir);
+    this.seen?.add(dir);
     if (this.open.size > this.limit) this.evictOldest();
     return dir;
+  }
+
+  /**
+   * Runs `work` that asks for the same directories several times for one decision: each is looked at once. Short and synchronous; what it does to a
+   * directory it does through the one that it got, wherever others move it.
+   */
+  together<T>(work: () => T): T {
+    if (this.seen) return work();
+    this.seen = new Set();
+    try {
+      return work();
+    } finally {
+      this.seen = undefined;
+    }
   }
 
   /** Whether a directory still lies where its path says. */
@@ -143,6 +182,7 @@ export class Dirs {
 
   private evict(dir: OpenDir): void {
     this.open.delete(dir.path);
+    this.seen?.delete(dir);
     dir.evicted = true;
     if (dir.pins > 0) return;
     // not at once: a deep path evicts many, and its number, used again, would lead a `Dir` of this turn to another directory

@@ -18,6 +18,7 @@ import {
   symlinkSync,
   unlinkSync,
   writeFileSync,
+  type Stats,
 } from 'node:fs';
 import { dirname } from 'node:path';
 import { errno } from '../base/errors.js';
@@ -58,25 +59,28 @@ export function giveOpen(fd: number, owner: Ownership | undefined): void {
 }
 
 /** Makes a directory of ours and its parents, 0700. Step by step: mkdirSync's `recursive` never comes back from a path below /proc. */
-export function makeStateDir(path: string, owner?: Ownership): void {
+export function makeStateDir(path: string, owner?: Ownership): Stats {
+  const there = directoryAt(path);
+  if (there) return there;
   const missing: string[] = [];
-  for (let at = path; !isDirectory(at); at = dirname(at)) missing.push(at);
+  for (let at = path; !directoryAt(at); at = dirname(at)) missing.push(at);
   for (const one of missing.reverse()) {
     try {
       mkdirSync(one, { mode: 0o700 });
       giveTo(one, owner);
     } catch (error) {
-      if (errno(error) !== 'EEXIST' || !isDirectory(one)) throw error;
+      if (errno(error) !== 'EEXIST' || !directoryAt(one)) throw error;
     }
   }
+  return statSync(path);
 }
 
 /** @throws ENOTDIR, EACCES and whatever else but ENOENT stat(2) says. */
-function isDirectory(path: string): boolean {
+function directoryAt(path: string): Stats | undefined {
   const stat = statSync(path, { throwIfNoEntry: false });
   if (stat && !stat.isDirectory())
     throw Object.assign(new Error(`ENOTDIR: not a directory, '${path}'`), { code: 'ENOTDIR' });
-  return stat !== undefined;
+  return stat;
 }
 
 /** Replaces `path` by `text`: temporary file, fsync, rename, fsync of the directory. */

@@ -1,7 +1,7 @@
 /**
  * What all parts of the local store share: options, paths, catalog, directory handles; and the way from (bucket, key) to a file.
  */
-import { lstatSync, readdirSync, rmdirSync, statSync, type BigIntStats } from 'node:fs';
+import { lstatSync, readdirSync, rmdirSync, statSync, type BigIntStats, type Stats } from 'node:fs';
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { S3Error, errno } from '../base/errors.js';
@@ -64,6 +64,7 @@ export interface StoreOptions {
 /** S3's limit; a file whose path is longer cannot be asked for. */
 export const MAX_KEY_BYTES = 1024;
 
+type TreePlace = Extract<Place, { kind: 'tree' }>;
 export type Marker = Omit<NonNullable<DirRow['marker']>, 'home'>;
 
 /** A file that was found at a key, as stat told just now. */
@@ -89,6 +90,8 @@ export interface Target {
   /** Path of the directory that will hold the file. */
   dirPath: string;
   name: string;
+  /** What is at the place in the tree, a file or a link. */
+  there?: BigIntStats;
 }
 
 export class Core {
@@ -239,6 +242,14 @@ export class Core {
     return this.findInTree(bucket, key) ?? this.findOverflow(bucket, key);
   }
 
+  /** The same where a put would go: what {@link target} has just seen there is not looked at again. */
+  findAt(bucket: string, key: string, { place, base, name, there }: Target): Found | undefined {
+    if (place.kind !== 'tree') return this.find(bucket, key);
+    const bucketDirs = this.bucketDirs(bucket);
+    const found = there && this.statFile(base, name, this.pathOf(bucketDirs), place, undefined, there);
+    return (found && this.shown(bucketDirs, place, found)) ?? this.findOverflow(bucket, key);
+  }
+
   findInTree(bucket: string, key: string): Found | undefined {
     const path = keyToPath(key);
     if (!path || path.name === '') return undefined;
@@ -246,11 +257,15 @@ export class Core {
     const dirs = [...bucketDirs, ...path.dirs];
     const dir = this.existingDir(bucketDirs, path.dirs);
     if (!dir) return undefined;
-    const place: Place = { kind: 'tree', dirs, name: path.name };
+    const place: TreePlace = { kind: 'tree', dirs, name: path.name };
     const found = this.statFile(dir, path.name, this.pathOf(bucketDirs), place);
-    if (!found) return undefined;
+    return found && this.shown(bucketDirs, place, found);
+  }
+
+  /** A file, unless it is one of those that are not served. */
+  private shown(bucketDirs: readonly string[], { dirs, name }: TreePlace, found: Found): Found | undefined {
     if (found.row?.published === true) return found;
-    return this.excludes.object([...dirs, path.name], bucketDirs.length) ? undefined : found;
+    return this.excludes.object([...dirs, name], bucketDirs.length) ? undefined : found;
   }
 
   /** The file at a place of the tree, whatever bucket shows it; links only inside the top-level folder. */
@@ -308,18 +323,22 @@ export class Core {
     return true;
   }
 
-  /** lstat of a name in a verified directory; links are followed only to a regular file inside the bucket. */
+  /**
+   * lstat of a name in a verified directory; links are followed only to a regular file inside the bucket.
+   * @param seen what lstat said just now, if it was asked.
+   */
   statFile(
     dir: Dir,
     name: string,
     bucketPath: string,
     place: Place,
     row: () => FileRow | undefined = () => this.catalog.row(place),
+    seen?: BigIntStats,
   ): Found | undefined {
     let stat: BigIntStats;
     let link: string | undefined;
     try {
-      stat = lstatSync(dir.at(name), { bigint: true });
+      stat = seen ?? lstatSync(dir.at(name), { bigint: true });
       if (stat.isSymbolicLink()) {
         if (this.symlinks === 'none') return undefined;
         const real = realPathOf(`${dir.path}/${name}`);
@@ -447,12 +466,11 @@ export class Core {
     const { base, missing } = reached;
     const dirPath = missing.length === 0 ? base.path : `${base.path}/${missing.join('/')}`;
     if (Buffer.byteLength(dirPath) + Buffer.byteLength(name) + 2 > 4095) return undefined;
-    if (missing.length === 0) {
-      const there = lstatOf(base.at(name));
-      if (there && !there.isFile() && !there.isSymbolicLink()) return undefined;
-      if (there?.isSymbolicLink() && this.isDirLink(`${base.path}/${name}`, base.path, bucketDir.path))
-        return undefined;
-      if (there && this.exact?.has(base.path, name) === false) return undefined;
+    const there = missing.length === 0 ? lstatOf(base.at(name)) : undefined;
+    if (there) {
+      if (!there.isFile() && !there.isSymbolicLink()) return undefined;
+      if (there.isSymbolicLink() && this.isDirLink(`${base.path}/${name}`, base.path, bucketDir.path)) return undefined;
+      if (this.exact?.has(base.path, name) === false) return undefined;
     }
     return {
       place: { kind: 'tree', dirs: [...this.bucketDirs(bucket), ...below], name },
@@ -460,6 +478,7 @@ export class Core {
       missing,
       dirPath,
       name,
+      ...(there && { there }),
     };
   }
 
@@ -550,11 +569,13 @@ export class Core {
 
   /** Staging folder on the mount of a directory. */
   stagingFor(dir: Dir): string {
-    // through the open directory, which others may remove or rename meanwhile
-    const { dev } = statSync(dir.at('.'), { bigint: true });
-    const path = this.mounts.stagingFor(dev, dir.path);
-    makeStateDir(path, this.owner);
-    return path;
+    return this.stagingAt(dir).path;
+  }
+
+  /** The same, with what stat says of it. */
+  stagingAt(dir: Dir): { path: string; stat: Stats } {
+    const path = this.mounts.stagingFor(dir.born.dev, dir.path);
+    return { path, stat: makeStateDir(path, this.owner) };
   }
 
   /** Mode of new files: the process's umask applies unless --umask was given. */

@@ -107,9 +107,11 @@ export function movedFacts(
 
 /** Opens what was found, and nothing else: what a link leads to by now must still lie in the bucket. @throws NoSuchKey. */
 export function openFound(found: Found): OpenFile {
+  // looked at before there is anything to be closed
+  const folder = found.dir.id;
   const { fd, stat } = openRegular(found.dir.at(found.name), found.link !== undefined);
   const path = `${found.dir.path}/${found.name}`;
-  if (found.link === undefined) return { fd, stat, path, folder: found.dir.id };
+  if (found.link === undefined) return { fd, stat, path, folder };
   const real = process.platform === 'linux' ? pathOfOpen(fd) : realPathOf(path);
   if (isInside(real, found.link)) return { fd, stat, path: real.toString(), ...folderOf(real) };
   closeSync(fd);

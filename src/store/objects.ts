@@ -208,10 +208,14 @@ export class Objects {
     }
     const target = core.target(bucket, key);
     const plan = options.digests ?? { algorithms: [] };
-    const staging = { ...this.staging(target), mtime: clientMtime(options.facts ?? {}) };
-    const inherit = this.publisher.inheritFrom(target);
-    const staged = await core.room.during(staging.directory, body, (body) =>
-      stageBody(body, plan, staging, inherit, core.durable),
+    const { path: directory, stat } = core.stagingAt(target.base);
+    const staging = { ...this.stagingIn(directory), mtime: clientMtime(options.facts ?? {}) };
+    const inherit = this.publisher.inheritFrom(target, stat);
+    const staged = await core.room.during(
+      directory,
+      body,
+      (body) => stageBody(body, plan, staging, inherit, core.durable),
+      stat.dev,
     );
     const { algorithm, checksum } = storedChecksum(plan, staged.digests);
     const facts: Facts = {
@@ -219,7 +223,7 @@ export class Objects {
       facts: options.facts ?? {},
       via: viaOf(options.via, 'ObjectCreated:Put'),
     };
-    return this.publisher.publish({ bucket, key }, staged, facts, { hold }, options.condition);
+    return this.publisher.publish({ bucket, key }, staged, facts, { hold }, options.condition, target);
   }
 
   /** A key that ends in `/`: an empty body makes a directory and a marker; any other is an overflow object. */
@@ -258,7 +262,11 @@ export class Objects {
   }
 
   staging(target: Target): StageOptions {
-    return { directory: this.core.stagingFor(target.base), owner: this.core.token, ...this.core.fileMode() };
+    return this.stagingIn(this.core.stagingFor(target.base));
+  }
+
+  private stagingIn(directory: string): StageOptions {
+    return { directory, owner: this.core.token, ...this.core.fileMode() };
   }
 
   async delete(bucket: string, key: string, condition?: WriteCondition, by?: Attribution): Promise<boolean> {

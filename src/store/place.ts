@@ -11,10 +11,7 @@ export class Outdated extends Error {}
  * @param asked whether it is a client who wants nothing to be there.
  */
 export function place(from: string, to: string, exclusive: boolean, asked: boolean): void {
-  const source = lstatSync(from, { bigint: true });
-  if (exclusive && !source.isSymbolicLink()) {
-    if (tryLink(from, to, asked)) return dropOld(from, to);
-  }
+  if (exclusive && !lstatSync(from).isSymbolicLink() && tryLink(from, to, asked)) return dropOld(from, to);
   renameSync(from, to);
 }
 

@@ -21,7 +21,7 @@ import { checkWrite, type Validators } from '../wire/conditions.js';
 import type { ObjectInfo, ObjectRef } from './contract.js';
 import { Outdated, place } from './place.js';
 import { adoptStanding, settleAside, settleOverflow } from './settle.js';
-import { isAbsent, lstatOf, type Core, type Found, type Target } from './core.js';
+import { isAbsent, type Core, type Found, type Target } from './core.js';
 import { EMPTY_ETAG, describe, knowledge, sameFacts } from './describe.js';
 import type { Hold } from './hold.js';
 import type { Identifier } from './identifier.js';
@@ -123,28 +123,35 @@ export class Publisher {
   ) {}
 
   /** Mode and owner for a body: those of the file that it replaces, but for the set-id bits: what a client sends must not run as the owner. */
-  inheritFrom(target: Target): Inherit {
+  inheritFrom({ name, base, there }: Target, staging = this.core.stagingAt(base).stat): Inherit {
     // an overflow object: a file of ours
-    if (target.name === '') return { ...this.core.owner };
-    const there = target.missing.length === 0 ? lstatOf(target.base.at(target.name)) : undefined;
+    if (name === '') return { ...this.core.owner };
     if (there?.isFile()) return { mode: Number(there.mode) & ~0o6000, uid: Number(there.uid), gid: Number(there.gid) };
-    return groupOfNew(statSync(target.base.at('.')), statSync(this.core.stagingFor(target.base)));
+    return groupOfNew(statSync(base.at('.')), staging);
   }
 
-  /** Publishes a staged body at a key. The staged file is gone afterwards, whatever happens. @throws Outdated only if the guard's check does. */
+  /**
+   * Publishes a staged body at a key. The staged file is gone afterwards, whatever happens. @throws Outdated only if the guard's check does.
+   * @param target where the key was to be put when that was last looked at; under the lock it is looked at again.
+   */
   async publish(
     { bucket, key }: ObjectRef,
     ready: Ready,
     facts: Facts,
     guard: Guard,
     condition?: WriteCondition,
+    target?: Target,
   ): Promise<ObjectInfo> {
     let staged = ready;
     let left = false;
     try {
       return await retried(async () => {
+        const known = target;
+        target = undefined;
         try {
-          return await this.attempt({ bucket, key }, staged, facts, guard, condition);
+          const info = await this.attempt({ bucket, key }, staged, facts, guard, condition, known);
+          left = true;
+          return info;
         } catch (error) {
           left = error instanceof Outdated;
           if (errno(error) !== 'EXDEV') throw error;
@@ -162,11 +169,12 @@ export class Publisher {
     staged: Ready,
     facts: Facts,
     guard: Guard,
-    condition?: WriteCondition,
+    condition: WriteCondition | undefined,
+    seen: Target | undefined,
   ): Promise<ObjectInfo> {
     const { core } = this;
     const known = await this.current(bucket, key, condition);
-    const target = core.target(bucket, key);
+    const target = seen ?? core.target(bucket, key);
     const mount = core.mounts.idOf(staged.stat.dev, target.base.path);
     const destination = { ...destinationOf(core, target), ...asideOf(core, bucket, key, target) };
     const { facts: given } = facts;
@@ -195,13 +203,18 @@ export class Publisher {
    * @throws PreconditionFailed, Retry.
    */
   arrive(arrival: Arrival, from: string, done: Done): Arrived {
+    return this.core.dirs.together(() => this.arriveNow(arrival, from, done));
+  }
+
+  private arriveNow(arrival: Arrival, from: string, done: Done): Arrived {
     const { core } = this;
     const { bucket, key, target, destination, condition, known, guard } = arrival;
     guard.hold();
-    const there = this.checkAgain(bucket, key, condition, known);
+    const now = core.target(bucket, key);
+    const there = core.findAt(bucket, key, now);
+    this.check(bucket, key, condition, known, there);
     guard.check?.(there);
     arrival.check?.(there);
-    const now = core.target(bucket, key);
     if (!samePlace(now.place, target.place) || now.missing.length > target.missing.length) throw new Retry();
     const { file, replaces } = destination;
     if (file !== undefined && core.catalog.row(now.place)?.file !== replaces) throw new Retry();
@@ -475,17 +488,27 @@ export class Publisher {
     condition: WriteCondition | undefined,
     known: Found | undefined,
   ): Found | undefined {
-    const { core } = this;
-    const found = core.find(bucket, key);
-    if (!condition) return found;
+    const found = this.core.find(bucket, key);
+    this.check(bucket, key, condition, known, found);
+    return found;
+  }
+
+  /** The same on what was found. */
+  private check(
+    bucket: string,
+    key: string,
+    condition: WriteCondition | undefined,
+    known: Found | undefined,
+    found: Found | undefined,
+  ): void {
+    if (!condition) return;
     if (found && namesEtag(condition) && knowledge(found) !== 'known') {
       const same = known?.fp.equals(found.fp) === true && known.stat.ctimeNs === found.stat.ctimeNs;
       if (!same) throw new Retry();
     }
-    const marker = found ? undefined : core.findMarker(bucket, key);
+    const marker = found ? undefined : this.core.findMarker(bucket, key);
     const empty = marker && { etag: EMPTY_ETAG, lastModified: marker.time, size: 0 };
     checkWrite(condition, found ? validators(bucket, key, found) : empty);
-    return found;
   }
 
   /** Another mount after all (mounted since we looked): copies the body to where rename(2) works. */

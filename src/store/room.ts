@@ -41,12 +41,16 @@ export class Room {
   }
 
   /**
-   * Runs `work` on a body whose bytes go to `directory`, with room set aside for them.
+   * Runs `work` on a body whose bytes go to `directory` (on device `dev`), with room set aside for them.
    * @throws InsufficientStorage before the first byte is read, or as soon as others have taken the room.
    */
-  async during<T>(directory: string, body: Body, work: (body: Body) => Promise<T>): Promise<T> {
+  async during<T>(
+    directory: string,
+    body: Body,
+    work: (body: Body) => Promise<T>,
+    dev = this.least === 0 ? 0 : statSync(directory).dev,
+  ): Promise<T> {
     if (this.least === 0) return work(body);
-    const { dev } = statSync(directory);
     let left = body.size ?? 0;
     this.checkDevice(directory, dev, left);
     this.add(dev, left);
@@ -56,6 +60,8 @@ export class Room {
       left = now;
     };
     try {
+      // too short to be looked at again
+      if (left > 0 && left <= UNSEEN_BYTES) return await work(body);
       return await work({ ...body, chunks: this.watched(body, () => this.lookAgain(directory, dev), written) });
     } finally {
       this.add(dev, -left);
