@@ -98,6 +98,7 @@ export class Journal {
    * @param frees whether its going makes room by itself. @throws ENOSPC if the line might find none.
    */
   checkRoom(frees: boolean): void {
+    if (frees && this.reserve.isFresh) return;
     if (this.reserve.fill() || frees) return;
     throw Object.assign(new Error('ENOSPC: no room is left to write down what is removed'), { code: 'ENOSPC' });
   }

@@ -10,20 +10,32 @@ import { giveOpen, type Ownership } from '../fs/statefile.js';
 const KEPT = 256 << 10;
 /** Bytes that are given at a time: a page of the index, and many lines. */
 const PIECE = 8 << 10;
+/** What was filled is looked at again after this time, ms: other processes use it, too. */
+const FRESH_MS = 250;
 
 export class Reserve {
+  /** Until when (ms) it is taken for filled. */
+  private fresh = 0;
+
   /** @param path of its file; undefined: none is kept. */
   constructor(
     private readonly path: string | undefined,
     private readonly owner: Ownership | undefined,
   ) {}
 
+  /** Whether all of it was there a moment ago. */
+  get isFresh(): boolean {
+    return performance.now() < this.fresh;
+  }
+
   /** Keeps as much as there is room for. @returns whether anything is kept. */
   fill(): boolean {
     if (this.path === undefined) return false;
     try {
-      const size = statSync(this.path, { throwIfNoEntry: false })?.size ?? 0;
-      return size >= KEPT || this.grow(this.path) >= PIECE;
+      let size = statSync(this.path, { throwIfNoEntry: false })?.size ?? 0;
+      if (size < KEPT) size = this.grow(this.path);
+      if (size >= KEPT) this.fresh = performance.now() + FRESH_MS;
+      return size >= PIECE;
     } catch {
       // it is only a help
       return false;
@@ -33,6 +45,7 @@ export class Reserve {
   /** Gives a piece of it back to the file system. @returns false if nothing is left. */
   release(): boolean {
     if (this.path === undefined) return false;
+    this.fresh = 0;
     try {
       const { size } = statSync(this.path);
       if (size === 0) return false;

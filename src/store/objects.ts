@@ -317,12 +317,12 @@ export class Objects {
     const { core, publisher } = this;
     const inTree = found.place.kind === 'tree';
     core.catalog.journal.checkRoom(freesRoom(found.stat));
-    if (found.place.kind === 'tree') publisher.announcePrune(found.place.dirs, found.name);
+    const prunes = found.place.kind === 'tree' && publisher.announcePrune(found.place.dirs, found.name);
     const kept = inTree && core.tracker.keepBytes(found.place, found);
     unlinkSync(found.dir.at(found.name));
     dirtied.add(found.dir.path);
     core.catalog.removeRow(found.place);
-    const rmdirs = found.place.kind === 'tree' ? publisher.prune(found.place.dirs) : [];
+    const rmdirs = prunes && found.place.kind === 'tree' ? publisher.prune(found.place.dirs) : [];
     for (const path of rmdirs) dirtied.add(core.pathOf(path.split('/').slice(0, -1)));
     publisher.recordDelete(subjectOf(found.place), rmdirs, { ...said, kept, ...(!inTree && { file: found.name }) });
     if (inTree) publisher.dropOverflow(bucket, key, dirtied);

@@ -12,7 +12,7 @@ import { S3Error, errno } from '../base/errors.js';
 import type { KeyFacts, WriteCondition } from '../base/model.js';
 import { samePlace, subjectOf, type Place } from '../catalog/catalog.js';
 import type { Journal } from '../catalog/journal.js';
-import type { DirRow } from '../catalog/rows.js';
+import { rowKey, rowName, type DirRow } from '../catalog/rows.js';
 import type { Aside, ByteFacts, ClientToken, CompletedUpload, JournalLine, Subject, Via } from '../catalog/lines.js';
 import type { Dir } from '../fs/dirs.js';
 import { fingerprint, formatFingerprint } from '../fs/fingerprint.js';
@@ -21,7 +21,7 @@ import { checkWrite, type Validators } from '../wire/conditions.js';
 import type { ObjectInfo, ObjectRef } from './contract.js';
 import { Outdated, place } from './place.js';
 import { adoptStanding, settleAside, settleOverflow } from './settle.js';
-import { isAbsent, type Core, type Found, type Target } from './core.js';
+import { isAbsent, lstatOf, type Core, type Found, type Target } from './core.js';
 import { EMPTY_ETAG, describe, knowledge, sameFacts } from './describe.js';
 import type { Hold } from './hold.js';
 import type { Identifier } from './identifier.js';
@@ -52,6 +52,9 @@ export interface Guard {
   /** Nothing may be at the path, not even what another program puts there at this moment. @throws Outdated then. */
   exclusive?: boolean;
 }
+
+/** So many rows of a directory are asked whether their files stand before it is read. */
+const KNOWN_ASKED = 3;
 
 /** How often a race with other writers or outside programs is run again. */
 const ATTEMPTS = 20;
@@ -410,28 +413,39 @@ export class Publisher {
     if (paths.length > 0) this.core.catalog.journal.append({ op: 'dirs', paths });
   }
 
-  /** Announces what {@link prune} will remove once `name` is gone, or as it is now. Under the lock. */
-  announcePrune(dirs: readonly string[], name?: string): void {
+  /** Announces what {@link prune} will remove once `name` is gone, or as it is now. Under the lock. @returns whether that is anything. */
+  announcePrune(dirs: readonly string[], name?: string): boolean {
     const made: string[] = [];
     let gone = name;
-    for (const { path } of this.prunable(dirs)) {
-      if (!this.fallsEmpty(path, gone, path.length < dirs.length)) break;
+    for (const { path, row } of this.prunable(dirs)) {
+      if (!this.fallsEmpty(path, row, gone, path.length < dirs.length)) break;
       made.push(path.join('/'));
       gone = path.at(-1);
     }
     this.announce(made.reverse());
+    return made.length > 0;
   }
 
   /** @param maybe what is told of a directory that cannot be read. */
-  private fallsEmpty(dirs: readonly string[], name: string | undefined, maybe: boolean): boolean {
+  private fallsEmpty(dirs: readonly string[], row: DirRow, name: string | undefined, maybe: boolean): boolean {
     try {
-      return holdsOnly(this.core.dirs.get(this.core.pathOf(dirs)), name);
+      const dir = this.core.dirs.get(this.core.pathOf(dirs));
+      return !this.holdsKnown(dir, row, name) && holdsOnly(dir, name);
     } catch (error) {
       // reached by a link, or moved away: not pruned either
       if (isAbsent(error)) return false;
       if (maybe) return true;
       throw error;
     }
+  }
+
+  /** Whether something that has a row stands in a directory beside `name`: of a large one that costs less than reading it. */
+  private holdsKnown(dir: Dir, { id }: DirRow, name: string | undefined): boolean {
+    const some = this.core.catalog.index.page('tree', rowKey(id, ''), rowKey(id + 1, ''), KNOWN_ASKED);
+    return some.some(({ key }) => {
+      const known = rowName(key).toString().replace(/\/$/, '');
+      return known !== name && lstatOf(dir.at(known)) !== undefined;
+    });
   }
 
   /** Directories that gos3rve made, that no client put as a marker and that are no bucket's own, upwards as long as that is so. */
