@@ -80,9 +80,15 @@ export class RequestBody {
   /** Throws away what is still to come; ends the connection if it does not come in `ms`. */
   discard(ms: number): void {
     const request = this.#request;
-    const timer = setTimeout(() => request.socket.destroy(), ms).unref();
+    let ended = false;
+    // when this process was busy for that long, what has come meanwhile is read first
+    const timer = setTimeout(() => setImmediate(() => ended || request.socket.destroy()), ms).unref();
+    const end = (): void => {
+      ended = true;
+      clearTimeout(timer);
+    };
     request.on('data', (chunk: Buffer) => (this.bytes += chunk.length));
-    request.once('close', () => clearTimeout(timer)).once('end', () => clearTimeout(timer));
+    request.once('close', end).once('end', end);
     request.resume();
   }
 
