@@ -95,11 +95,14 @@ export class Journal {
 
   /**
    * Asked before something is taken away whose line must follow, by {@link whileRemoving}.
-   * @param frees whether its going makes room by itself. @throws ENOSPC if the line might find none.
+   * @param frees whether its going makes room by itself. @throws ENOSPC if the line might find none, or why that cannot be told.
    */
   checkRoom(frees: boolean): void {
-    if (frees && this.reserve.isFresh) return;
-    if (this.reserve.fill() || frees) return;
+    if (frees) {
+      if (!this.reserve.isFresh) this.reserve.tryFill();
+      return;
+    }
+    if (this.reserve.fill()) return;
     throw Object.assign(new Error('ENOSPC: no room is left to write down what is removed'), { code: 'ENOSPC' });
   }
 
@@ -233,7 +236,7 @@ export class Journal {
       giveOpen(fd, this.owner);
       const offset = writeLine(fd, this.header());
       syncDirSync(this.directory);
-      this.reserve.fill();
+      this.reserve.tryFill();
       this.open.clear();
       return (this.current = { name, fd, offset, lost: false });
     } catch (error) {

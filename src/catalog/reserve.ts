@@ -4,7 +4,7 @@
  */
 import { randomFillSync } from 'node:crypto';
 import { closeSync, constants, fstatSync, openSync, statSync, truncateSync, writeSync } from 'node:fs';
-import { giveOpen, type Ownership } from '../fs/statefile.js';
+import { giveOpen, isFull, type Ownership } from '../fs/statefile.js';
 
 /** Bytes that are kept. */
 const KEPT = 256 << 10;
@@ -28,7 +28,7 @@ export class Reserve {
     return performance.now() < this.fresh;
   }
 
-  /** Keeps as much as there is room for. @returns whether anything is kept. */
+  /** Keeps as much as there is room for. @returns whether anything is kept. @throws what the system says, but that there is no room. */
   fill(): boolean {
     if (this.path === undefined) return false;
     try {
@@ -36,9 +36,18 @@ export class Reserve {
       if (size < KEPT) size = this.grow(this.path);
       if (size >= KEPT) this.fresh = performance.now() + FRESH_MS;
       return size >= PIECE;
+    } catch (error) {
+      if (isFull(error)) return false;
+      throw error;
+    }
+  }
+
+  /** The same where it is only a help. */
+  tryFill(): void {
+    try {
+      this.fill();
     } catch {
-      // it is only a help
-      return false;
+      // whoever needs it asks again
     }
   }
 
