@@ -3,7 +3,6 @@
  * list are all derived from its rows: `minFree` is the flag `--min-free`, the variable `GOS3RVE_MIN_FREE` and the key `minFree`
  * (or `min-free`).
  */
-import { availableParallelism } from 'node:os';
 import {
   choice,
   domain,
@@ -88,8 +87,7 @@ export const OPTIONS = {
   workers: one({
     value: 'number',
     parse: processes,
-    default: Math.min(availableParallelism(), 4),
-    shown: 'one a core, at most 4',
+    default: 1,
     help: 'processes that answer requests',
   }),
   accessKey: maybe({ value: 'id', parse: keyId, help: 'access key id (AWS_ACCESS_KEY_ID works too)' }),
