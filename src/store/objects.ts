@@ -405,10 +405,11 @@ function freesRoom({ nlink, blocks }: BigIntStats): boolean {
 async function holdsRenamed({ catalog }: Core, { size }: ObjectInfo, told: Found, file: OpenFile): Promise<boolean> {
   if (size > SMALL_FILE) return true;
   const { row } = told;
-  if (!row || knowledge(told) !== 'known') return false;
+  if (!row || isAppending(told) || knowledge(told) !== 'known') return true;
   const layout = row.layout === undefined ? undefined : catalog.index.layout(row.layout);
   const md5s = await md5sOf(file, endsOf(size, layout)).catch(() => []);
-  return md5s.length > 0 && etagOf(md5s, layout) === row.etag;
+  // none: it has changed again, by us or in a way that shows
+  return md5s.length === 0 || etagOf(md5s, layout) === row.etag;
 }
 
 /** Whether an open file is the one that was found, unchanged but for what is being appended to it. */
