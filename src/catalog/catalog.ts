@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { FINGERPRINT_BYTES, formatFingerprint, parseFingerprint } from '../fs/fingerprint.js';
 import type { KeyFacts } from '../base/model.js';
 import { Appends } from './appends.js';
+import { hasChildren } from './children.js';
 import { ClientTokens } from './client-tokens.js';
 import { Identities, identityOf } from './identities.js';
 import { Journal, listSegments, readTail } from './journal.js';
@@ -166,7 +167,7 @@ export class Catalog {
     const at = this.identities.placeOf(row.id);
     if (!at) return;
     this.identities.setDir(row, undefined);
-    if (this.index.page('tree', rowKey(row.id, ''), rowKey(row.id + 1, ''), 1).length > 0) {
+    if (hasChildren(this.index, row.id)) {
       delete row.marker;
       delete row.stamp;
       this.index.putRow(at.parent, at.name, { ...row, made: false, stampTrusted: false });
@@ -244,8 +245,7 @@ export class Catalog {
 
   private loseDir(row: DirRow, key: Buffer, dirs: readonly string[], seq: number): void {
     this.index.remove('tree', key);
-    if (!row.marker && this.index.page('tree', rowKey(row.id, ''), rowKey(row.id + 1, ''), 1).length === 0)
-      return this.identities.removeDir(row);
+    if (!row.marker && !hasChildren(this.index, row.id)) return this.identities.removeDir(row);
     this.identities.setPlace(row.id, 0, `${seq}/`);
     this.index.putRow(0, `${seq}/`, row);
     if (dirs[0] !== '') this.lost.put(seq, { seq, dirs, since: Date.now() });

@@ -4,7 +4,8 @@ import { NO_FINGERPRINT, placeOf, split, type Place } from '../catalog/catalog.j
 import type { Append, Subject, Via } from '../catalog/lines.js';
 import { Merge, type Event } from '../catalog/merge.js';
 import { dirsOf, overflowBelow, type MovedDir } from '../catalog/moved.js';
-import { decodeRow, rowKey, rowName, type DirRow, type FileRow } from '../catalog/rows.js';
+import { childPages } from '../catalog/children.js';
+import { decodeRow, type DirRow, type FileRow } from '../catalog/rows.js';
 import { baseOf } from '../catalog/segments.js';
 import { fingerprintSize, formatFingerprint, parseFingerprint } from '../fs/fingerprint.js';
 import type { Change, ChangeReader, Position } from './changes-contract.js';
@@ -15,7 +16,6 @@ import { EMPTY_ETAG } from './describe.js';
 const TOLD_LIMIT = 100_000;
 /** Renames of folders that are remembered. */
 const MOVES_LIMIT = 256;
-const PAGE = 256;
 
 type Facts = Pick<Change, 'size' | 'etag'>;
 type Row = DirRow | FileRow;
@@ -385,12 +385,8 @@ export class JournalReader implements ChangeReader {
     const { index, away } = this.core.catalog;
     const folders = [{ id, path: '' }];
     for (let folder = folders.pop(); folder; folder = folders.pop()) {
-      for (let next = rowKey(folder.id, ''); ;) {
-        const page = index.page('tree', next, rowKey(folder.id + 1, ''), PAGE);
-        const end = page.at(-1);
-        if (!end) break;
-        for (const { key, value } of page) {
-          const name = rowName(key).toString('utf8');
+      for (const page of childPages(index, folder.id)) {
+        for (const { name, value } of page) {
           const row = decodeRow(value);
           // it will be told of where it turns up, or once it has not
           if (row.kind === 'dir' && away.get(row.id)) continue;
@@ -398,7 +394,6 @@ export class JournalReader implements ChangeReader {
           if (row.kind === 'dir') folders.push({ id: row.id, path: `${path}/` });
           yield { path, row };
         }
-        next = Buffer.concat([end.key, Buffer.from([0])]);
       }
     }
   }

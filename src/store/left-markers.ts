@@ -3,9 +3,8 @@
  * those keys, and it is those keys whose removal is told. As left.ts does for files, synchronously under the lock.
  */
 import type { Catalog } from '../catalog/catalog.js';
-import { decodeRow, rowKey, rowName, type DirRow } from '../catalog/rows.js';
-
-const PAGE = 256;
+import { childPages } from '../catalog/children.js';
+import { decodeRow, type DirRow } from '../catalog/rows.js';
 
 interface Folder {
   row: DirRow;
@@ -71,16 +70,11 @@ function* markersBelow({ index }: Catalog, top: Folder): Generator<Folder> {
   for (let folder = folders.pop(); folder; folder = folders.pop()) {
     const { row, dirs } = folder;
     if (row.marker) yield folder;
-    for (let next = rowKey(row.id, ''); ;) {
-      const page = index.page('tree', next, rowKey(row.id + 1, ''), PAGE);
-      const end = page.at(-1);
-      if (!end) break;
-      for (const { key, value } of page) {
-        const name = rowName(key).toString('utf8');
+    for (const page of childPages(index, row.id)) {
+      for (const { name, value } of page) {
         const below = name.endsWith('/') ? decodeRow(value) : undefined;
         if (below?.kind === 'dir') folders.push({ row: below, dirs: [...dirs, name.slice(0, -1)] });
       }
-      next = Buffer.concat([end.key, Buffer.from([0])]);
     }
   }
 }

@@ -10,19 +10,10 @@ import { errno } from '../base/errors.js';
 import { subjectOf, type Catalog, type Place } from '../catalog/catalog.js';
 import { GONE_COUNTER, isWorthKeeping } from '../catalog/ghost.js';
 import type { AwayDir, LostDir } from '../catalog/lost-dirs.js';
-import {
-  decodeRow,
-  hasSameEntries,
-  rowKey,
-  rowName,
-  withoutAccess,
-  type DirRow,
-  type FileRow,
-} from '../catalog/rows.js';
+import { decodeRow, hasSameEntries, withoutAccess, type DirRow, type FileRow } from '../catalog/rows.js';
+import { childPages, childPagesInTurns } from '../catalog/children.js';
 import { isAbsent, lstatOf } from '../fs/stat.js';
 import { endMarkers, leaveMarkers } from './left-markers.js';
-
-const PAGE = 256;
 
 type TreePlace = Extract<Place, { kind: 'tree' }>;
 interface Ground {
@@ -79,20 +70,13 @@ export async function missingBelow(ground: Ground, dirs: readonly string[], max:
     const { row, below } = folder;
     const here = [...dirs, ...below];
     const full = isFull(ground, row, here);
-    for (let next = rowKey(row.id, ''); ;) {
-      const page = index.page('tree', next, rowKey(row.id + 1, ''), PAGE);
-      for (const { key, value } of page) {
-        const name = rowName(key).toString('utf8');
+    for await (const page of childPagesInTurns(index, row.id)) {
+      for (const { name, value } of page) {
         const sub = name.endsWith('/') ? decodeRow(value) : undefined;
         if (sub?.kind === 'dir') folders.push({ row: sub, below: [...below, name.slice(0, -1)] });
         else if (!sub && !full && isEmpty(ground, here, name)) missing.push({ dirs: below, name });
       }
       if (missing.length > max) return undefined;
-      const end = page.at(-1);
-      if (!end || page.length < PAGE) break;
-      next = Buffer.concat([end.key, Buffer.from([0])]);
-      await new Promise((resolve) => setImmediate(resolve));
-      index.refresh();
     }
   }
   return missing;
@@ -173,18 +157,13 @@ function* filesBelow(
   const here = [...dirs, ...below];
   const full = isFull(ground, top, here);
   const folders: { row: DirRow; name: string }[] = [];
-  for (let next = rowKey(top.id, ''); ;) {
-    const page = index.page('tree', next, rowKey(top.id + 1, ''), PAGE);
-    const end = page.at(-1);
-    if (!end) break;
-    for (const { key, value } of page) {
-      const name = rowName(key).toString('utf8');
+  for (const page of childPages(index, top.id)) {
+    for (const { name, value } of page) {
       if (name.endsWith('/')) {
         const row = decodeRow(value);
         if (row.kind === 'dir') folders.push({ row, name: name.slice(0, -1) });
       } else if (!full) yield { kind: 'tree', dirs: here, name };
     }
-    next = Buffer.concat([end.key, Buffer.from([0])]);
   }
   for (const { row, name } of folders) {
     if (!skips(row, [...below, name])) yield* filesBelow(ground, row, dirs, [...below, name], skips);

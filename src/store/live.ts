@@ -1,6 +1,7 @@
 /** The live index: reconciles rows with the tree ahead of requests; see live-contract.ts. */
 import { lstatSync, type BigIntStats } from 'node:fs';
 import { NO_FINGERPRINT } from '../catalog/catalog.js';
+import { childPagesInTurns } from '../catalog/children.js';
 import { dirStamp, isGone, isUnhashed, rowKey, rowName, type DirRow, type FileRow } from '../catalog/rows.js';
 import { looksRestored } from '../fs/fingerprint.js';
 import { isPossibleName } from '../fs/keypath.js';
@@ -112,10 +113,9 @@ export class LiveIndex implements Live {
   ): Promise<{ live: number; gone: number }> {
     let live = 0;
     let gone = 0;
-    await this.pages(row, (page) => {
+    for await (const page of childPagesInTurns(this.core.catalog.index, row.id)) {
       const names: string[] = [];
-      for (const { key, value } of page) {
-        const name = rowName(key).toString('utf8');
+      for (const { name, value } of page) {
         if (name.endsWith('/')) {
           const there = lstatOf(`${this.core.pathOf(dirs)}/${name.slice(0, -1)}`);
           if (there) live++;
@@ -126,14 +126,14 @@ export class LiveIndex implements Live {
           names.push(name);
         } else gone++;
       }
-      if (!files) return;
+      if (!files) continue;
       for (const [i, file] of this.examine(dirs, names, told).entries()) {
         const { state } = file;
         if (state !== 'same' || file.hashed === false) onFile?.(names[i] ?? '', file);
         if (state === 'changed') report.changed++;
         else if (state === 'gone') report.gone++;
       }
-    });
+    }
     return { live, gone };
   }
 
@@ -144,30 +144,14 @@ export class LiveIndex implements Live {
 
   private async findGone(dirs: readonly string[], row: DirRow, report: DirReport): Promise<void> {
     const path = this.core.pathOf(dirs);
-    await this.pages(row, (page) => {
-      const missing = page
-        .filter(({ value }) => !isGone(value))
-        .map(({ key }) => rowName(key).toString('utf8'))
-        .filter((name) => !name.endsWith('/') && !lstatOf(`${path}/${name}`)?.isFile());
+    for await (const page of childPagesInTurns(this.core.catalog.index, row.id)) {
+      const missing = page.filter(
+        ({ name, value }) => !isGone(value) && !name.endsWith('/') && !lstatOf(`${path}/${name}`)?.isFile(),
+      );
       report.gone += noteGone(
         this.core,
-        missing.map((name) => ({ dirs, name })),
+        missing.map(({ name }) => ({ dirs, name })),
       );
-    });
-  }
-
-  /** All rows of a directory, a turn of the event loop for each page. */
-  private async pages(row: DirRow, visit: (page: { key: Buffer; value: Buffer }[]) => void): Promise<void> {
-    const { index } = this.core.catalog;
-    let next = rowKey(row.id, '');
-    for (;;) {
-      index.refresh();
-      const page = index.page('tree', next, rowKey(row.id + 1, ''), PAGE);
-      visit(page);
-      const last = page.at(-1);
-      if (!last || page.length < PAGE) return;
-      next = after(last.key);
-      await turn();
     }
   }
 

@@ -4,13 +4,13 @@
  *
  * A hint, kept by this process only: the next scan comes upon the same directories again.
  */
-import { decodeRow, isGone, rowKey, rowName } from '../catalog/rows.js';
+import { childPagesInTurns } from '../catalog/children.js';
+import { decodeRow, isGone } from '../catalog/rows.js';
 import type { Core } from './core.js';
 import { isFolderGone, noteGone, type Missing } from './ghosts.js';
 
 /** More are left to the next scan. */
 const LIMIT = 10_000;
-const PAGE = 256;
 
 export class MissingDirs {
   /** When (ms) it was first missed, by path below the root. */
@@ -46,21 +46,14 @@ export class MissingDirs {
       // the keys that it had before are told once it has turned up nowhere (left.ts)
       if (this.core.catalog.away.get(id)) continue;
       if (marker) gone += noteGone(this.core, [{ dirs, name: '' }]);
-      for (let next = rowKey(id, ''); ;) {
-        const page = index.page('tree', next, rowKey(id + 1, ''), PAGE);
+      for await (const page of childPagesInTurns(index, id)) {
         const missing: Missing[] = [];
-        for (const { key, value } of page) {
-          const name = rowName(key).toString('utf8');
+        for (const { name, value } of page) {
           const below = name.endsWith('/') ? decodeRow(value) : undefined;
           if (below?.kind === 'dir') folders.push({ row: below, dirs: [...dirs, name.slice(0, -1)] });
           else if (!below && !isGone(value)) missing.push({ dirs, name });
         }
         gone += noteGone(this.core, missing);
-        const last = page.at(-1);
-        if (!last || page.length < PAGE) break;
-        next = Buffer.concat([last.key, Buffer.alloc(1)]);
-        await new Promise((resolve) => setImmediate(resolve));
-        index.refresh();
       }
     }
     return gone;

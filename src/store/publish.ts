@@ -12,7 +12,8 @@ import { S3Error, errno } from '../base/errors.js';
 import type { KeyFacts, WriteCondition } from '../base/model.js';
 import { samePlace, subjectOf, type Place } from '../catalog/catalog.js';
 import type { Journal } from '../catalog/journal.js';
-import { rowKey, rowName, type DirRow } from '../catalog/rows.js';
+import { firstChildren } from '../catalog/children.js';
+import type { DirRow } from '../catalog/rows.js';
 import type { Aside, ByteFacts, ClientToken, CompletedUpload, JournalLine, Subject, Via } from '../catalog/lines.js';
 import type { Dir } from '../fs/dirs.js';
 import { fingerprint, formatFingerprint } from '../fs/fingerprint.js';
@@ -441,9 +442,8 @@ export class Publisher {
 
   /** Whether something that has a row stands in a directory beside `name`: of a large one that costs less than reading it. */
   private holdsKnown(dir: Dir, { id }: DirRow, name: string | undefined): boolean {
-    const some = this.core.catalog.index.page('tree', rowKey(id, ''), rowKey(id + 1, ''), KNOWN_ASKED);
-    return some.some(({ key }) => {
-      const known = rowName(key).toString().replace(/\/$/, '');
+    return firstChildren(this.core.catalog.index, id, KNOWN_ASKED).some((child) => {
+      const known = child.name.replace(/\/$/, '');
       return known !== name && lstatOf(dir.at(known)) !== undefined;
     });
   }

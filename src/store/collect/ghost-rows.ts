@@ -4,7 +4,8 @@
  */
 import { lstatSync } from 'node:fs';
 import { FINGERPRINT_BYTES } from '../../fs/fingerprint.js';
-import { decodeRow, rowKey, rowName, type DirRow, type FileRow } from '../../catalog/rows.js';
+import { hasChildren } from '../../catalog/children.js';
+import { decodeRow, rowName, type DirRow, type FileRow } from '../../catalog/rows.js';
 import type { Place } from '../../catalog/catalog.js';
 import { errno } from '../../base/errors.js';
 import { isAbsent, type Core } from '../core.js';
@@ -102,7 +103,7 @@ function dropEmptyRow(core: Core, known: DirRow, before: number): void {
     return;
   }
   if (marker) noteGone(core, [{ dirs, name: '' }]);
-  if (index.page('tree', rowKey(id, ''), rowKey(id + 1, ''), 1).length > 0) return;
+  if (hasChildren(index, id)) return;
   index.write(() => {
     const row = catalog.findDir(dirs);
     if (row?.id !== id || !isDirGone(core, dirs)) return;

@@ -2,7 +2,12 @@ import { chmod, link, readFile, rename, rm, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
 import type { MakeStore } from './kit.js';
-import { BUCKET, MIN_PART, body, brokenBody, list, put, putParts, refuses, text, world } from './kit.js';
+import { BUCKET, MIN_PART, body, brokenBody, list, put, putInParts, refuses, text, world } from './kit.js';
+
+const TWO_PARTS: [number, string][] = [
+  [1, 'a'.repeat(MIN_PART)],
+  [2, 'b'],
+];
 
 export function appendContract(make: MakeStore): void {
   describe('append', () => {
@@ -32,15 +37,7 @@ export function appendContract(make: MakeStore): void {
       async (made) => {
         if (made === 'written by another program') await w.foreign('d/l', 'theirs');
         else if (made === 'put') await put(w.store, 'd/l', 'ours');
-        else {
-          const { uploadId } = await w.store.createUpload(BUCKET, 'd/l', {});
-          const parts = await putParts(w.store, 'd/l', uploadId, [
-            [1, 'a'.repeat(MIN_PART)],
-            [2, 'b'],
-          ]);
-          const refs = parts.map(({ partNumber, etag }) => ({ partNumber, etag, checksums: {} }));
-          await w.store.completeUpload(BUCKET, 'd/l', uploadId, refs);
-        }
+        else await putInParts(w.store, 'd/l', TWO_PARTS);
         for (const piece of ['piece', 'another'])
           await w.store.append(BUCKET, 'd/l', (await stat(w.at('d/l'))).size, body(piece));
         const { etag, partCount } = await w.store.head(BUCKET, 'd/l');
@@ -126,17 +123,7 @@ export function appendContract(make: MakeStore): void {
     });
 
     it('keeps what is known of a file that was cut back', { timeout: 60_000 }, async () => {
-      const { uploadId } = await w.store.createUpload(BUCKET, 'l', {});
-      const parts = await putParts(w.store, 'l', uploadId, [
-        [1, 'a'.repeat(MIN_PART)],
-        [2, 'b'],
-      ]);
-      const { etag } = await w.store.completeUpload(
-        BUCKET,
-        'l',
-        uploadId,
-        parts.map((part) => ({ partNumber: part.partNumber, etag: part.etag, checksums: {} })),
-      );
+      const { etag } = await putInParts(w.store, 'l', TWO_PARTS);
       const { outcome } = await longAppend('l', () => rename(w.at('l'), w.at('r')));
       expect(outcome).toBe('S3Error');
       await rename(w.at('r'), w.at('l'));
@@ -152,13 +139,10 @@ export function appendContract(make: MakeStore): void {
     });
 
     it('numbers the parts anew where the next number would be none, also without the index', async () => {
-      const { uploadId } = await w.store.createUpload(BUCKET, 'l', {});
-      const sent = await putParts(w.store, 'l', uploadId, [
+      await putInParts(w.store, 'l', [
         [7, 'a'.repeat(MIN_PART)],
         [9999, 'b'],
       ]);
-      const refs = sent.map(({ partNumber, etag }) => ({ partNumber, etag, checksums: {} }));
-      await w.store.completeUpload(BUCKET, 'l', uploadId, refs);
       const numbers = async (store = w.store): Promise<number[]> => {
         const open = await store.open(BUCKET, 'l');
         const parts = await open.parts();
