@@ -16,7 +16,7 @@ import type { FileRow, Layout } from '../catalog/rows.js';
 import { formatFingerprint } from '../fs/fingerprint.js';
 import { createHasher, prepareHashes } from '../fs/hash.js';
 import { keyToPath } from '../fs/keypath.js';
-import { changeOf, closeRead, isTorn, readRange, type OpenFile } from '../fs/reader.js';
+import { closeRead, isTorn, readRange, type OpenFile } from '../fs/reader.js';
 import { stageBody, type StageOptions } from '../fs/stage.js';
 import { viaOf } from './attribution.js';
 import { Bodies } from './bodies.js';
@@ -157,17 +157,16 @@ export class Objects {
       info,
       parts: this.partsOf(found, info),
       read: (start, end, sink) => {
+        let unchanged = keeps && end - start === info.size;
         // that small a body comes in one piece, and after the last look at its file
-        const taken =
-          !keeps || end - start < info.size
-            ? sink
-            : (chunk: Buffer) => {
-                if (changeOf(file) === 'same') this.bodies.keep(bucket, key, found, chunk);
-                return sink(chunk);
-              };
-        return readRange(file, start, end, taken, (since) =>
-          since === 'torn' ? this.stillHolds(info, found, file) : holdsRenamed(this.core, info, found, file),
-        );
+        const taken = (chunk: Buffer): Promise<void> | void => {
+          if (unchanged) this.bodies.keep(bucket, key, found, chunk);
+          return sink(chunk);
+        };
+        return readRange(file, start, end, taken, (since) => {
+          unchanged = false;
+          return since === 'torn' ? this.stillHolds(info, found, file) : holdsRenamed(this.core, info, found, file);
+        });
       },
       close: async () => {
         if (closed) return;
