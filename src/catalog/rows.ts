@@ -36,8 +36,11 @@ export interface FileRow {
   appendFrom?: number;
   /** Which one: the id of its line in the journal, which names the process. */
   appendId?: string;
-  /** The derived ETag that was told while nobody had hashed the file, and until when (ms) it stays. Only in the index. */
-  told?: [until: number, etag: string];
+  /**
+   * The derived ETag that was told while nobody had hashed the file, and until when (ms) it stays. Only in the index. `ctime` (ns): of the file since
+   * we have renamed it, for which another one would be derived.
+   */
+  told?: [until: number, etag: string, ctime?: string];
   /** Bytes of another program that a request came upon, and no look at the live index yet. Only in the index. */
   unseen?: 'new' | 'changed';
   /** The byte facts are in doubt (a later ctime, a restored file), and nobody has hashed it again yet. Only in the index. */

@@ -50,10 +50,20 @@ export function describe(bucket: string, key: string, found: Found): ObjectInfo 
   const info = describeListed(bucket, key, found);
   const { row } = found;
   if (knowledge(found) === 'known' && row) {
-    const derived = derivedOf(found);
-    if (row.etag !== derived) info.aliases = [info.etag === derived ? row.etag : derived];
+    const others = new Set([row.etag, derivedOf(found), toldOf(found) ?? info.etag]);
+    others.delete(info.etag);
+    if (others.size > 0) info.aliases = [...others];
   }
   return info;
+}
+
+/** The ETag that was told before the file was hashed, and still being asked for: it stays for a while. */
+export function toldOf(found: Found, now = Date.now()): string | undefined {
+  const { row, stat, fp } = found;
+  const [until = 0, etag, ctime] = row?.told ?? [];
+  if (until <= now) return undefined;
+  if (ctime === undefined) return etag === derivedOf(found) ? etag : undefined;
+  return ctime === String(stat.ctimeNs) && row?.fp.equals(fp) === true ? etag : undefined;
 }
 
 function derivedOf(found: Found): string {
@@ -67,14 +77,12 @@ export function describeListed(bucket: string, key: string, found: Found): Objec
   const known = knowledge(found);
   const appending = known === 'known' && row?.appendFrom !== undefined;
   const certain = known === 'known' && row !== undefined;
-  const derived = certain && row.told === undefined ? undefined : derivedOf(found);
-  // told before the file was hashed, and still being asked for: it stays for a while
-  const told = derived !== undefined && row?.told?.[1] === derived && row.told[0] > Date.now();
+  const told = toldOf(found);
   const info: ObjectInfo = {
     bucket,
     key,
     size: appending ? (row?.appendFrom ?? 0) : Number(stat.size),
-    etag: derived === undefined || (certain && !told) ? (row?.etag ?? '') : derived,
+    etag: told ?? (certain ? row.etag : derivedOf(found)),
     lastModified: Number((appending && row ? fingerprintMtimeNs(row.fp) : stat.mtimeNs) / 1_000_000n),
     changed: Number((appending && row ? row.ctimeNs : stat.ctimeNs) / 1_000_000n),
     versionId: 'null',

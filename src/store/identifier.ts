@@ -11,7 +11,7 @@ import { derivedEtag, formatFingerprint } from '../fs/fingerprint.js';
 import { changeOf, isTorn, type OpenFile } from '../fs/reader.js';
 import { openAgain } from '../fs/stage.js';
 import { noSuchKey, type Core, type Found } from './core.js';
-import { SMALL_FILE, knowledge, openIfThere } from './describe.js';
+import { SMALL_FILE, knowledge, openIfThere, toldOf } from './describe.js';
 import { endsOf, etagOf, md5sOf } from './etag.js';
 import { formerEtag, formerLayout } from './former.js';
 import type { HashOutcome, Md5 } from './live-contract.js';
@@ -183,7 +183,8 @@ export class Identifier {
     const { catalog } = core;
     try {
       catalog.index.write(() => {
-        for (const { place, fp, stat } of due) {
+        for (const found of due) {
+          const { place, fp, stat } = found;
           const old = catalog.row(place);
           const row: FileRow = old ?? { kind: 'file', fp, ctimeNs: stat.ctimeNs, seq: 0, etag: '', published: false };
           if (row.etag === '' && !row.fp.equals(fp)) {
@@ -193,12 +194,32 @@ export class Identifier {
           } else if (!old) row.unseen = 'new';
           // a rename must not make it certain again
           if (row.etag !== '' && row.fp.equals(fp) && row.ctimeNs !== stat.ctimeNs) row.doubtful = true;
-          row.told = [until, derivedEtag(fp, stat.ctimeNs)];
+          const [, etag, ctime] = toldOf({ ...found, row }) === undefined ? [] : (row.told ?? []);
+          row.told =
+            etag === undefined || ctime === undefined ? [until, derivedEtag(fp, stat.ctimeNs)] : [until, etag, ctime];
           catalog.putRow(place, row);
         }
       });
     } catch (error) {
       core.log('warn', 'an ETag that was told could not be noted', { error: String(error) });
+    }
+  }
+
+  /** The same of a file that we have renamed: what was told of it at its old key. @param until ms. @returns the file as it is told of now. */
+  keepTold(found: Found, etag: string, until: number): Found {
+    const { place, fp, stat } = found;
+    const { catalog, log } = this.core;
+    try {
+      return catalog.index.write(() => {
+        const row = catalog.row(place);
+        if (row?.fp.equals(fp) !== true || row.ctimeNs !== stat.ctimeNs) return found;
+        const told: FileRow = { ...row, told: [until, etag, String(stat.ctimeNs)] };
+        catalog.putRow(place, told);
+        return { ...found, row: told };
+      });
+    } catch (error) {
+      log('warn', 'an ETag that was told could not be noted', { error: String(error) });
+      return found;
     }
   }
 
@@ -328,10 +349,10 @@ export function isUnproven({ row, stat }: Found): boolean {
 
 /** Whether a derived ETag was told that the row does not remember for long enough. */
 function isToldAnew(found: Found, until: number): boolean {
-  const { row, fp, stat } = found;
+  const { row } = found;
   const known = knowledge(found) === 'known';
   if (known && row?.told === undefined) return false;
-  const remembered = row?.told?.[1] === derivedEtag(fp, stat.ctimeNs);
+  const remembered = toldOf(found, -Infinity) !== undefined;
   if (known && !(remembered && (row?.told?.[0] ?? 0) > Date.now())) return false;
   return !remembered || (row?.told?.[0] ?? 0) < until;
 }

@@ -17,7 +17,7 @@ import { viaOf } from './attribution.js';
 import { checkNotDone, flushWay, tokenOf, wasDone } from './again.js';
 import type { CopyOptions, MoveOptions, MoveToken, ObjectInfo, ObjectRef, OpenObject } from './contract.js';
 import { isInside, lstatOf, type Core, type Found, type Target } from './core.js';
-import { describe, isAppending, knowledge, factsAt, movedFacts } from './describe.js';
+import { describe, isAppending, knowledge, factsAt, movedFacts, toldOf } from './describe.js';
 import { holdBucket, type Hold } from './hold.js';
 import { MountMover } from './mount-move.js';
 import { storedChecksum, type Current, type Objects } from './objects.js';
@@ -270,10 +270,13 @@ export class Transfer {
       ...tokenOf(to.bucket, options.clientToken),
       ...destination,
     };
+    let told: { etag: string; until: number } | undefined;
     try {
       const found = await publisher.committed(line, target, (done) => {
         checkNotDone(core, to.bucket, options.clientToken);
         const now = this.checkSource(from, source);
+        const etag = toldOf(now);
+        told = etag === undefined ? undefined : { etag, until: now.row?.told?.[0] ?? 0 };
         // a link that came to stand where it leads would lead to itself, and the bytes would be gone
         if (now.link !== undefined && !stays) checkTwoFiles(core, from, to);
         const guard = { hold, exclusive: settling };
@@ -286,7 +289,8 @@ export class Transfer {
         return there;
       });
       await this.pruneAfter(source);
-      return describe(to.bucket, to.key, found);
+      const kept = told ? this.objects.identifier.keepTold(found, told.etag, told.until) : found;
+      return describe(to.bucket, to.key, kept);
     } catch (error) {
       if (errno(error) !== 'EXDEV') throw error;
       return settling ? this.mounts.settle(to) : this.mounts.move(from, to, options);

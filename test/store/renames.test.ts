@@ -425,6 +425,31 @@ describe('an ETag that was told before the file was hashed', () => {
     expect(later.aliases).toEqual([told]);
   });
 
+  it('stays when a client moves the object, hashed or not', async () => {
+    await store.close();
+    store = await openStore(root, { durability: 'fast', etagGraceMs: 2000 });
+    writeFileSync(at('large'), LARGE);
+    const told = (await head('large')).etag;
+    expect((await store.move({ bucket: BUCKET, key: 'large' }, { bucket: BUCKET, key: 'there' })).etag).toBe(told);
+    expect((await head('there')).etag).toBe(told);
+    while ((await store.live.hashFile([BUCKET], 'there')) !== 'known') await moment(20);
+    expect(await head('there')).toMatchObject({ etag: told });
+    expect((await head('there')).aliases).toContain(md5(LARGE));
+    await store.move({ bucket: BUCKET, key: 'there' }, { bucket: BUCKET, key: 'again' });
+    expect(await head('again')).toMatchObject({ etag: told });
+    await moment(2200);
+    expect(await head('again')).toMatchObject({ etag: md5(LARGE) });
+  });
+
+  it('does not stay when the bytes change after a move', async () => {
+    writeFileSync(at('large'), LARGE);
+    const told = (await head('large')).etag;
+    await store.move({ bucket: BUCKET, key: 'large' }, { bucket: BUCKET, key: 'there' });
+    writeFileSync(at('there'), Buffer.alloc(LARGE.length, 'y'));
+    const now = await head('there');
+    expect([now.etag, ...(now.aliases ?? [])]).not.toContain(told);
+  });
+
   it('does not stay when the bytes change', async () => {
     writeFileSync(at('large'), LARGE);
     const told = (await head('large')).etag;
