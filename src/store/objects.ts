@@ -12,7 +12,8 @@ import type {
 } from '../base/model.js';
 import { NO_FINGERPRINT, subjectOf, type Place } from '../catalog/catalog.js';
 import type { ClientToken, Via } from '../catalog/lines.js';
-import type { FileRow, Layout } from '../catalog/rows.js';
+import { NotReady } from '../catalog/lmdb.js';
+import { DamagedIndex, type FileRow, type Layout } from '../catalog/rows.js';
 import { formatFingerprint } from '../fs/fingerprint.js';
 import { createHasher, prepareHashes } from '../fs/hash.js';
 import { keyToPath } from '../fs/keypath.js';
@@ -165,7 +166,7 @@ export class Objects {
         };
         return readRange(file, start, end, taken, (since) => {
           unchanged = false;
-          return since === 'torn' ? this.stillHolds(info, found, file) : holdsRenamed(this.core, info, found, file);
+          return this.stillHolds(info, found, file, since);
         });
       },
       close: async () => {
@@ -176,11 +177,24 @@ export class Objects {
     };
   }
 
+  /** Whether a file that has changed while it was read holds the same bytes all the same. @throws SlowDown if that must be asked again. */
+  private async stillHolds(info: ObjectInfo, told: Found, file: OpenFile, since: 'renamed' | 'torn'): Promise<boolean> {
+    try {
+      return since === 'torn' ? this.holdsMoved(info, told, file) : await holdsRenamed(this.core, info, told, file);
+    } catch (error) {
+      if (!(error instanceof NotReady || error instanceof DamagedIndex)) throw error;
+      throw new S3Error(
+        'SlowDown',
+        'The file was changed while it was read, and the index is being made anew. Try again.',
+      );
+    }
+  }
+
   /**
-   * Whether a file that seems to have changed while it was read holds the same bytes all the same: it was moved away and back, or only appended to by
-   * us, wherever it is now. Under the lock, for a rename under way shows its new ctime before its new path.
+   * It seems torn: it may have been moved away and back, or only appended to by us, wherever it is now. Under the lock, for a rename under way shows its
+   * new ctime before its new path.
    */
-  private stillHolds({ bucket, key, size }: ObjectInfo, told: Found, file: OpenFile): boolean {
+  private holdsMoved({ bucket, key, size }: ObjectInfo, told: Found, file: OpenFile): boolean {
     return this.core.catalog.index.write(() => {
       if (!isTorn(file)) return true;
       const now = this.core.find(bucket, key);
