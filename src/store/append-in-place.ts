@@ -30,7 +30,8 @@ import { describe, isAppending, knowledge } from './describe.js';
 import { beginGrowth, breakGrowth, endGrowth, stateOf } from './growth.js';
 import { tellHalfAppended } from './half-appended.js';
 import type { Hold } from './hold.js';
-import { newRow, type Current, type Objects } from './objects.js';
+import { newRow, type Objects } from './objects.js';
+import type { Current } from './reading.js';
 import { Retry } from './publish.js';
 
 /** What is to be appended, and where. */

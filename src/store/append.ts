@@ -20,7 +20,8 @@ import { noSuchKey, type Core, type Found } from './core.js';
 import { describe, isAppending, knowledge } from './describe.js';
 import { holdBucket } from './hold.js';
 import { clientMtime } from './mtime.js';
-import { storedChecksum, type Current, type Objects } from './objects.js';
+import { storedChecksum, type Objects } from './objects.js';
+import type { Current } from './reading.js';
 import { Outdated } from './place.js';
 import { Retry, retried, thinkOver } from './publish.js';
 
@@ -114,7 +115,7 @@ export class Appender {
     const there = core.find(bucket, key);
     this.checkOffset(piece, there);
     if (!there) return this.create(piece);
-    const { found, file } = await objects.openCurrent(bucket, key);
+    const { found, file } = await objects.reading.openCurrent(bucket, key);
     try {
       this.checkOffset(piece, found);
       if (found.row?.from) throw this.settled(found);

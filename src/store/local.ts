@@ -182,14 +182,14 @@ export class LocalStoreImpl implements LocalStore {
   }
   head(bucket: string, key: string, { incomplete = false }: C.ReadOptions = {}): Promise<C.ObjectInfo> {
     return this.runSoon(async (ready) => {
-      const info = await this.objects.head(bucket, key);
+      const info = await this.objects.reading.head(bucket, key);
       return ready ? info : incompleteInfo(info);
     }, incomplete);
   }
   open(bucket: string, key: string, { incomplete = false }: C.ReadOptions = {}): Promise<C.OpenObject> {
     return this.runSoon(
       async (ready) => {
-        const open = await this.objects.open(bucket, key);
+        const open = await this.objects.reading.open(bucket, key);
         return ready ? open : { ...open, info: incompleteInfo(open.info) };
       },
       incomplete,

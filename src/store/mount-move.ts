@@ -15,7 +15,8 @@ import type { Core, Found } from './core.js';
 import { describe, factsAt, knowledge, sameFacts } from './describe.js';
 import { endsOf, etagOf, md5sOf } from './etag.js';
 import { holdBucket } from './hold.js';
-import type { Current, Objects } from './objects.js';
+import type { Objects } from './objects.js';
+import type { Current } from './reading.js';
 import { Retry, retried, thinkOver } from './publish.js';
 import { checkTwoFiles, isFileOfItsOwn, isSameFile, oneFile } from './same-file.js';
 
@@ -89,7 +90,7 @@ export class MountMover {
   /** The source; if nobody knows its hash and it may have been copied, it is hashed now. */
   private async hashed({ bucket, key }: ObjectRef, there: ObjectInfo): Promise<Found | undefined> {
     const { core, objects } = this;
-    const found = await objects.found(bucket, key);
+    const found = await objects.reading.found(bucket, key);
     if (knowledge(found) === 'known' || !looksCopied(describe(bucket, key, found), there)) return found;
     const again = (): Found | undefined => core.find(bucket, key);
     await objects.identifier.hashPlace(found, again);
@@ -105,7 +106,7 @@ export class MountMover {
   ): Promise<{ info: ObjectInfo; source: Current }> {
     const { core, objects } = this;
     const hold = holdBucket(core, to.bucket);
-    const source = await objects.openCurrent(from.bucket, from.key);
+    const source = await objects.reading.openCurrent(from.bucket, from.key);
     const { found, file } = source;
     try {
       const there = settling ? undefined : core.find(to.bucket, to.key);

@@ -159,7 +159,7 @@ export class PrefixMover {
   }
 
   private async headOf(bucket: string, key: string): Promise<ObjectInfo | undefined> {
-    return this.objects.head(bucket, key).catch((error: unknown) => {
+    return this.objects.reading.head(bucket, key).catch((error: unknown) => {
       if (error instanceof S3Error && error.code === 'NoSuchKey') return undefined;
       throw error;
     });

@@ -20,7 +20,8 @@ import { isInside, lstatOf, type Core, type Found, type Target } from './core.js
 import { describe, isAppending, knowledge, factsAt, movedFacts, toldOf } from './describe.js';
 import { holdBucket, type Hold } from './hold.js';
 import { MountMover } from './mount-move.js';
-import { storedChecksum, type Current, type Objects } from './objects.js';
+import { storedChecksum, type Objects } from './objects.js';
+import type { Current } from './reading.js';
 import { clientMtime } from './mtime.js';
 import { Outdated } from './place.js';
 import { asideOf, destinationOf, Retry, retried, thinkOver, type Facts, type Guard } from './publish.js';
@@ -49,8 +50,8 @@ export class Transfer {
     const { core } = this;
     const { objects } = this;
     const isMarker = objects.markers.find(from.bucket, from.key) !== undefined;
-    const current = isMarker ? undefined : await objects.openCurrent(from.bucket, from.key);
-    const source = current ? objects.opened(from, current) : await objects.open(from.bucket, from.key);
+    const current = isMarker ? undefined : await objects.reading.openCurrent(from.bucket, from.key);
+    const source = current ? objects.reading.opened(from, current) : await objects.reading.open(from.bucket, from.key);
     try {
       const said = (info: ObjectInfo): KeyFacts => (options.facts ? options.facts(info) : withoutAccess(info.facts));
       const facts = said(source.info);
@@ -191,7 +192,7 @@ export class Transfer {
     if (!source || !there || source.stat.dev === there.stat.dev) throw error;
     if (!(await this.mounts.resume(from, to, options.via))) throw error;
     await this.pruneAfter(source);
-    return objects.head(to.bucket, to.key);
+    return objects.reading.head(to.bucket, to.key);
   }
 
   /** A marker is an object of no bytes: at a key that can be no directory it becomes an empty file, before the marker goes. */
@@ -222,7 +223,7 @@ export class Transfer {
     const object = { bucket, key };
     try {
       return await retried(async () => {
-        const { place } = await this.objects.found(bucket, key);
+        const { place } = await this.objects.reading.found(bucket, key);
         if (place.kind !== 'overflow' || this.core.target(bucket, key).place.kind !== 'tree') return false;
         await this.attemptMove(object, object, {}, { settling: true });
         return true;
@@ -246,7 +247,7 @@ export class Transfer {
     const { publisher } = this.objects;
     const { condition } = options;
     const hold = holdBucket(core, to.bucket);
-    const source = await this.objects.found(from.bucket, from.key);
+    const source = await this.objects.reading.found(from.bucket, from.key);
     if (options.sourceCondition) checkRead(options.sourceCondition, describe(from.bucket, from.key, source), 'rename');
     const known = await publisher.current(to.bucket, to.key, condition);
     const target = core.target(to.bucket, to.key);
