@@ -2,10 +2,11 @@
  * Range reads from one open file, with two buffers (one is filled while the other is sent) and the torn-read check: before the last
  * bytes go out the file must still be the one that was described to the client (DESIGN, "How the index stays true").
  */
-import { closeSync, constants, fstatSync, openSync, read, readlinkSync, statSync, type BigIntStats } from 'node:fs';
+import { closeSync, constants, fstatSync, openSync, read, readlinkSync, type BigIntStats } from 'node:fs';
 import { basename, dirname } from 'node:path';
 import { S3Error, toS3Error } from '../base/errors.js';
 import { idOf } from './dirs.js';
+import { lstatOf } from './stat.js';
 
 const CHUNK_BYTES = 512 * 1024;
 const POOL_LIMIT = 16;
@@ -125,7 +126,7 @@ function wasRenamed({ fd, path, folder }: Pick<OpenFile, 'fd' | 'path' | 'folder
   if (now === path) return false;
   if (folder === undefined || basename(now) !== basename(path)) return true;
   // renamed once more since: it is not known that the file was, so it is not said
-  const parent = statSync(dirname(now), { bigint: true, throwIfNoEntry: false });
+  const parent = lstatOf(dirname(now));
   return parent !== undefined && idOf(parent) !== folder;
 }
 

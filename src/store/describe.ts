@@ -6,12 +6,13 @@
  *   the parts hold, for the size does.
  * - Anything else: foreign bytes. A small file is hashed at once, a large one gets the derived ETag and is hashed in the background.
  */
-import { closeSync, statSync } from 'node:fs';
+import { closeSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { lookup as mimeType } from 'mime-types';
 import type { KeyFacts } from '../base/model.js';
 import { idOf } from '../fs/dirs.js';
 import { derivedEtag, fingerprintMtimeNs, looksRestored } from '../fs/fingerprint.js';
+import { lstatOf } from '../fs/stat.js';
 import { pathOfOpen, realPathOf, textOf } from '../fs/real-path.js';
 import { openRegular, type OpenFile } from '../fs/reader.js';
 import { identityOf } from '../catalog/identities.js';
@@ -139,7 +140,7 @@ export function openIfThere(found: Found): OpenFile | undefined {
 /** What a link leads to is in another directory than the link. */
 function folderOf(real: Buffer): Pick<OpenFile, 'folder'> {
   const path = textOf(real);
-  const stat = path === undefined ? undefined : statSync(dirname(path), { bigint: true, throwIfNoEntry: false });
+  const stat = path === undefined ? undefined : lstatOf(dirname(path));
   return stat ? { folder: idOf(stat) } : {};
 }
 
