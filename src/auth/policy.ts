@@ -3,6 +3,7 @@
  * Source: IAM User Guide, "IAM JSON policy reference"; S3 User Guide, "The meaning of 'public'".
  */
 import type { Values } from './glob.js';
+import type { Condition } from './policy-conditions.js';
 import type { Policy, Principal, Statement } from './policy-model.js';
 import type { Identity } from './types.js';
 
@@ -110,6 +111,11 @@ export function isPublicPolicy(policy: Policy): boolean {
     ({ effect, principals, conditions }) =>
       effect === 'Allow' &&
       (principals.not || principals.list.some((principal) => principal.kind === 'everyone')) &&
-      !conditions.some((condition) => condition.fixed && LIMITING_KEYS.has(condition.key)),
+      !conditions.some(limits),
   );
+}
+
+/** `anonymous` is the account of everybody without one. */
+function limits({ fixed, key, values }: Condition): boolean {
+  return fixed && LIMITING_KEYS.has(key) && !values.some((value) => value.toLowerCase() === 'anonymous');
 }

@@ -89,6 +89,7 @@ async function perform(gateway: Gateway, exchange: Exchange): Promise<OpResult> 
   const secure = isSecure(exchange, peer.sourceIp);
   const { signature } = authenticated;
   const facts = {
+    region: gateway.service.region,
     ...{ headers, query: target.query, secure, via, signature, operation: operation.name },
     // strangers' requests without a body leave the header out, and say nothing by it
     payload: via === 'none' && operation.body === 'none' ? headers['x-amz-content-sha256'] : payloadName(payload),

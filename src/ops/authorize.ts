@@ -167,11 +167,12 @@ async function policyVerdict(c: Case, action: string, key: string | undefined): 
     key !== undefined && policy.asksFor.existingTags
       ? ((await headOrNothing(c.store, name, key))?.facts.tags ?? [])
       : [];
+  const facts = { ...c.facts, region: settings.region ?? c.facts.region };
   const request = {
     identity: c.identity,
     action,
     resource: `arn:aws:s3:::${name}${key === undefined ? '' : `/${key}`}`,
-    conditions: policyConditions({ ...c.facts, resourceAccount: c.owner.id }, c.identity, tags, c.given, c.terms.about),
+    conditions: policyConditions(facts, c.identity, c.owner.id, tags, c.given, c.terms.about),
   };
   const { within, pins } = c.terms;
   let verdict = evaluatePolicy(policy, request);

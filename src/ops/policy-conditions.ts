@@ -1,4 +1,5 @@
 /** The condition keys that a bucket policy can ask of a request (S3 User Guide, "Bucket policy condition keys"). */
+import type { EveryRequest } from '../auth/policy-keys.js';
 import type { Identity } from '../auth/types.js';
 import type { Tags } from '../base/model.js';
 import type { Signature } from '../auth/types.js';
@@ -27,8 +28,8 @@ export interface RequestFacts {
   payload?: string | undefined;
   /** Name of the operation. */
   operation?: string;
-  /** The owner of the bucket in question. */
-  resourceAccount?: string;
+  /** The service's: where buckets lie that say no other. */
+  region: string;
   /** The request's bucket, if loaded. */
   bucket?: Bucket;
 }
@@ -66,7 +67,30 @@ function ageOf({ at }: Signature, now: Date): string {
   return at === undefined ? '0' : String(Math.max(0, now.getTime() - at));
 }
 
+/** What is said of strangers who are asked for an account (IAM User Guide, "Principal key values"). */
+const NOBODY = 'anonymous';
+
+/** Keys that every request has. Nobody asks here for another: no request is a service's, or made by one in somebody's name. */
+function always(facts: RequestFacts, identity: Identity, bucketOwner: string, now: Date): EveryRequest {
+  const isUser = identity.kind === 'user';
+  const id = isUser ? identity.owner.id : NOBODY;
+  return {
+    'aws:CurrentTime': now.toISOString(),
+    'aws:EpochTime': String(Math.floor(now.getTime() / 1000)),
+    'aws:PrincipalAccount': id,
+    'aws:PrincipalIsAWSService': 'false',
+    'aws:PrincipalType': isUser ? 'User' : 'Anonymous',
+    'aws:RequestedRegion': facts.region,
+    'aws:ResourceAccount': bucketOwner,
+    'aws:SecureTransport': String(facts.secure === true),
+    'aws:userid': id,
+    'aws:ViaAWSService': 'false',
+    's3:ResourceAccount': bucketOwner,
+  };
+}
+
 /**
+ * @param bucketOwner id of the owner of the bucket in question.
  * @param existingTags tags of the object named, for `s3:ExistingObjectTag/<key>`.
  * @param givenTags those that it is to have, for `s3:RequestObjectTag/<key>`.
  * @param about what is said of the object in question, where it is not by the request's own headers and query.
@@ -74,17 +98,13 @@ function ageOf({ at }: Signature, now: Date): string {
 export function policyConditions(
   facts: RequestFacts,
   identity: Identity,
+  bucketOwner: string,
   existingTags: Tags,
   givenTags: Tags,
   about?: AuthorizeTerms['about'],
 ): Record<string, string[]> {
   const now = new Date();
-  const conditions: Record<string, string[]> = {
-    'aws:SecureTransport': [String(facts.secure === true)],
-    'aws:CurrentTime': [now.toISOString()],
-    'aws:EpochTime': [String(Math.floor(now.getTime() / 1000))],
-    'aws:PrincipalType': [identity.kind === 'user' ? 'User' : 'Anonymous'],
-  };
+  const conditions: Record<string, string[]> = {};
   const set = (name: string, value: string | undefined): void => {
     if (value !== undefined) conditions[name] = [value];
   };
@@ -92,15 +112,12 @@ export function policyConditions(
   const setText = (name: string, header: string | undefined): void => {
     set(name, header === undefined ? undefined : fromWire(header));
   };
+  for (const [name, value] of Object.entries(always(facts, identity, bucketOwner, now))) set(name, value);
   if (identity.kind === 'user') {
     const { id, displayName } = identity.owner;
-    set('aws:PrincipalAccount', id);
     set('aws:PrincipalArn', `arn:aws:iam::${id}:user/${displayName}`);
-    set('aws:userid', identity.owner.id);
-    set('aws:username', identity.owner.displayName);
+    set('aws:username', displayName);
   }
-  set('aws:ResourceAccount', facts.resourceAccount);
-  set('s3:ResourceAccount', facts.resourceAccount);
   if (facts.signature !== undefined) {
     set('s3:authType', facts.via && AUTH_TYPES[facts.via]);
     set('s3:signatureversion', facts.signature.version);

@@ -270,6 +270,7 @@ describe('isPublicPolicy', () => {
     ['a fixed account', { Condition: { StringEquals: { 'aws:SourceAccount': '1' } } }, false],
     ['a pattern', { Condition: { StringLike: { 'aws:userid': 'A*' } } }, true],
     ['a pattern operator with a fixed value', { Condition: { StringLike: { 'aws:userid': 'A' } } }, false],
+    ['everybody without an account', { Condition: { StringEquals: { 'aws:userid': ['A', 'anonymous'] } } }, true],
     ['a variable', { Condition: { StringEquals: { 'aws:userid': '${aws:userid}' } } }, true],
     ['only if the key is there', { Condition: { StringEqualsIfExists: { 'aws:SourceVpc': 'v' } } }, true],
     ['for all values, or none', { Condition: { 'ForAllValues:StringEquals': { 'aws:SourceVpc': 'v' } } }, true],

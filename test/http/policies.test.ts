@@ -356,6 +356,44 @@ describe('know of a signature', () => {
   });
 });
 
+describe('conditions on keys that every request has', () => {
+  const elsewhere = { NotIpAddress: { 'aws:SourceIp': ['192.0.2.0/24'] } };
+
+  it.each<[string, object]>([
+    ['aws:CurrentTime', { DateGreaterThan: { 'aws:CurrentTime': '2020-01-01' } }],
+    ['aws:EpochTime', { NumericGreaterThan: { 'aws:EpochTime': '1577836800' } }],
+    ['aws:PrincipalAccount', { StringEquals: { 'aws:PrincipalAccount': ['bob', 'anonymous'] } }],
+    ['aws:PrincipalIsAWSService', { Bool: { 'aws:PrincipalIsAWSService': 'false' } }],
+    ['aws:PrincipalType', { StringEquals: { 'aws:PrincipalType': ['User', 'Anonymous'] } }],
+    ['aws:RequestedRegion', { StringEquals: { 'aws:RequestedRegion': REGION } }],
+    ['aws:ResourceAccount', { StringEquals: { 'aws:ResourceAccount': 'alice' } }],
+    ['s3:ResourceAccount', { StringEquals: { 's3:ResourceAccount': 'alice' } }],
+    ['aws:SecureTransport', { Bool: { 'aws:SecureTransport': 'false' } }],
+    ['aws:SourceIp', { IpAddress: { 'aws:SourceIp': '127.0.0.0/8' } }],
+    ['aws:userid', { StringEquals: { 'aws:userid': ['bob', 'anonymous'] } }],
+    ['aws:ViaAWSService', { Bool: { 'aws:ViaAWSService': 'false' } }],
+  ])('deny signed requests and strangers: %s', async (key, condition) => {
+    await put('k');
+    await policy(allow('s3:GetObject'));
+    expect([await told(BOB, 'GET', at('k')), await told(ANYONE, 'GET', at('k'))]).toEqual(['200', '200']);
+    await policy(allow('s3:GetObject'), deny('s3:*', { ...elsewhere, ...condition }));
+    expect([key, await told(BOB, 'GET', at('k')), await told(ANYONE, 'GET', at('k'))]).toEqual([key, DENIED, DENIED]);
+    await policy(allow('s3:GetObject'), deny('s3:*', { Null: { [key]: 'true' } }));
+    expect([key, await told(BOB, 'GET', at('k')), await told(ANYONE, 'GET', at('k'))]).toEqual([key, '200', '200']);
+  });
+
+  it('say which region a bucket is told to lie in, whatever a signature says', async () => {
+    await put('k');
+    const other = { StringNotEquals: { 'aws:RequestedRegion': 'eu-central-1' } };
+    await policy(allow('s3:GetObject'), deny('s3:GetObject', other));
+    const target = at('k');
+    const far = signHeaders({ method: 'GET', url: url + target, credential: BOB, region: 'eu-central-1' });
+    expect(await outcome(exchange('GET', target, far.headers, ''))).toBe(DENIED);
+    await store.updateBucket('box', (settings) => ({ ...settings, region: 'eu-central-1' }));
+    expect(await told(BOB, 'GET', target)).toBe('200');
+  });
+});
+
 describe('principals', () => {
   it('are met by every name that the server gives them', async () => {
     await put('k');

@@ -48,7 +48,7 @@ async function verdict(ask: Ask): Promise<string> {
         ? Promise.reject(new S3Error('NoSuchKey'))
         : Promise.resolve(object(key, { facts: ask.facts ?? {} })),
   });
-  const facts: RequestFacts = { headers: {}, query: new Map(), bucket, ...ask.request };
+  const facts: RequestFacts = { headers: {}, query: new Map(), region: 'us-east-1', bucket, ...ask.request };
   try {
     await makeAuthorize(store, ALICE, ask.who, facts)(ask.action, 'photos', ask.key);
     return 'allowed';
@@ -87,6 +87,7 @@ describe('owners', () => {
     const authorize = makeAuthorize(stubStore({}), ALICE, alice, {
       headers: {},
       query: new Map(),
+      region: 'us-east-1',
       bucket: bucketOf(),
     });
     await expect(authorize('s3:GetObject', 'photos', 'k')).resolves.toBeUndefined();
@@ -94,12 +95,17 @@ describe('owners', () => {
 
   it('loads a bucket other than the request’s, and lets NoSuchBucket through', async () => {
     const store = stubStore({ getBucket: () => Promise.reject(new S3Error('NoSuchBucket')) });
-    const authorize = makeAuthorize(store, ALICE, alice, { headers: {}, query: new Map(), bucket: bucketOf() });
+    const authorize = makeAuthorize(store, ALICE, alice, {
+      headers: {},
+      query: new Map(),
+      region: 'us-east-1',
+      bucket: bucketOf(),
+    });
     await expect(authorize('s3:GetObject', 'other', 'k')).rejects.toMatchObject({ code: 'NoSuchBucket' });
   });
 
   it('lets only people with keys list or make buckets', async () => {
-    const facts = { headers: {}, query: new Map() };
+    const facts = { headers: {}, query: new Map(), region: 'us-east-1' };
     const by = (who: Identity) => makeAuthorize(stubStore({}), ALICE, who, facts);
     await expect(by(bob)('s3:ListAllMyBuckets', '')).resolves.toBeUndefined();
     await expect(by(bob)('s3:CreateBucket', 'new')).resolves.toBeUndefined();
