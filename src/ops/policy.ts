@@ -1,5 +1,6 @@
 /** Bucket policies, and the public access block that limits them. */
 import { isPublicAcl } from '../auth/acl.js';
+import { checkActions } from '../auth/policy-actions.js';
 import { deniesNobody, isPublicPolicy, parsePolicy } from '../auth/policy.js';
 import { S3Error } from '../base/errors.js';
 import { el } from '../wire/xml.js';
@@ -23,6 +24,7 @@ export async function putBucketPolicy(ctx: OpContext, input: OpInput): Promise<O
     throw new S3Error('MalformedPolicy', `Policies must be no longer than ${MAX_POLICY} bytes.`);
   }
   const policy = parsePolicy(input.text, input.bucket);
+  checkActions(policy);
   const { grantees } = ctx.service;
   if (grantees !== undefined && deniesNobody(policy, grantees.identities)) {
     throw new S3Error(

@@ -356,6 +356,39 @@ describe('know of a signature', () => {
   });
 });
 
+describe('actions', () => {
+  const refusal = async (rule: Rule): Promise<string> => {
+    const { status, text } = await ask(ALICE, 'PUT', '/box?policy', {}, policyText(rule));
+    return status === 204
+      ? '204'
+      : `${status} ${/<Code>(.*)<\/Message>/.exec(text)?.[1]?.split('</Code><Message>').join(': ') ?? ''}`;
+  };
+
+  it.each(['s3:DeleteObjects', 's3:ListObjects', 's3:HeadObject', 's3:CopyObject', 's3:GetObjct', 's3:Foo*'])(
+    'that do not exist are refused: %s',
+    async (action) => {
+      const invalid = '400 MalformedPolicy: Policy has invalid action';
+      expect(await refusal(deny(action))).toBe(invalid);
+      expect(await refusal(allow(['s3:GetObject', action]))).toBe(invalid);
+    },
+  );
+
+  it('that apply to no resource are refused in a Deny, which would protect nothing', async () => {
+    const idle = '400 MalformedPolicy: Action does not apply to any resource(s) in statement';
+    const [bucket, objects] = ['arn:aws:s3:::box', 'arn:aws:s3:::box/*'];
+    expect(await refusal({ ...deny('s3:ListBucket'), Resource: objects })).toBe(idle);
+    expect(await refusal({ ...deny(['s3:ListBucket', 's3:GetObject']), Resource: bucket })).toBe(idle);
+    expect(await refusal({ ...deny('s3:*'), Resource: bucket })).toBe('204');
+    expect(await refusal({ ...allow('s3:PutObject'), Resource: bucket })).toBe('204');
+  });
+
+  it('that an earlier version took leave the bucket to its owner', async () => {
+    await put('k');
+    await store.updateBucket('box', () => ({ policy: policyText(allow('s3:GetObject'), deny('s3:HeadObject')) }));
+    expect([await told(BOB, 'GET', at('k')), await told(ALICE, 'DELETE', '/box?policy')]).toEqual(['200', '204']);
+  });
+});
+
 describe('conditions on keys that every request has', () => {
   const elsewhere = { NotIpAddress: { 'aws:SourceIp': ['192.0.2.0/24'] } };
 
