@@ -432,6 +432,7 @@ export class Catalog {
     const row: FileRow = { kind: 'file', fp: parseFingerprint(bytes.fp), ctimeNs, seq, etag: bytes.etag, published };
     if (Object.keys(facts).length > 0) row.facts = facts;
     if (bytes.checksum) row.checksum = bytes.checksum;
+    if (bytes.unproven) row.unproven = true;
     if (bytes.layout) {
       row.partCount = partCount(bytes.layout);
       row.layout = seq;
@@ -448,7 +449,23 @@ export class Catalog {
       etag: row.etag,
       ...(row.checksum && { checksum: row.checksum }),
       ...(layout && { layout }),
+      ...(row.unproven && { unproven: true }),
     };
+  }
+
+  /** The bytes of a file were read and are as recorded. Inside a write. */
+  proved(place: Place, row: FileRow): void {
+    const { unproven: doubt, ...proven } = row;
+    if (!doubt || !this.index.ready) return;
+    try {
+      const seq = this.nextSeq();
+      const ctime = String(row.ctimeNs);
+      this.journal.append({ op: 'hash', seq, ...subjectOf(place), ctime, ...this.bytesOf(proven) });
+      proven.seq = seq;
+    } catch {
+      // a full disk: without the line they are read once more if the index is lost
+    }
+    this.putRow(place, proven);
   }
 
   /**

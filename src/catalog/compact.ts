@@ -309,7 +309,6 @@ function storedRow(paths: Paths, snapshot: Snapshot, row: FileRow): StoredRow {
     from,
     told,
     unseen: _unseen,
-    unproven: _unproven,
     appendFrom: _end,
     appendId: _id,
     ...rest

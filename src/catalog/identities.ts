@@ -63,7 +63,7 @@ export class Identities {
   }
 
   /** Keeps the facts of bytes whose place has other bytes now: their file may turn up elsewhere. */
-  displace(key: Buffer, { fp, ctimeNs, seq, etag, checksum, partCount, layout, doubtful }: FileRow): boolean {
+  displace(key: Buffer, { fp, ctimeNs, seq, etag, checksum, partCount, layout, doubtful, unproven }: FileRow): boolean {
     if (!this.pointsTo(fp, key)) return false;
     if (etag === '') {
       this.index.remove('identities', identityOf(fp));
@@ -74,6 +74,7 @@ export class Identities {
     if (partCount !== undefined) row.partCount = partCount;
     if (layout !== undefined) row.layout = layout;
     if (doubtful) row.doubtful = true;
+    if (unproven) row.unproven = true;
     this.index.put('identities', identityOf(fp), Buffer.concat([Buffer.from([DISPLACED]), encodeRow(row)]));
     return true;
   }

@@ -15,6 +15,8 @@ export interface ByteFacts {
   etag: string;
   checksum?: Checksum;
   layout?: Layout;
+  /** They came with a rename or link of the file, and nobody has read it since ({@link FileRow}); a `hash` line without it is the end of the doubt. */
+  unproven?: true;
 }
 
 /** Who asked for a change, and what it is called in a notification; a line without it is nothing that anybody is told of. */
@@ -147,7 +149,7 @@ export type JournalLine =
   /** `fp` and `ctime` where nobody has hashed the file: by them it is known when it was renamed. */
   | ({ op: 'facts'; seq: number; facts: KeyFacts; fp?: string; ctime?: string; via?: Via } & Subject)
   /**
-   * Hash of a file that others wrote or touched: cost a read, so it is kept. What was known of the bytes beside it, if they are the same.
+   * Hash of a file that others wrote, touched, renamed or linked: cost a read, so it is kept. What was known of the bytes beside it, if they are the same.
    * `told`: the derived ETag had been told, and stays the object's until then (ms) at least.
    */
   | ({ op: 'hash'; seq: number; ctime: string; told?: number } & ByteFacts & Subject)
@@ -272,7 +274,7 @@ export type Appended = Extract<JournalLine, { op: 'appended' }>;
 /** A file's row as a compacted segment has it. */
 export type StoredRow = Omit<
   FileRow,
-  'kind' | 'seq' | 'fp' | 'ctimeNs' | 'layout' | 'from' | 'unseen' | 'unproven' | 'appendFrom' | 'appendId'
+  'kind' | 'seq' | 'fp' | 'ctimeNs' | 'layout' | 'from' | 'unseen' | 'appendFrom' | 'appendId'
 > & {
   fp: string;
   ctime: string;

@@ -45,8 +45,8 @@ export interface FileRow {
   unseen?: 'new' | 'changed';
   /** The byte facts are in doubt (a later ctime, a restored file), and nobody has hashed it again yet. Only in the index. */
   doubtful?: boolean;
-  /** The byte facts came with a rename or link of one file, behind whose ctime an earlier write may hide (identity.ts). Only in the index. */
-  unproven?: boolean;
+  /** The byte facts came with a rename or link of one file, behind whose ctime an earlier write may hide (identity.ts). */
+  unproven?: true;
   /** Of a file that others have changed, nobody has hashed, and has the size of before: the ETag that `checksum` and `layout` go with, should its bytes still be the same. */
   was?: string;
   /** Top-level folder that the ACL and the owner in `facts` belong to: under another they are not told. */

@@ -229,7 +229,6 @@ export class InPlace {
       const row = catalog.fileRow({ ...bytes, fp: formatFingerprint(fp) }, facts, seq, ctimeNs, true);
       const chain = endGrowth(catalog.index, { fp, ctimeNs, etag: bytes.etag }, id);
       if (chain !== undefined) row.appended = chain;
-      if (there.row?.unproven) row.unproven = true;
       this.objects.publisher.dropOverflow(bucket, key, dirtied);
       catalog.putRow(there.place, row);
       catalog.noteSettled();

@@ -68,7 +68,8 @@ export function appendedFacts(
   if (count > MAX_PARTS)
     throw new S3Error('InvalidRequest', 'The object was appended to 10,000 times; copy it before going on.');
   const checksum = goneOn(old, layout, piece);
-  return { etag: etagAppended(row.etag, digests.MD5.toString('hex'), count), layout, ...(checksum && { checksum }) };
+  const etag = etagAppended(row.etag, digests.MD5.toString('hex'), count);
+  return { etag, layout, ...(checksum && { checksum }), ...(row.unproven && { unproven: true }) };
 }
 
 /** A full-object CRC goes on over the piece, a composite one over its digest; others cannot. */

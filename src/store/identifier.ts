@@ -306,15 +306,13 @@ export class Identifier {
     if (old?.appendFrom !== undefined) return false;
     const same = old !== undefined && formerEtag(old) === etag;
     if (knowledge(now) === 'known' && (same || old?.unproven !== true)) {
-      if (old?.unproven) {
-        const { unproven: _unproven, ...proven } = old;
-        catalog.putRow(now.place, proven);
-      }
+      if (old) catalog.proved(now.place, old);
       return true;
     }
     const seq = catalog.nextSeq();
     const fp = formatFingerprint(now.fp);
-    const bytes: ByteFacts = same ? { ...catalog.bytesOf(old), fp, etag } : { fp, etag };
+    const { unproven: _unproven, ...before } = same ? catalog.bytesOf(old) : {};
+    const bytes: ByteFacts = { ...before, fp, etag };
     const ctime = String(ctimeNs);
     const told = old?.told && old.told[0] > Date.now() ? { told: old.told[0] } : {};
     catalog.journal.append({ op: 'hash', seq, ...subjectOf(now.place), ctime, ...bytes, ...told });

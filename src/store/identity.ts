@@ -305,16 +305,15 @@ export class Tracker {
   private copyBytes(found: Found, source: FileRow, known: boolean): FileRow | undefined {
     if (source.etag === '' || !this.isExplained(found, source)) return undefined;
     if (known && found.stat.ctimeNs !== source.ctimeNs) return undefined;
-    const unproven = found.stat.ctimeNs !== source.ctimeNs || source.unproven === true;
     const { catalog } = this.core;
     const seq = catalog.nextSeq();
-    const bytes = catalog.bytesOf(source);
+    const unproven = found.stat.ctimeNs !== source.ctimeNs && { unproven: true as const };
+    const bytes = { ...catalog.bytesOf(source), ...unproven };
     const ctime = String(found.stat.ctimeNs);
     catalog.journal.append({ op: 'hash', seq, ...subjectOf(found.place), ctime, ...bytes });
     const { facts = {}, published = false } = found.row ?? {};
     const row = catalog.fileRow(bytes, facts, seq, found.stat.ctimeNs, published);
     if (found.row?.from) row.from = found.row.from;
-    if (unproven) row.unproven = true;
     catalog.putRow(found.place, row);
     catalog.noteSettled();
     return row;
@@ -339,25 +338,25 @@ export class Tracker {
     const ctime = explained ? found.stat.ctimeNs : source.ctimeNs;
     // where a rename leaves the ctime as it is, the old path has been away since now
     const since = Number((ctime === source.ctimeNs ? this.core.clock.now() : ctime) / 1_000_000n);
+    const unproven = explained && source.etag !== '' && ctime !== source.ctimeNs && { unproven: true as const };
     const line: MovedFile = {
       op: 'moved',
       seq: catalog.nextSeq(),
       path: [...place.dirs, place.name].join('/'),
       from: from ? [...from.dirs, from.name].join('/') : '',
-      bytes: { ...catalog.bytesOf(source), fp: formatFingerprint(found.fp) },
+      bytes: { ...catalog.bytesOf(source), fp: formatFingerprint(found.fp), ...unproven },
       ctime: String(ctime),
       ...(keyFacts && this.keyFactsOf(source, from, place, since)),
     };
     catalog.journal.append(line);
-    const unproven = explained && source.etag !== '' && (ctime !== source.ctimeNs || source.unproven === true);
-    const row = this.withDoubt(place, catalog.moveFile(line), { unproven, doubtful: !explained });
+    const row = this.withDoubt(place, catalog.moveFile(line), !explained);
     catalog.noteSettled();
     return row;
   }
 
-  private withDoubt(place: TreePlace, row: FileRow, of: { unproven?: boolean; doubtful?: boolean }): FileRow {
-    if (of.unproven !== true && of.doubtful !== true) return row;
-    const marked: FileRow = { ...row, ...(of.unproven && { unproven: true }), ...(of.doubtful && { doubtful: true }) };
+  private withDoubt(place: TreePlace, row: FileRow, doubtful = false): FileRow {
+    if (!doubtful) return row;
+    const marked: FileRow = { ...row, doubtful };
     this.core.catalog.putRow(place, marked);
     return marked;
   }
@@ -406,7 +405,7 @@ export class Tracker {
       ...this.keyFactsOf(source, from, place, -Infinity),
     };
     catalog.journal.append(line);
-    const moved = this.withDoubt(place, catalog.moveFile(line), row);
+    const moved = this.withDoubt(place, catalog.moveFile(line), row.doubtful);
     this.forget(place);
     catalog.noteSettled();
     return moved;

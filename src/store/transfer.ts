@@ -138,19 +138,20 @@ export class Transfer {
     }
   }
 
-  /** A copy is one piece: the MD5 is kept if it is one, else computed; likewise a full-object checksum. */
+  /** A copy is one piece: the MD5 is kept if it is one and known to be that of the bytes, else computed; likewise a full-object checksum. */
   private async copiedFacts(
     info: ObjectInfo,
     found: Found,
     copy: Parameters<typeof readRange>[0],
     wanted: ChecksumAlgorithm | undefined,
   ): Promise<Omit<ByteFacts, 'fp'>> {
+    const proven = found.row?.unproven !== true;
     const kept =
-      info.checksum?.type === 'FULL_OBJECT' && (wanted === undefined || wanted === info.checksum.algorithm)
+      proven && info.checksum?.type === 'FULL_OBJECT' && (wanted === undefined || wanted === info.checksum.algorithm)
         ? info.checksum
         : undefined;
     const algorithm = kept ? undefined : (wanted ?? info.checksum?.algorithm);
-    if (knowledge(found) === 'known' && !info.etag.includes('-') && !algorithm)
+    if (proven && knowledge(found) === 'known' && !info.etag.includes('-') && !algorithm)
       return { etag: info.etag, ...(kept && { checksum: kept }) };
     await prepareHashes();
     const hasher = createHasher(algorithm ? [algorithm] : []);

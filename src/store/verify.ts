@@ -161,7 +161,7 @@ export class Verifier {
   }
 
   /** What is not whole is due in the next run, too, until it was restored. */
-  private note({ fp, place }: Found, whole: boolean): void {
+  private note({ fp, place, stat }: Found, whole: boolean): void {
     const { catalog } = this.core;
     const time = Buffer.alloc(6);
     time.writeUIntBE(Date.now(), 0, 6);
@@ -172,9 +172,9 @@ export class Verifier {
       }
       catalog.index.put('verified', identityOf(fp), time);
       const row = catalog.row(place);
-      if (!row?.unproven || !row.fp.equals(fp)) return;
-      const { unproven: _unproven, ...proven } = row;
-      catalog.putRow(place, proven);
+      if (row?.fp.equals(fp) !== true || row.ctimeNs !== stat.ctimeNs) return;
+      catalog.proved(place, row);
+      catalog.noteSettled();
     });
   }
 

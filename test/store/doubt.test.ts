@@ -4,6 +4,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { openStore, type LocalStore, type StoreOptions } from '../../src/store/open.js';
+import type { Verdict } from '../../src/store/verify.js';
 import { body, get, list, md5 } from '../suites/store/kit.js';
 
 const BUCKET = 'box';
@@ -25,10 +26,17 @@ afterEach(async () => {
   fs.rmSync(root, { recursive: true });
 });
 
+const verdictOf = (name: string): Promise<Verdict> =>
+  store.verifier.check({ kind: 'tree', dirs: [BUCKET], name }, () => undefined);
+
 async function loseIndex(): Promise<void> {
   await store.close();
   fs.rmSync(path.join(root, '.gos3rve/index'), { recursive: true });
   store = await open();
+}
+
+async function compact(): Promise<void> {
+  await store.collector.journal(1e9, { dryRun: false, signal: new AbortController().signal });
 }
 
 /** Other bytes of the same size in place, with the mtime put back: that of `roundTime`. */
@@ -36,6 +44,16 @@ function forge(name: string, content: string | Buffer): void {
   const { mtime, atime } = fs.statSync(at(name));
   fs.writeFileSync(at(name), content);
   fs.utimesSync(at(name), atime, mtime);
+}
+
+/** A large file `b` by the hash that it had as `a`. */
+async function forgeLarge(): Promise<void> {
+  fs.writeFileSync(at('a'), Buffer.alloc(LARGE, 'h'));
+  roundTime('a');
+  await store.live.hashFile([BUCKET], 'a');
+  forge('a', Buffer.alloc(LARGE, 'f'));
+  fs.renameSync(at('a'), at('b'));
+  expect((await head('b')).etag).toBe(md5('h'.repeat(LARGE)));
 }
 
 /** So that Node, whose Dates count ms, can put it back. */
@@ -81,6 +99,73 @@ describe('a file that was rewritten in place, its mtime put back, and renamed', 
     expect(store.live.unhashed(undefined, 9).entries).toEqual([]);
   });
 
+  it.each([['' as const], ['compacted' as const]])('stays unproven when the index is lost %s', async (how) => {
+    fs.writeFileSync(at('a'), 'honest');
+    roundTime('a');
+    await head('a');
+    forge('a', 'forged');
+    fs.renameSync(at('a'), at('b'));
+    expect((await head('b')).etag).toBe(md5('honest'));
+    if (how === 'compacted') await compact();
+    await loseIndex();
+    expect(store.live.unhashed(undefined, 9).entries).toMatchObject([{ name: 'b' }]);
+    const got = await get(store, 'b');
+    expect([got.info.etag, got.bytes.toString()]).toEqual([md5('forged'), 'forged']);
+  });
+
+  it('stays unproven when a client moves it and the index is lost, and so does another name of it', async () => {
+    fs.writeFileSync(at('a'), 'honest');
+    roundTime('a');
+    await head('a');
+    forge('a', 'forged');
+    fs.linkSync(at('a'), at('linked'));
+    expect((await head('linked')).etag).toBe(md5('honest'));
+    await store.move({ bucket: BUCKET, key: 'linked' }, { bucket: BUCKET, key: 'moved' });
+    await loseIndex();
+    expect((await get(store, 'moved')).info.etag).toBe(md5('forged'));
+  });
+
+  it('is read no second time once it was found honest, though the index is lost', async () => {
+    await store.put(BUCKET, 'a', body('honest'), { facts: { metadata: { a: 'b' } } });
+    fs.renameSync(at('a'), at('b'));
+    for (const lost of [false, true]) {
+      if (lost) await loseIndex();
+      expect((await get(store, 'b')).info).toMatchObject({ etag: md5('honest') });
+      expect(store.live.hashes).toBe(lost ? 0 : 1);
+      expect(store.live.unhashed(undefined, 9).entries).toEqual([]);
+    }
+  });
+
+  it('gives a copy the hash of the bytes, though it is large', async () => {
+    await forgeLarge();
+    const [from, to] = ['b', 'copy'].map((key) => ({ bucket: BUCKET, key }));
+    if (!from || !to) return;
+    expect((await store.copy(from, to, { facts: () => ({}) })).etag).toBe(md5('f'.repeat(LARGE)));
+  });
+
+  it.each([['' as const], ['appended to' as const]])(
+    'is no damage to verify after a loss of the index %s',
+    async (how) => {
+      await forgeLarge();
+      const more = how === '' ? '' : 'more';
+      if (more) await store.append(BUCKET, 'b', LARGE, body(more), {});
+      await loseIndex();
+      expect(await verdictOf('b')).toEqual({ state: 'changed' });
+      expect((await head('b')).etag).toBe(md5('f'.repeat(LARGE) + more));
+      expect(await verdictOf('b')).toEqual({ state: 'whole' });
+    },
+  );
+
+  it('is proved by verify once and for all', async () => {
+    await store.put(BUCKET, 'a', body('honest'));
+    fs.renameSync(at('a'), at('b'));
+    await head('b');
+    expect(await verdictOf('b')).toEqual({ state: 'whole' });
+    await loseIndex();
+    expect((await get(store, 'b')).info.etag).toBe(md5('honest'));
+    expect(store.live.hashes).toBe(0);
+  });
+
   it('stays in doubt through the rename if the write was noticed', async () => {
     fs.writeFileSync(at('a'), Buffer.alloc(LARGE, 'h'));
     roundTime('a');
@@ -117,7 +202,7 @@ describe('what clients were told of a large file', () => {
       await store.live.hashFile([BUCKET], 'large');
       const before = await head('large');
       expect(before).toMatchObject({ etag, aliases: [md5('x'.repeat(LARGE))] });
-      if (compacted) await store.collector.journal(1e9, { dryRun: false, signal: new AbortController().signal });
+      if (compacted) await compact();
       await loseIndex();
       expect(await head('large')).toEqual(before);
       const put = store.put(BUCKET, 'large', body('y'), { condition: { ifMatch: [etag] } });
