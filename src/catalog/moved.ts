@@ -11,6 +11,8 @@ export type MovedDir = Extract<JournalLine, { op: 'moved'; bytes?: never }>;
 
 export type Touched = Extract<JournalLine, { op: 'touched' }>;
 
+/** Counts how often overflow objects got other keys, which those who read their rows by key must know of. */
+export const REKEYED_COUNTER = 'rekeyed';
 const PAGE = 256;
 
 /** A directory's path as lines have it, with its `/`, in segments. */
@@ -80,6 +82,7 @@ export function* movedOverflow(
 function moveOverflow(catalog: Catalog, keys: MovedKeys): void {
   const { index } = catalog;
   const leaves = keys.from.bucket.split('/')[0] !== keys.to.bucket.split('/')[0];
+  index.next(REKEYED_COUNTER);
   for (const { old, target, row } of movedOverflow(catalog, keys)) {
     const moved = row.file === undefined ? row : { ...row, file: renamedFile(keys.tag, row.file) };
     index.remove('overflow', old);

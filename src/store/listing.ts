@@ -1,4 +1,6 @@
 /** Listings: the walk over the tree and the overflow objects merged in byte order, rolled up by any delimiter (ListObjects, ListObjectsV2). */
+import { S3Error } from '../base/errors.js';
+import { REKEYED_COUNTER } from '../catalog/moved.js';
 import { escapeNul, pairKey } from '../catalog/rows.js';
 import type { ListEntry, ListPage, ListQuery } from './contract.js';
 import type { Core, Found } from './core.js';
@@ -12,6 +14,8 @@ import { Walker, type Bound, type Walked } from './walker.js';
 /** Files that nobody has hashed: this much is read a page at most. */
 const HASH_BUDGET = 4 << 20;
 const OVERFLOW_PAGE = 128;
+/** How often a stretch of keys is read again since folders were renamed meanwhile. */
+const READINGS = 20;
 
 export class Lister {
   constructor(
@@ -26,7 +30,9 @@ export class Lister {
     if (query.max <= 0) return { entries: [] };
     let source = new Merged(this.core, this.reader, bucket, query.prefix, denied);
     let { found, truncated } = await walk(source, query);
-    if (adoptLost(this.core, source.missing)) {
+    const adopted = adoptLost(this.core, source.missing);
+    // what came before a folder was known again has the keys of its old name
+    if (adopted || source.rekeyed) {
       source = new Merged(this.core, this.reader, bucket, query.prefix, denied);
       ({ found, truncated } = await walk(source, query));
     }
@@ -61,7 +67,7 @@ type Listed = Walked | { key: string; prefix: string };
 async function walk(source: Merged, query: ListQuery): Promise<{ found: Listed[]; truncated: boolean }> {
   const found: Listed[] = [];
   for (let bound: Bound | undefined = start(query); bound;) {
-    await source.seek(bound);
+    source.seek(bound);
     bound = undefined;
     for (let walked = await source.next(); walked; walked = await source.next()) {
       const prefix = commonPrefix(walked.key, query);
@@ -105,15 +111,20 @@ export function successor(prefix: string): Buffer {
  * Tree and overflow as one ordered sequence; at the same key the real file wins.
  *
  * Objects move between the two meanwhile (gc, a body in place of a marker), each within one write. So the overflow rows of a stretch of keys are read
- * before its tree: what has left them by then is found in the tree, and the walker looks for what came to them from the tree since.
+ * before its tree: what has left them by then is found in the tree, and the walker looks for what came to them from the tree since. Where a folder is
+ * known again under another name, which only the walk finds out, its overflow objects get other keys: the stretch is read again.
  */
 class Merged {
   private readonly walker: Walker;
   private readonly overflow: Overflow;
+  /** Overflow objects got other keys in its course. */
+  rekeyed = false;
   private tree: Walked | undefined;
   private other: Walked | undefined;
   private fresh = false;
-  /** Where the tree goes on from. */
+  /** Directories that the walker had looked at when it was last known that no overflow object had got another key. */
+  private entered = 0;
+  /** Where both go on. */
   private bound: Bound = { bytes: Buffer.alloc(0), inclusive: true };
 
   constructor(core: Core, reader: DirReader, bucket: string, prefix: string, denied?: (path: string) => void) {
@@ -125,30 +136,35 @@ class Merged {
     return this.walker.missing;
   }
 
-  async seek(bound: Bound): Promise<void> {
+  seek(bound: Bound): void {
     this.bound = bound;
-    this.overflow.seek(bound);
-    await this.walker.seek(bound);
     this.fresh = true;
   }
 
   async next(): Promise<Walked | undefined> {
-    if (this.fresh) {
-      this.tree = await this.walker.next();
-      await this.advance();
-      this.fresh = false;
-    }
+    if (this.fresh) await this.read();
+    this.fresh = false;
     const { tree, other } = this;
-    if (!other) {
-      this.tree = tree && (await this.walker.next());
-      return tree;
-    }
-    const order = tree ? Buffer.from(tree.key).compare(Buffer.from(other.key)) : 1;
+    const order = !other ? -1 : tree ? Buffer.from(tree.key).compare(Buffer.from(other.key)) : 1;
     const first = order > 0 ? other : tree;
-    this.bound = { bytes: Buffer.from(first?.key ?? ''), inclusive: false };
+    if (!first) return undefined;
+    this.bound = { bytes: Buffer.from(first.key), inclusive: false };
     if (order <= 0) this.tree = await this.walker.next();
     if (order >= 0) await this.advance();
+    if (this.isRekeyed()) await this.read();
     return first;
+  }
+
+  /** Both from the bound on. @throws OperationAborted while folders are renamed all the time. */
+  private async read(): Promise<void> {
+    for (let reading = 0; reading < READINGS; reading++) {
+      this.overflow.seek(this.bound);
+      await this.walker.seek(this.bound);
+      this.tree = await this.walker.next();
+      await this.advance();
+      if (!this.isRekeyed()) return;
+    }
+    throw new S3Error('OperationAborted', 'Folders are being renamed by another program. Try again.');
   }
 
   /** The next of overflow; where its rows are read on, the tree is read again. */
@@ -160,6 +176,16 @@ class Merged {
       this.tree = await this.walker.next();
     }
   }
+
+  /** Whether the rows of overflow that were read have other keys by now. */
+  private isRekeyed(): boolean {
+    const { entered } = this.walker;
+    if (entered === this.entered) return false;
+    this.entered = entered;
+    if (!this.overflow.isRekeyed()) return false;
+    this.rekeyed = true;
+    return true;
+  }
 }
 
 /** Rows are read a page at a time, and only when asked. */
@@ -168,6 +194,8 @@ class Overflow {
   private at = 0;
   private position: Buffer = Buffer.alloc(0);
   private end = false;
+  /** See {@link REKEYED_COUNTER}. */
+  private count = 0;
   private readonly head: Buffer;
 
   constructor(
@@ -188,7 +216,13 @@ class Overflow {
       from.inclusive ? Buffer.alloc(0) : Buffer.from([0]),
     ]);
     this.end = false;
+    this.count = this.core.catalog.index.number(REKEYED_COUNTER);
     this.readOn();
+  }
+
+  /** Whether rows have got other keys since the first page was read. */
+  isRekeyed(): boolean {
+    return this.core.catalog.index.number(REKEYED_COUNTER) !== this.count;
   }
 
   /** Reads the next page, which may be empty. @returns false if the last one was read before. */

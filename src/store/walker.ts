@@ -69,6 +69,8 @@ interface Frame {
 export class Walker {
   /** Names without a file that the walk came upon. */
   readonly missing: Missing[] = [];
+  /** How many directories it has looked at: each may have been known again under another name by that. */
+  entered = 0;
   private stack: Frame[] = [];
   private readonly bucketDirs: string[];
   private readonly bucketPath: string;
@@ -225,6 +227,7 @@ export class Walker {
     { ids: above, settled, row: known }: Pick<Frame, 'ids' | 'settled'> & { row: Row | undefined },
     bound: Bound | undefined,
   ): Promise<Frame | undefined> {
+    this.entered++;
     const stat = this.permitted(path, () => directoryStat(path));
     if (!stat) return undefined;
     // the device too: the tops of all btrfs subvolumes or ZFS datasets bear the same inode number

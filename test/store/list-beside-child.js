@@ -20,6 +20,7 @@ const body = (text) => ({
 const WORK = {
   settle: () => store.collector.overflow({ dryRun: false, signal: new AbortController().signal }),
   body: (key) => store.put(bucket, key, body('body')),
+  list: () => store.list(bucket, { prefix: '', delimiter: '', after: '', max: 1000 }),
   marker: (key) => store.put(bucket, key, body('')),
 };
 for (let n = 0; ; n++) {

@@ -149,6 +149,29 @@ describe('a listing shows every object', () => {
     await atEachCall(prepare, [...others, 'm/'], [now, 'm/']);
   });
 
+  it('while the other finds out that folders were renamed', { timeout: 120_000 }, async () => {
+    const below = ['/z', 'n'.repeat(256), 'plain', 'sub//x'];
+    const folders = ['c', 'k/m', 'y'];
+    for (const folder of folders) for (const key of below) await put(store, `${folder}/${key}`);
+    await put(store, 'k//k');
+    order = ['list'];
+    for (let call = 1, now = 0; ; call++, now = 1 - now) {
+      await list(store);
+      for (const folder of folders) {
+        const [from = '', to = ''] = now === 0 ? [folder, `${folder}x`] : [`${folder}x`, folder];
+        fs.renameSync(path.join(root, BUCKET, from), path.join(root, BUCKET, to));
+      }
+      const named = folders.map((folder) => (now === 0 ? `${folder}x` : folder));
+      const all = [...named.flatMap((folder) => below.map((key) => `${folder}/${key}`)), 'k//k'].sort(byteOrder);
+      [calls, nth] = [0, call];
+      const seen = await list(store);
+      const done = calls >= call;
+      nth = 0;
+      expect(seen, `at call ${call}`).toEqual(all);
+      if (!done) break;
+    }
+  });
+
   it('of more than fit a page', { timeout: 300_000 }, async () => {
     const keys = Array.from({ length: 150 }, (_, n) => `k${String(n).padStart(3, '0')}/b`);
     const among = keys.map((key) => `${key.slice(0, -2)}-`);

@@ -1,0 +1,114 @@
+/** The first listing after another program has renamed a folder: it shows the objects below it whose keys are no paths, too, under the new name. */
+import { mkdirSync, mkdtempSync, renameSync, rmSync } from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { openStore, type LocalStore } from '../../src/store/open.js';
+import { BUCKET, byteOrder, list, put } from '../suites/store/kit.js';
+
+/** More than two pages of overflow rows. */
+const MANY = Array.from({ length: 300 }, (_, n) => `/${String(n).padStart(3, '0')}`);
+const LONG = 'n'.repeat(255);
+
+let root = '';
+let store: LocalStore;
+
+beforeEach(async () => {
+  root = mkdtempSync(path.join(os.tmpdir(), 'gos3rve-renamed-'));
+  store = await openStore(root, { durability: 'fast' });
+  await store.createBucket(BUCKET, {});
+});
+afterEach(async () => {
+  await store.close();
+  rmSync(root, { recursive: true });
+});
+
+function rename(from: string, to: string): void {
+  mkdirSync(path.dirname(path.join(root, BUCKET, to)), { recursive: true });
+  renameSync(path.join(root, BUCKET, from), path.join(root, BUCKET, to));
+}
+
+/** Objects in a folder, which has been read. */
+async function make(folder: string, keys: readonly string[]): Promise<void> {
+  for (const key of keys) await put(store, `${folder}/${key}`);
+  await list(store);
+}
+
+const below = (folder: string, keys: readonly string[]): string[] =>
+  keys.map((key) => `${folder}/${key}`).sort(byteOrder);
+
+describe('after another program has renamed a folder', () => {
+  const keys = ['/z', LONG + 'n', 'plain', 'sub//x', 'sub/y'];
+
+  it.each(['a', 'x'])('the first listing shows all of it, renamed from m to %s', async (to) => {
+    await put(store, 'b');
+    await put(store, 'n//n');
+    await make('m', keys);
+    rename('m', to);
+    const all = ['b', 'n//n', ...below(to, keys)].sort(byteOrder);
+    expect(await list(store)).toEqual(all);
+    expect(await list(store)).toEqual(all);
+  });
+
+  it.each([
+    ['', '/', ['x/']],
+    ['x/', '', below('x', keys)],
+    ['x/', '/', ['x//', `x/${LONG}n`, 'x/plain', 'x/sub/']],
+    ['x//', '', ['x//z']],
+    ['x/n', '', [`x/${LONG}n`]],
+    ['x/sub/', '', ['x/sub//x', 'x/sub/y']],
+    ['x/sub//', '/', ['x/sub//x']],
+  ])('so it does with a prefix ("%s", delimiter "%s")', async (prefix, delimiter, shown) => {
+    await make('m', keys);
+    rename('m', 'x');
+    expect(await list(store, { prefix, delimiter })).toEqual(shown);
+  });
+
+  it('so it does from any key on', async () => {
+    const all = below('x', keys);
+    for (const [at, after] of all.entries()) {
+      await make('m', keys);
+      rename('m', 'x');
+      expect(await list(store, { after })).toEqual(all.slice(at + 1));
+      rename('x', 'm');
+      await list(store);
+    }
+  });
+
+  it('so it does where nothing else is in the folder', async () => {
+    await make('m', ['plain', '/z']);
+    await store.delete(BUCKET, 'm/plain');
+    mkdirSync(path.join(root, BUCKET, 'm'), { recursive: true });
+    await list(store);
+    rename('m', 'x');
+    expect(await list(store, { delimiter: '/' })).toEqual(['x/']);
+    rename('x', 'y');
+    expect(await list(store)).toEqual(['y//z']);
+  });
+
+  it('so it does where the folder lies further on, and of more than fit a page', { timeout: 60_000 }, async () => {
+    for (const key of MANY) await put(store, `a/${key}`);
+    await make('k/m', [...keys, ...MANY]);
+    await put(store, 'z//z');
+    rename('k/m', 'k/x');
+    const all = [...below('a', MANY), ...below('k/x', [...keys, ...MANY]), 'z//z'].sort(byteOrder);
+    expect(await list(store)).toEqual(all);
+  });
+
+  it('so it does of several folders', async () => {
+    for (const folder of ['c/1', 'c/2', 'd']) await make(folder, keys);
+    for (const folder of ['c/1', 'd']) rename(folder, `${folder}x`);
+    rename('c', 'e');
+    const all = ['dx', 'e/1x', 'e/2'].flatMap((folder) => below(folder, keys)).sort(byteOrder);
+    expect(await list(store)).toEqual(all);
+  });
+
+  it('so it does of a bucket, renamed while no store was open', async () => {
+    await make('m', keys);
+    await store.close();
+    renameSync(path.join(root, BUCKET), path.join(root, 'other'));
+    store = await openStore(root, { durability: 'fast' });
+    const { entries } = await store.list('other', { prefix: '', delimiter: '', after: '', max: 100 });
+    expect(entries.map((entry) => ('key' in entry ? entry.key : ''))).toEqual(below('m', keys));
+  });
+});
