@@ -176,7 +176,7 @@ export class Identifier {
    */
   tell(told: readonly Found[]): void {
     const { core } = this;
-    if (core.hash === 'off' || core.options.readOnly || !core.catalog.index.ready) return;
+    if (core.options.readOnly || !core.catalog.index.ready) return;
     const until = Date.now() + core.etagGraceMs;
     const due = told.filter((found) => isToldAnew(found, until - TOLD_AGAIN_MS));
     if (due.length === 0) return;

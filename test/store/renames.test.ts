@@ -441,6 +441,27 @@ describe('an ETag that was told before the file was hashed', () => {
     expect(await head('again')).toMatchObject({ etag: md5(LARGE) });
   });
 
+  it('stays when a client moves the object where hashing is off', async () => {
+    await store.close();
+    store = await openStore(root, { durability: 'fast', hash: 'off', etagGraceMs: 2000 });
+    for (const bytes of ['x', LARGE]) {
+      writeFileSync(at('f'), bytes);
+      const told = (await head('f')).etag;
+      expect(told).toMatch(/-1$/);
+      expect((await store.move({ bucket: BUCKET, key: 'f' }, { bucket: BUCKET, key: 'g' })).etag).toBe(told);
+      expect((await head('g')).etag).toBe(told);
+      await store.move({ bucket: BUCKET, key: 'g' }, { bucket: BUCKET, key: 'd/h' });
+      expect((await head('d/h')).etag).toBe(told);
+      const page = await store.list(BUCKET, { prefix: 'd/', delimiter: '', after: '', max: 10 });
+      expect(page.entries).toMatchObject([{ etag: told }]);
+      await moment(2200);
+      expect((await head('d/h')).etag).toMatch(/-1$/);
+      writeFileSync(at('d', 'h'), Buffer.from('y'.repeat(bytes.length)));
+      expect((await head('d/h')).etag).not.toBe(told);
+    }
+    expect(store.live.hashes).toBe(0);
+  });
+
   it('does not stay when the bytes change after a move', async () => {
     writeFileSync(at('large'), LARGE);
     const told = (await head('large')).etag;
