@@ -29,6 +29,12 @@ const QUEUE_LIMIT = 1000;
 /** How often a path is looked at again whose folders were renamed between two looks. */
 const LOOKS = 20;
 
+/** An ETag that was told before the file was hashed, and until when (ms) it stays. */
+export interface Told {
+  etag: string;
+  until: number;
+}
+
 /** Digests of a file that was read whole. */
 interface Reading {
   found: Found;
@@ -205,22 +211,12 @@ export class Identifier {
     }
   }
 
-  /** The same of a file that we have renamed: what was told of it at its old key. @param until ms. @returns the file as it is told of now. */
-  keepTold(found: Found, etag: string, until: number): Found {
-    const { place, fp, stat } = found;
-    const { catalog, log } = this.core;
-    try {
-      return catalog.index.write(() => {
-        const row = catalog.row(place);
-        if (row?.fp.equals(fp) !== true || row.ctimeNs !== stat.ctimeNs) return found;
-        const told: FileRow = { ...row, told: [until, etag, String(stat.ctimeNs)] };
-        catalog.putRow(place, told);
-        return { ...found, row: told };
-      });
-    } catch (error) {
-      log('warn', 'an ETag that was told could not be noted', { error: String(error) });
-      return found;
-    }
+  /** What was told of the row's file at its old key stays told at the new one. Inside the write that brings it there. @returns the row as it is then. */
+  stillTold(row: FileRow, { place, fp, stat }: Pick<Found, 'place' | 'fp' | 'stat'>, told: Told | undefined): FileRow {
+    if (!told || !row.fp.equals(fp)) return row;
+    const known: FileRow = { ...row, told: [told.until, told.etag, String(stat.ctimeNs)] };
+    this.core.catalog.putRow(place, known);
+    return known;
   }
 
   private read(found: Found, again: Again, md5?: Md5): Promise<Reading | undefined> {
@@ -343,6 +339,12 @@ export function isSettled({ row, ...found }: Found): boolean {
 /** A small file whose byte facts came by a rename: cheap to check. */
 export function isUnproven({ row, stat }: Found): boolean {
   return row?.unproven === true && row.appendFrom === undefined && Number(stat.size) <= SMALL_FILE;
+}
+
+/** For whoever brings the object to another key. */
+export function toldSoFar(found: Found): Told | undefined {
+  const etag = toldOf(found);
+  return etag === undefined ? undefined : { etag, until: found.row?.told?.[0] ?? 0 };
 }
 
 /** Whether a derived ETag was told that the row does not remember for long enough. */

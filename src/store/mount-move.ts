@@ -15,6 +15,7 @@ import type { Core, Found } from './core.js';
 import { describe, factsAt, knowledge, sameFacts } from './describe.js';
 import { endsOf, etagOf, md5sOf } from './etag.js';
 import { holdBucket } from './hold.js';
+import { toldSoFar } from './identifier.js';
 import type { Objects } from './objects.js';
 import type { Current } from './reading.js';
 import { Retry, retried, thinkOver } from './publish.js';
@@ -126,7 +127,12 @@ export class MountMover {
         const stat = fstatSync(copy.fd, { bigint: true });
         const bytes = await this.verified(source, { fd: copy.fd, stat, path }, from.key);
         const facts = factsAt(core, from, to, describe(from.bucket, from.key, found).facts);
-        const staged = { bytes, facts, ...(!settling && { via: viaOf(via, 'ObjectCreated:Copy') }) };
+        const staged = {
+          bytes,
+          facts,
+          told: toldSoFar(found),
+          ...(!settling && { via: viaOf(via, 'ObjectCreated:Copy') }),
+        };
         const check = (now: Found | undefined): void => {
           if (now?.row?.seq !== found.row?.seq || now?.fp.equals(found.fp) !== true) throw new Retry();
         };

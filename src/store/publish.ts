@@ -25,7 +25,7 @@ import { adoptStanding, settleAside, settleOverflow } from './settle.js';
 import { isAbsent, lstatOf, type Core, type Found, type Target } from './core.js';
 import { EMPTY_ETAG, describe, knowledge, sameFacts } from './describe.js';
 import type { Hold } from './hold.js';
-import type { Identifier } from './identifier.js';
+import type { Identifier, Told } from './identifier.js';
 
 /** A body that lies on the target's mount, whole, with its final mode. */
 export interface Ready {
@@ -42,6 +42,8 @@ export interface Facts {
   upload?: CompletedUpload;
   /** None: nobody is told of it. */
   via?: Via;
+  /** The object comes from another key, where this was told of it. */
+  told?: Told | undefined;
 }
 
 /** What a write is held to, beside the client's condition; asked under the lock. */
@@ -102,6 +104,7 @@ export interface Arrived {
   dir: Dir;
   name: string;
   kept?: boolean;
+  told?: Told | undefined;
 }
 
 /** What a commit has done on the disk so far. */
@@ -198,7 +201,10 @@ export class Publisher {
       if (typeof given === 'function' && !sameFacts(given(there), said)) throw new Retry();
     };
     const arrival = { bucket, key, target, destination, condition, known, guard, check };
-    const found = await this.committed(line, target, (done) => this.arrive(arrival, staged.path, done));
+    const found = await this.committed(line, target, (done) => ({
+      ...this.arrive(arrival, staged.path, done),
+      told: facts.told,
+    }));
     return describe(bucket, key, found);
   }
 
@@ -255,16 +261,20 @@ export class Publisher {
       this.decide();
       const found = catalog.record((): Found => {
         if (target.place.kind === 'tree') core.tracker.settleDirs(target.place.dirs);
-        const { dir, name, kept } = act(done);
+        const { dir, name, kept, told } = act(done);
         done.dirtied.add(dir.path);
         const stat = lstatSync(dir.at(name), { bigint: true });
         const seq = catalog.nextSeq();
         this.appendCommit(line, target.place, seq, stat, kept);
-        const row = catalog.publish(line, seq, stat.ctimeNs);
+        const fp = fingerprint(stat, core.mounts.idOf(stat.dev, dir.path));
+        const row = this.identifier.stillTold(
+          catalog.publish(line, seq, stat.ctimeNs),
+          { place: target.place, fp, stat },
+          told,
+        );
         // the file that is superseded goes afterwards: until then the line is looked at again after a crash
         if (!supersedes) catalog.journal.settle(ticket);
         catalog.noteSettled();
-        const fp = fingerprint(stat, core.mounts.idOf(stat.dev, dir.path));
         return { place: target.place, stat, fp, row, dir, name };
       });
       recorded = true;

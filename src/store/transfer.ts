@@ -17,8 +17,9 @@ import { viaOf } from './attribution.js';
 import { checkNotDone, flushWay, tokenOf, wasDone } from './again.js';
 import type { CopyOptions, MoveOptions, MoveToken, ObjectInfo, ObjectRef, OpenObject } from './contract.js';
 import { isInside, lstatOf, type Core, type Found, type Target } from './core.js';
-import { describe, isAppending, knowledge, factsAt, movedFacts, toldOf } from './describe.js';
+import { describe, isAppending, knowledge, factsAt, movedFacts } from './describe.js';
 import { holdBucket, type Hold } from './hold.js';
+import { toldSoFar } from './identifier.js';
 import { MountMover } from './mount-move.js';
 import { storedChecksum, type Objects } from './objects.js';
 import type { Current } from './reading.js';
@@ -272,13 +273,10 @@ export class Transfer {
       ...tokenOf(to.bucket, options.clientToken),
       ...destination,
     };
-    let told: { etag: string; until: number } | undefined;
     try {
       const found = await publisher.committed(line, target, (done) => {
         checkNotDone(core, to.bucket, options.clientToken);
         const now = this.checkSource(from, source);
-        const etag = toldOf(now);
-        told = etag === undefined ? undefined : { etag, until: now.row?.told?.[0] ?? 0 };
         // a link that came to stand where it leads would lead to itself, and the bytes would be gone
         if (now.link !== undefined && !stays) checkTwoFiles(core, from, to);
         const guard = { hold, exclusive: settling };
@@ -288,11 +286,10 @@ export class Transfer {
         done.dirtied.add(now.dir.path);
         // a copy kept aside must not come back at the source
         if (source.place.kind === 'tree') publisher.dropOverflow(from.bucket, from.key, done.dirtied);
-        return there;
+        return { ...there, told: toldSoFar(now) };
       });
       await this.pruneAfter(source);
-      const kept = told ? this.objects.identifier.keepTold(found, told.etag, told.until) : found;
-      return describe(to.bucket, to.key, kept);
+      return describe(to.bucket, to.key, found);
     } catch (error) {
       if (errno(error) !== 'EXDEV') throw error;
       return settling ? this.mounts.settle(to) : this.mounts.move(from, to, options);

@@ -1,5 +1,6 @@
 /** Moves to another file system: copied, compared, published, and only then gone; taken up again after a break. */
 import { execFileSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import {
   chmod,
   chown,
@@ -188,6 +189,28 @@ describe.skipIf(!MOUNTS)('a move to another file system (needs root, for mount)'
     expect((await stat(path.join(root, 'there/b/2'))).ino).toBe(ino);
     expect(await list(store, {}, 'here')).toEqual([]);
   });
+
+  it.each(['eager', 'off'] as const)(
+    'keeps an ETag that was told of a file nobody had hashed (--hash %s)',
+    async (hash) => {
+      await store.close();
+      store = await openStore(root, { hash });
+      await writeFile(path.join(root, 'here/f'), Buffer.alloc((1 << 20) + 1, 'x'));
+      const { etag } = await store.head('here', 'f');
+      expect(etag).toMatch(/-1$/);
+      const moved = await store.move({ bucket: 'here', key: 'f' }, { bucket: 'there', key: 'g' });
+      expect(moved.etag).toBe(etag);
+      const now = await store.head('there', 'g');
+      expect(now).toMatchObject({
+        etag,
+        aliases: expect.arrayContaining([
+          createHash('md5')
+            .update(Buffer.alloc((1 << 20) + 1, 'x'))
+            .digest('hex'),
+        ]) as string[],
+      });
+    },
+  );
 
   it('keeps modes and owners of folders', async () => {
     const folders = { a: 0o2770, 'a/private': 0o700, 'a/private/x': 0o755, 'a/shared': 0o2775, 'a/marked': 0o710 };

@@ -462,6 +462,29 @@ describe('an ETag that was told before the file was hashed', () => {
     expect(store.live.hashes).toBe(0);
   });
 
+  it('stays for whoever asks while a client moves the object', async () => {
+    await store.close();
+    store = await openStore(root);
+    writeFileSync(at('f'), LARGE);
+    const told = (await head('f')).etag;
+    const seen = new Set<string>();
+    for (let i = 0, [from, to] = ['f', 'g']; i < 10; i++, [from, to] = [to, from]) {
+      const moving = store.move({ bucket: BUCKET, key: from }, { bucket: BUCKET, key: to });
+      let moved = false;
+      void moving.finally(() => (moved = true)).catch(() => undefined);
+      while (!moved) {
+        await head(to).then(
+          ({ etag }) => seen.add(etag),
+          () => undefined,
+        );
+        await new Promise((resolve) => setImmediate(resolve));
+      }
+      await moving;
+      seen.add((await head(to)).etag);
+    }
+    expect([...seen]).toEqual([told]);
+  });
+
   it('does not stay when the bytes change after a move', async () => {
     writeFileSync(at('large'), LARGE);
     const told = (await head('large')).etag;
