@@ -309,6 +309,7 @@ function storedRow(paths: Paths, snapshot: Snapshot, row: FileRow): StoredRow {
     from,
     told,
     unseen: _unseen,
+    dangling: _dangling,
     appendFrom: _end,
     appendId: _id,
     ...rest

@@ -274,7 +274,7 @@ export type Appended = Extract<JournalLine, { op: 'appended' }>;
 /** A file's row as a compacted segment has it. */
 export type StoredRow = Omit<
   FileRow,
-  'kind' | 'seq' | 'fp' | 'ctimeNs' | 'layout' | 'from' | 'unseen' | 'appendFrom' | 'appendId'
+  'kind' | 'seq' | 'fp' | 'ctimeNs' | 'layout' | 'from' | 'unseen' | 'dangling' | 'appendFrom' | 'appendId'
 > & {
   fp: string;
   ctime: string;

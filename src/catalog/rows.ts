@@ -43,6 +43,8 @@ export interface FileRow {
   told?: [until: number, etag: string, ctime?: string];
   /** Bytes of another program that a request came upon, and no look at the live index yet. Only in the index. */
   unseen?: 'new' | 'changed';
+  /** A link stands there that leads to no file of the bucket, and that was noted: as if the file were gone, but it may be back without a trace. Only in the index. */
+  dangling?: boolean;
   /** The byte facts are in doubt (a later ctime, a restored file), and nobody has hashed it again yet. Only in the index. */
   doubtful?: boolean;
   /** The byte facts came with a rename or link of one file, behind whose ctime an earlier write may hide (identity.ts). */
@@ -104,6 +106,7 @@ const UNSEEN = 8;
 const UNSEEN_NEW = 16;
 const DOUBTFUL = 32;
 const UNPROVEN = 64;
+const DANGLING = 128;
 const MADE = 1;
 const TRUSTED = 2;
 const HAS_STAMP = 4;
@@ -142,7 +145,8 @@ function encodeFile(row: FileRow): Buffer {
     (row.unseen ? UNSEEN : 0) |
     (row.unseen === 'new' ? UNSEEN_NEW : 0) |
     (row.doubtful ? DOUBTFUL : 0) |
-    (row.unproven ? UNPROVEN : 0);
+    (row.unproven ? UNPROVEN : 0) |
+    (row.dangling ? DANGLING : 0);
   row.fp.copy(out, 2);
   let at = 2 + FINGERPRINT_BYTES;
   out.writeBigInt64BE(wrapNs(row.ctimeNs), at);
@@ -208,6 +212,7 @@ function decodeFile(bytes: Buffer): FileRow {
   };
   if (flags & DOUBTFUL) row.doubtful = true;
   if (flags & UNPROVEN) row.unproven = true;
+  if (flags & DANGLING) row.dangling = true;
   if (flags & UNSEEN) row.unseen = flags & UNSEEN_NEW ? 'new' : 'changed';
   at += 14;
   if (flags & HAS_ETAG) {
@@ -237,6 +242,11 @@ function decodeDir(bytes: Buffer): DirRow {
   if (flags & HAS_IDENTITY) row.identity = Buffer.from(bytes.subarray(at, (at += IDENTITY_BYTES)));
   if (bytes.length > at) row.marker = JSON.parse(bytes.toString('utf8', at)) as NonNullable<DirRow['marker']>;
   return row;
+}
+
+/** Whether the file of a row was there when somebody last looked. */
+export function isPresent({ goneAt, dangling }: FileRow): boolean {
+  return goneAt === undefined && dangling !== true;
 }
 
 /** Whether an encoded row is that of a file which was missing when somebody last looked. */

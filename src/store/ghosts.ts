@@ -4,7 +4,9 @@
  *
  * A listing need not look for them as long as the directory has not changed since somebody did.
  */
+import type { BigIntStats } from 'node:fs';
 import { errno } from '../base/errors.js';
+import { NO_FINGERPRINT } from '../catalog/catalog.js';
 import { GONE_COUNTER, isWorthKeeping } from '../catalog/ghost.js';
 import type { DirRow } from '../catalog/rows.js';
 import { isAbsent, lstatOf, type Core } from './core.js';
@@ -24,7 +26,7 @@ export function adoptLost(core: Core, missing: readonly Missing[]): boolean {
   const { catalog } = core;
   if (missing.length === 0 || !catalog.index.ready || core.options.readOnly === true) return false;
   return catalog.index.write(() => {
-    const lost = new Set(missing.filter(({ dirs, name }) => isGoneNow(core, dirs, name)).map(pathOf));
+    const lost = new Set(missing.filter(({ dirs, name }) => absence(core, dirs, name) === 'gone').map(pathOf));
     const lines = lost.size === 0 ? [] : catalog.loosePrepares();
     const moves = lines.filter((line) => 'key' in line && line.from && 'path' in line.from && lost.has(line.from.path));
     return moves.filter((line) => adoptStanding(core, line)).length > 0;
@@ -58,10 +60,15 @@ function noteOne(core: Core, { dirs, name }: Missing, now: number): boolean {
   if (name === '') return noteMarker(core, dirs, now);
   const place = { kind: 'tree', dirs, name } as const;
   const row = core.catalog.row(place);
-  if (!row || row.goneAt !== undefined || !isGoneNow(core, dirs, name)) return false;
-  if (isWorthKeeping(row)) core.catalog.putRow(place, { ...row, goneAt: now });
+  const how = row && row.goneAt === undefined ? absence(core, dirs, name) : undefined;
+  if (!row || how === undefined) return false;
+  // a link that never led anywhere is nothing that went
+  if (how === 'dangling' && (row.dangling === true || row.fp.equals(NO_FINGERPRINT))) return false;
+  const { dangling: told, ...rest } = row;
+  if (how === 'dangling') core.catalog.putRow(place, { ...rest, dangling: true });
+  else if (isWorthKeeping(row)) core.catalog.putRow(place, { ...rest, goneAt: now });
   else core.catalog.removeRow(place);
-  core.catalog.untold.note(dirs, name, 'removed');
+  if (told !== true) core.catalog.untold.note(dirs, name, 'removed');
   return true;
 }
 
@@ -89,13 +96,12 @@ export function noteMarkerBack(core: Core, dirs: readonly string[], { id, marker
   });
 }
 
-/** Nothing has the path of a folder, or a file. */
+/** No folder has the path any more. */
 export function isFolderGone(core: Core, dirs: readonly string[]): boolean {
   // a lost directory has no path
   if (dirs[0] === '') return true;
   try {
-    const stat = lstatOf(core.pathOf(dirs));
-    return stat === undefined || stat.isFile();
+    return isNoFolder(core, lstatOf(core.pathOf(dirs)));
   } catch (error) {
     // not to be seen: nobody can tell
     if (errno(error) === 'EACCES' || errno(error) === 'EPERM') return false;
@@ -103,16 +109,28 @@ export function isFolderGone(core: Core, dirs: readonly string[]): boolean {
   }
 }
 
-/** Nothing has the name, or a directory. What a link leads to may come back without a trace in this directory. */
-function isGoneNow(core: Core, dirs: readonly string[], name: string): boolean {
+/** What a link leads to, where such links are followed, may come back without a trace. */
+export function isNoFolder(core: Core, stat: BigIntStats | undefined): boolean {
+  if (!stat) return true;
+  return stat.isSymbolicLink() ? core.symlinks !== 'all' : !stat.isDirectory();
+}
+
+/**
+ * Whether a file is away. `gone`: nothing has its name, or what is no file, so that the directory changes before it can be back. `dangling`: a link
+ * that leads to none; what it leads to may come back without a trace in this directory.
+ */
+export function absence(core: Core, dirs: readonly string[], name: string): 'gone' | 'dangling' | undefined {
   // a lost directory has no path
-  if (dirs[0] === '') return true;
+  if (dirs[0] === '') return 'gone';
   try {
+    // behind a link that is not followed are other files
+    if (core.symlinks !== 'all' && !core.existingDir(dirs.slice(0, 1), dirs.slice(1))) return 'gone';
     const stat = lstatOf(`${core.pathOf(dirs)}/${name}`);
-    return stat === undefined || stat.isDirectory();
+    if (stat?.isFile()) return undefined;
+    if (!stat?.isSymbolicLink() || core.symlinks === 'none') return 'gone';
+    return core.findPlace(dirs, name) ? undefined : 'dangling';
   } catch (error) {
-    if (isAbsent(error)) return true;
-    return false;
+    return isAbsent(error) ? 'gone' : undefined;
   }
 }
 

@@ -2,7 +2,16 @@
 import { lstatSync, type BigIntStats } from 'node:fs';
 import { NO_FINGERPRINT } from '../catalog/catalog.js';
 import { childPagesInTurns } from '../catalog/children.js';
-import { dirStamp, isGone, isUnhashed, rowKey, rowName, type DirRow, type FileRow } from '../catalog/rows.js';
+import {
+  dirStamp,
+  isGone,
+  isPresent,
+  isUnhashed,
+  rowKey,
+  rowName,
+  type DirRow,
+  type FileRow,
+} from '../catalog/rows.js';
 import { looksRestored } from '../fs/fingerprint.js';
 import { isPossibleName } from '../fs/keypath.js';
 import { errno } from '../base/errors.js';
@@ -10,7 +19,7 @@ import { isAbsent, lstatOf, type Core, type Found } from './core.js';
 import { isAppending, knowledge } from './describe.js';
 import type { DirReader } from './dir-reader.js';
 import { formerBytes } from './former.js';
-import { noteGone, noteMarkerBack } from './ghosts.js';
+import { absence, isNoFolder, noteGone, noteMarkerBack } from './ghosts.js';
 import { isSettled, isUnproven, type Identifier } from './identifier.js';
 import type {
   DirReport,
@@ -137,9 +146,8 @@ export class LiveIndex implements Live {
     return { live, gone };
   }
 
-  /** What a link leads to may come back without a trace. */
   private noteMissing(dirs: readonly string[], there = lstatOf(this.core.pathOf(dirs))): void {
-    if (dirs.length > 0 && (!there || there.isFile()) && this.core.catalog.findDir(dirs)) this.missing.note(dirs);
+    if (dirs.length > 0 && isNoFolder(this.core, there) && this.core.catalog.findDir(dirs)) this.missing.note(dirs);
   }
 
   private async findGone(dirs: readonly string[], row: DirRow, report: DirReport): Promise<void> {
@@ -175,7 +183,7 @@ export class LiveIndex implements Live {
   private examine(dirs: readonly string[], names: readonly string[], told: boolean): FileReport[] {
     const { core } = this;
     const looks = names.map((name) => this.look(dirs, name));
-    const missing = looks.flatMap(({ state, name }) => (state === 'gone' ? [{ dirs, name }] : []));
+    const missing = looks.flatMap(({ state, name, known }) => (state === 'gone' && known ? [{ dirs, name }] : []));
     noteGone(core, missing);
     const open = looks.flatMap(({ found, name }) =>
       found && !isSettled(found) ? [{ found, again: (): Found | undefined => core.findPlace(dirs, name) }] : [],
@@ -204,14 +212,18 @@ export class LiveIndex implements Live {
     if (!isPossibleName(name) || !dirs.every(isPossibleName)) return { name, state: 'not-served' };
     const found = core.findPlace(dirs, name);
     if (!found) {
-      if (lstatOf(`${core.pathOf(dirs)}/${name}`)) return { name, state: 'not-served' };
+      const how = absence(core, dirs, name);
       const missed = core.catalog.row({ kind: 'tree', dirs, name });
-      return { name, state: 'gone', known: missed !== undefined && missed.goneAt === undefined };
+      const nothing = !missed && !core.catalog.untold.isKnown(dirs, name) && lstatOf(`${core.pathOf(dirs)}/${name}`);
+      if (how === undefined || nothing) return { name, state: 'not-served' };
+      // a link that never led anywhere is nothing that went
+      const known = missed && isPresent(missed) && !(how === 'dangling' && missed.fp.equals(NO_FINGERPRINT));
+      return { name, state: 'gone', known: known === true };
     }
     const { row, fp } = found;
     const hidden = core.excludedPlace(dirs, name) || !this.isServed(dirs);
     if (hidden && row?.published !== true) return { name, state: 'not-served' };
-    if (!row || row.fp.equals(NO_FINGERPRINT) || row.goneAt !== undefined) return { name, found, state: 'new' };
+    if (!row || row.fp.equals(NO_FINGERPRINT) || !isPresent(row)) return { name, found, state: 'new' };
     // our own work, which another program has not changed
     if (isAppending(found)) return { name, found, state: 'same' };
     if (row.fp.equals(fp)) return { name, found, state: row.unseen ?? 'same' };
@@ -226,7 +238,7 @@ export class LiveIndex implements Live {
     catalog.index.write(() => {
       for (const { found, state } of due) {
         const { place, fp, stat } = found;
-        const { unseen: _seen, goneAt: gone, ...row } = catalog.row(place) ?? newRow();
+        const { unseen: _seen, goneAt: gone, dangling, ...row } = catalog.row(place) ?? newRow();
         // whoever appends puts the row that follows
         if (row.appendFrom !== undefined) continue;
         if (row.fp.equals(fp) || state === 'same') {
@@ -238,7 +250,7 @@ export class LiveIndex implements Live {
           catalog.putRow(place, { ...fresh, ...(facts && { facts }), ...(from && { from }) });
         }
         if (place.kind !== 'tree') continue;
-        if (gone !== undefined) catalog.untold.noteBack(place.dirs, place.name);
+        if (gone !== undefined || dangling === true) catalog.untold.noteBack(place.dirs, place.name);
         else if (state === 'changed') catalog.untold.note(place.dirs, place.name, 'created');
         else if (state === 'new' && told) catalog.untold.note(place.dirs, place.name, 'created', true);
       }

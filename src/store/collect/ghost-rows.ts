@@ -53,7 +53,9 @@ function isMissing(core: Core, dirs: readonly string[], name: string): boolean {
   // a directory that was lost: nobody knows where it is now
   if (dirs[0] === '') return true;
   try {
-    return lstatSync(`${core.pathOf(dirs)}/${name}`).isDirectory();
+    const stat = lstatSync(`${core.pathOf(dirs)}/${name}`);
+    // what a link leads to may be back
+    return !stat.isFile() && !stat.isSymbolicLink();
   } catch (error) {
     return errno(error) === 'ENOENT' || errno(error) === 'ENOTDIR';
   }
