@@ -345,7 +345,10 @@ export class JournalReader implements ChangeReader {
     for (const { path, row } of id === undefined ? [] : this.rows(id)) {
       const [old, now] = [{ path: from + path }, { path: to + path }];
       if (row.kind === 'dir') {
-        if (row.marker) yield* this.carried(seq, old, now, via, NOTHING, true);
+        // as of files below
+        const missed = row.marker && catalog.missed.get(row.id);
+        if (row.marker && !(missed !== undefined && missed < via.time))
+          yield* this.carried(seq, old, now, via, NOTHING, true);
         continue;
       }
       // what had no file then stayed behind: it went afterwards, from its new key

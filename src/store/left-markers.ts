@@ -6,7 +6,8 @@ import type { Catalog } from '../catalog/catalog.js';
 import { childPages } from '../catalog/children.js';
 import { decodeRow, type DirRow } from '../catalog/rows.js';
 
-interface Folder {
+/** A directory, and its path. */
+export interface Folder {
   row: DirRow;
   dirs: readonly string[];
 }
@@ -24,25 +25,37 @@ export function leaveMarkers(
   max: number,
 ): boolean {
   let left = 0;
-  for (const { row, dirs } of markersBelow(catalog, top)) {
-    const to = [...home, ...dirs.slice(top.dirs.length)];
-    const { marker } = row;
-    if (!marker || isThere(dirs)) continue;
-    const from = dirs.join('/');
-    catalog.changeDir(dirs, (one) => delete one.marker);
-    // under no path that it had, nobody was told
-    const known = dirs[0] === '' ? undefined : catalog.missed.get(row.id);
-    if (catalog.findDir(to)?.marker) catalog.journal.append({ op: 'unmark', seq: catalog.nextSeq(), path: from });
-    else {
-      const seq = catalog.nextSeq();
-      catalog.setMarker(to, marker, seq);
-      catalog.journal.append({ op: 'marker', seq, path: to.join('/'), ...marker, from });
-      if (!isThere(to)) miss(catalog, to, known);
-    }
-    catalog.noteSettled();
+  for (const folder of markersBelow(catalog, top)) {
+    const to = [...home, ...folder.dirs.slice(top.dirs.length)];
+    if (isThere(folder.dirs)) continue;
+    leaveMarker(catalog, folder, to, isThere);
     if (++left === max) return false;
   }
   return true;
+}
+
+/** The same for one. */
+export function leaveMarker(
+  catalog: Catalog,
+  { row, dirs }: Folder,
+  to: readonly string[],
+  isThere: (dirs: readonly string[]) => boolean,
+): void {
+  const { marker } = row;
+  if (!marker) return;
+  const from = dirs.join('/');
+  catalog.changeDir(dirs, (one) => delete one.marker);
+  // under no path that it had, nobody was told
+  const known = dirs[0] === '' ? undefined : catalog.missed.get(row.id);
+  catalog.missed.remove(row.id);
+  if (catalog.findDir(to)?.marker) catalog.journal.append({ op: 'unmark', seq: catalog.nextSeq(), path: from });
+  else {
+    const seq = catalog.nextSeq();
+    catalog.setMarker(to, marker, seq);
+    catalog.journal.append({ op: 'marker', seq, path: to.join('/'), ...marker, from });
+    if (!isThere(to)) miss(catalog, to, known);
+  }
+  catalog.noteSettled();
 }
 
 /** Tells the keys of a bucket that has ended. @returns whether that was all. */
@@ -65,7 +78,7 @@ function miss(catalog: Catalog, dirs: readonly string[], known: number | undefin
   if (known === undefined) catalog.untold.note(dirs, '', 'removed');
 }
 
-function* markersBelow({ index }: Catalog, top: Folder): Generator<Folder> {
+export function* markersBelow({ index }: Catalog, top: Folder): Generator<Folder> {
   const folders = [top];
   for (let folder = folders.pop(); folder; folder = folders.pop()) {
     const { row, dirs } = folder;

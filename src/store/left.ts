@@ -13,12 +13,14 @@ import type { AwayDir, LostDir } from '../catalog/lost-dirs.js';
 import { decodeRow, hasSameEntries, withoutAccess, type DirRow, type FileRow } from '../catalog/rows.js';
 import { childPages, childPagesInTurns } from '../catalog/children.js';
 import { isAbsent, lstatOf } from '../fs/stat.js';
-import { endMarkers, leaveMarkers } from './left-markers.js';
+import { endMarkers, leaveMarker, leaveMarkers, markersBelow, type Folder } from './left-markers.js';
 
 type TreePlace = Extract<Place, { kind: 'tree' }>;
 interface Ground {
   readonly catalog: Catalog;
   readonly view: bigint;
+  /** How long (ms) an old path has to stay away. */
+  readonly quietMs: number;
   pathOf(dirs: readonly string[]): string;
 }
 
@@ -26,6 +28,7 @@ interface Ground {
 export interface Below {
   /** Segments from the directory on. */
   dirs: readonly string[];
+  /** '' of the directory itself. */
   name: string;
 }
 
@@ -40,7 +43,11 @@ export function leaveMissing(ground: Ground, id: number, home: readonly string[]
   if (!top || !dirs) return;
   // what has gone from it as a whole may turn up elsewhere, with all that it has
   const isAway = (row: DirRow, below: readonly string[]): boolean => {
-    if (!isElsewhere(ground, row, [...dirs, ...below])) return false;
+    const here = [...dirs, ...below];
+    const elsewhere = isElsewhere(ground, row, here);
+    if ((elsewhere || (row.marker && !row.identity)) && !isDirectory(ground, here))
+      leaveKnownMarkers(ground, { row, dirs: here }, [...home, ...below]);
+    if (!elsewhere) return false;
     // whatever is renamed meanwhile, the first path is the one that clients knew
     if (!catalog.away.get(row.id))
       catalog.away.put(row.id, { id: row.id, dirs: [...home, ...below], since: Date.now() });
@@ -49,6 +56,11 @@ export function leaveMissing(ground: Ground, id: number, home: readonly string[]
   let left = 0;
   const places = among?.map((one) => placeBelow(dirs, one)) ?? filesBelow(ground, top, dirs, [], isAway);
   for (const place of places) {
+    if (place.name === '') {
+      const row = isDirectory(ground, place.dirs) ? undefined : catalog.findDir(place.dirs);
+      if (row) isAway(row, place.dirs.slice(dirs.length));
+      continue;
+    }
     if (!isEmpty(ground, place.dirs, place.name)) continue;
     const below = { dirs: place.dirs.slice(dirs.length), name: place.name };
     if (leave(ground, place, placeBelow(home, below))) left++;
@@ -57,7 +69,7 @@ export function leaveMissing(ground: Ground, id: number, home: readonly string[]
 }
 
 /**
- * Rows below a directory that have no file, looked for outside the lock and a few in each turn.
+ * Rows below a directory that have no file, or no directory and something that is said of it, looked for outside the lock and a few in each turn.
  * @returns undefined if there are more than `max`.
  */
 export async function missingBelow(ground: Ground, dirs: readonly string[], max: number): Promise<Below[] | undefined> {
@@ -73,8 +85,12 @@ export async function missingBelow(ground: Ground, dirs: readonly string[], max:
     for await (const page of childPagesInTurns(index, row.id)) {
       for (const { name, value } of page) {
         const sub = name.endsWith('/') ? decodeRow(value) : undefined;
-        if (sub?.kind === 'dir') folders.push({ row: sub, below: [...below, name.slice(0, -1)] });
-        else if (!sub && !full && isEmpty(ground, here, name)) missing.push({ dirs: below, name });
+        if (sub?.kind === 'dir') {
+          const path = [...below, name.slice(0, -1)];
+          const gone = (sub.identity ?? sub.marker) !== undefined && !isDirectory(ground, [...dirs, ...path]);
+          if (gone) missing.push({ dirs: path, name: '' });
+          if (!gone || !sub.identity) folders.push({ row: sub, below: path });
+        } else if (!sub && !full && isEmpty(ground, here, name)) missing.push({ dirs: below, name });
       }
       if (missing.length > max) return undefined;
     }
@@ -167,6 +183,17 @@ function* filesBelow(
   }
   for (const { row, name } of folders) {
     if (!skips(row, [...below, name])) yield* filesBelow(ground, row, dirs, [...below, name], skips);
+  }
+}
+
+/** Markers at and below a folder that is gone, of which nobody can tell that they will turn up elsewhere: what was said of them stays with their keys. */
+function leaveKnownMarkers(ground: Ground, top: Folder, home: readonly string[]): void {
+  const { catalog, quietMs } = ground;
+  for (const folder of markersBelow(catalog, top)) {
+    const since = catalog.missed.get(folder.row.id);
+    if (folder.row.identity && (since === undefined || Date.now() - since < quietMs)) continue;
+    const to = [...home, ...folder.dirs.slice(top.dirs.length)];
+    leaveMarker(catalog, folder, to, (path) => isDirectory(ground, path));
   }
 }
 

@@ -142,6 +142,48 @@ describe('a marker whose folder another program', () => {
     await tells('ObjectRemoved p/m/', 'ObjectRemoved p/file', 'ObjectCreated q/file');
   });
 
+  describe.each([
+    ['gos3rve', async () => void (await store.movePrefix({ bucket: 'box', key: 'p/' }, { bucket: 'box', key: 'q/' }))],
+    ['another program', () => Promise.resolve(renameSync(at('p'), at('q')))],
+  ])('removes before %s renames the one above', (_who, rename) => {
+    it('and was told of, does not go along', async () => {
+      for (const key of ['p/m/', 'p/m/deep/', 'p/file']) await put(key);
+      await begin();
+      rmSync(at('p/m'), { recursive: true });
+      await tells('ObjectRemoved p/m/', 'ObjectRemoved p/m/deep/');
+      await rename();
+      await tells('ObjectRemoved p/file', 'ObjectCreated q/file');
+      mkdirSync(at('q/m/deep'), { recursive: true });
+      await tells();
+      expect(await list(store)).toEqual(['q/file']);
+      mkdirSync(at('p/m'), { recursive: true });
+      await tells('ObjectCreated p/m/');
+    });
+
+    it('and nobody has seen, is told as removed from where it was', async () => {
+      for (const key of ['p/m/', 'p/file']) await put(key);
+      await begin('off');
+      rmdirSync(at('p/m'));
+      await rename();
+      await list(store);
+      await tells('ObjectRemoved p/m/', 'ObjectRemoved p/file', 'ObjectCreated q/file');
+    });
+
+    it('is told as renamed where it turns up', async () => {
+      for (const key of ['p/m/', 'p/m/x', 'p/file']) await put(key);
+      await list(store);
+      await begin('off');
+      renameSync(at('p/m'), at('n'));
+      await rename();
+      await list(store);
+      await tells(
+        ...['ObjectRemoved p/file', 'ObjectCreated q/file'],
+        ...['ObjectRemoved p/m/', 'ObjectRemoved p/m/x', 'ObjectCreated n/', 'ObjectCreated n/x'],
+      );
+      expect(await list(store)).toEqual(['n/', 'n/x', 'q/file']);
+    });
+  });
+
   it.each([
     ['with the index', false],
     ['with the index lost', true],
