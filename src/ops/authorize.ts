@@ -40,7 +40,7 @@ const OBJECT_PERMISSION: Readonly<Record<string, Permission>> = {
 const INITIATOR_ACTIONS: ReadonlySet<string> = new Set(['s3:ListMultipartUploadParts', 's3:AbortMultipartUpload']);
 /**
  * The bucket owner's alone: a policy cannot give itself away, nor can it deny them to the owner, or it could lock everyone out (S3: the account's root
- * user).
+ * user). Nor can one that is not understood any more, since another program has renamed its bucket.
  */
 const POLICY_ACTIONS: ReadonlySet<string> = new Set([
   's3:GetBucketPolicy',
@@ -70,7 +70,7 @@ export function makeAuthorize(
     const owner = bucket.settings.owner ?? rootOwner;
     if (bucket === facts.bucket) checkExpectedOwner(facts.headers['x-amz-expected-bucket-owner'], owner);
     const isOwner = identity.kind === 'user' && identity.owner.id === owner.id;
-    if (isOwner && bucket.settings.policy === undefined) return;
+    if (isOwner && (bucket.settings.policy === undefined || POLICY_ACTIONS.has(action))) return;
     // DeleteObjects authorizes each of its keys by itself and reports refusals per key.
     if (action === 's3:DeleteObject' && (key === undefined || key === '')) return;
     if (terms.onlyIf && !(await terms.onlyIf())) return;
@@ -119,7 +119,7 @@ function asksForTags({ name, settings }: Bucket): boolean {
 
 async function decide(c: Case, action: string, key: string | undefined): Promise<void> {
   const verdict = await policyVerdict(c, action, key);
-  if (verdict === 'Deny' && !(c.isOwner && POLICY_ACTIONS.has(action))) throw new S3Error('AccessDenied');
+  if (verdict === 'Deny') throw new S3Error('AccessDenied');
   if (c.terms.unlessDenied === true) return;
   // S3, PutBucketPolicy: what those are told whom a policy allows it, but who are not of the owner's account.
   if (!c.isOwner && verdict === 'Allow' && POLICY_ACTIONS.has(action)) throw new S3Error('MethodNotAllowed');

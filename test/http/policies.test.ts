@@ -120,6 +120,25 @@ it('give nobody but the bucket’s owner the policy itself', async () => {
   expect(await told(ALICE, 'GET', '/box?policy')).toBe('200');
 });
 
+it('of a bucket that another program has renamed are the owner’s to replace, and let nobody in until then', async () => {
+  await put('k');
+  const other = policyText({ ...allow('s3:*'), Resource: 'arn:aws:s3:::before/*' });
+  for (const [method, body] of [
+    ['GET', ''],
+    ['DELETE', ''],
+    ['PUT', policyText(allow('s3:GetObject'))],
+  ] as const) {
+    await store.updateBucket('box', () => ({ policy: other }));
+    expect(await told(BOB, 'GET', at('k'))).toBe('400 MalformedPolicy');
+    expect([method, await told(BOB, method, '/box?policy', {}, body)]).toEqual([method, '400 MalformedPolicy']);
+    expect([method, await told(ALICE, method, '/box?policy', {}, body)]).toEqual([
+      method,
+      method === 'GET' ? '200' : '204',
+    ]);
+  }
+  expect(await told(BOB, 'GET', at('k'))).toBe('200');
+});
+
 describe('write-once', () => {
   /** S3 User Guide, "Enforce conditional writes": what CompleteMultipartUpload comes after is exempt. */
   const once = [
