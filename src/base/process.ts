@@ -94,3 +94,10 @@ export function tokenAlive(token: string, age: number): boolean {
 function place(): string {
   return createHash('md5').update(`${bootId()} ${namespace()}`).digest('hex').slice(0, 8);
 }
+
+const sleeping = new Int32Array(new SharedArrayBuffer(4));
+
+/** Blocks this process. */
+export function sleepSync(ms: number): void {
+  Atomics.wait(sleeping, 0, 0, ms);
+}

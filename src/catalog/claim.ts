@@ -14,7 +14,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { crc32 } from '@node-rs/crc32';
 import { UsageError, errno } from '../base/errors.js';
-import { bootId, processToken, tokenAlive } from '../base/process.js';
+import { bootId, processToken, sleepSync, tokenAlive } from '../base/process.js';
 import { scriptOf } from '../base/scripts.js';
 import { leaveNote, makeStateDir, readNote, syncDirSync, syncFileSync, type Ownership } from '../fs/statefile.js';
 import { setAside } from './environment.js';
@@ -142,12 +142,6 @@ function checkOwn(path: string): void {
     }
   }
 }
-const sleeping = new Int32Array(new SharedArrayBuffer(4));
-
-function sleepSync(ms: number): void {
-  Atomics.wait(sleeping, 0, 0, ms);
-}
-
 function notOurs(path: string, cause: unknown): UsageError {
   const state = dirname(dirname(path));
   return new UsageError(

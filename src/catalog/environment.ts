@@ -1,9 +1,11 @@
 /** The file of the index as LMDB has it open, and what becomes of such files. */
 import { closeSync, existsSync, openSync, renameSync, rmSync, statSync, type BigIntStats } from 'node:fs';
 import { constants } from 'node:os';
+import { dirname } from 'node:path';
 import { open, type Database, type RootDatabase } from 'lmdb';
 import { errno, toS3Error } from '../base/errors.js';
 import { giveOpen, giveTo, type Ownership } from '../fs/statefile.js';
+import { behindDoor } from './door.js';
 import { DamagedIndex } from './rows.js';
 import { PAGE_SIZE, Witness } from './witness.js';
 
@@ -50,22 +52,38 @@ export interface Opened {
   snapshots: number;
   /** To be closed with the last of them. */
   retired: boolean;
+  close: () => Promise<void>;
 }
 
 /** @param owner of the files, if we make them for somebody else. */
 export function openFile(path: string, owner: Ownership | undefined): Opened {
+  const directory = dirname(path);
   try {
-    makeFor(owner, path, `${path}-lock`);
-    const env = open<Buffer, Buffer>({ path, ...OPTIONS });
-    const tables = new Map(
-      TABLES.map((name) => [name, env.openDB<Buffer, Buffer>({ name, encoding: 'binary', keyEncoding: 'binary' })]),
-    );
-    const witness = new Witness();
-    env.transactionSync(() => witness.note(statSync(path, { bigint: true }), lastOf(env)));
-    return { env, tables, file: fileAt(path), lock: fileAt(`${path}-lock`), witness, snapshots: 0, retired: false };
+    return behindDoor(directory, owner, () => {
+      makeFor(owner, path, `${path}-lock`);
+      const env = open<Buffer, Buffer>({ path, ...OPTIONS });
+      const close = (): Promise<void> => behindDoor(directory, owner, () => env.close());
+      try {
+        // before anything else: without its lock LMDB would go on without a transaction
+        env.transactionSync(() => lastOf(env));
+        const tables = tablesOf(env);
+        const witness = new Witness();
+        env.transactionSync(() => witness.note(statSync(path, { bigint: true }), lastOf(env)));
+        const lock = fileAt(`${path}-lock`);
+        return { env, tables, file: fileAt(path), lock, witness, snapshots: 0, retired: false, close };
+      } catch (error) {
+        void env.close();
+        throw error;
+      }
+    });
   } catch (error) {
     throw named(error);
   }
+}
+
+function tablesOf(env: Opened['env']): Opened['tables'] {
+  const options = { encoding: 'binary', keyEncoding: 'binary' } as const;
+  return new Map(TABLES.map((name) => [name, env.openDB<Buffer, Buffer>({ name, ...options })]));
 }
 
 /** Makes files that are missing, empty as LMDB takes them, and gives all to their owner before anybody has a reason to open them. */
@@ -87,12 +105,17 @@ function makeFor(owner: Ownership | undefined, ...paths: string[]): void {
 /** Closes a file that is used no more, as soon as nobody reads in it. */
 export function retire(opened: Opened): void {
   opened.retired = true;
-  if (opened.snapshots === 0) void opened.env.close().catch(() => undefined);
+  if (opened.snapshots === 0) void opened.close().catch(() => undefined);
 }
 
-/** Number of the last transaction that was committed. Inside the next. */
+/**
+ * Number of the last transaction that was committed. Inside the next.
+ * @throws DamagedIndex if there is none: LMDB could not take its lock, which lies in a file, and says nothing of it.
+ */
 export function lastOf(env: Opened['env']): number {
-  return env.getWriteTxnId() - 1;
+  const current = env.getWriteTxnId();
+  if (current === 0) throw new DamagedIndex('a lock that cannot be taken');
+  return current - 1;
 }
 
 /** How many entries a table has, as LMDB counts them. */

@@ -426,7 +426,7 @@ export class Index {
 
   async close(): Promise<void> {
     if (this.detached) return;
-    await this.opened.env.close();
+    await this.opened.close();
   }
 
   private table(name: TableName): Table {

@@ -1,0 +1,69 @@
+/**
+ * One process at a time opens or closes the index. LMDB lacks that: whoever closes it last destroys the locks that all share, and who opens it at that
+ * moment goes on with destroyed ones - each write fails from then on - or with none, and two write at once.
+ *
+ * A file that is there while somebody is at it. It says who, so that one that was left by a killed process is known.
+ */
+import { randomBytes } from 'node:crypto';
+import { closeSync, linkSync, openSync, readFileSync, renameSync, rmSync, statSync, writeSync } from 'node:fs';
+import { join } from 'node:path';
+import { errno } from '../base/errors.js';
+import { processToken, sleepSync, tokenAlive } from '../base/process.js';
+import { giveOpen, type Ownership } from '../fs/statefile.js';
+
+const NAME = 'door';
+/** ms; opening takes some ten. */
+const POLL_MS = 1;
+/** Whoever is at it for so long (ms) was killed in another container, or stopped. */
+const PATIENCE_MS = 3000;
+
+/** Runs short, synchronous work on the index in a directory, while no other process does. */
+export function behindDoor<T>(directory: string, owner: Ownership | undefined, work: () => T): T {
+  const path = join(directory, NAME);
+  const entered = enter(path, owner);
+  try {
+    return work();
+  } finally {
+    if (entered) rmSync(path, { force: true });
+  }
+}
+
+/** @returns false if it goes without: on a full disk there can be no such file, and nobody is waited for longer than that. */
+function enter(path: string, owner: Ownership | undefined): boolean {
+  for (const end = performance.now() + PATIENCE_MS; ; sleepSync(POLL_MS)) {
+    try {
+      const fd = openSync(path, 'wx', 0o644);
+      try {
+        giveOpen(fd, owner);
+        writeSync(fd, processToken());
+      } finally {
+        closeSync(fd);
+      }
+      return true;
+    } catch (error) {
+      if (errno(error) !== 'EEXIST') return false;
+    }
+    if (!takeLeft(path) && performance.now() > end) return false;
+  }
+}
+
+/** Takes the file away that a killed process has left. @returns whether there was one. */
+function takeLeft(path: string): boolean {
+  const aside = `${path}-${randomBytes(4).toString('hex')}`;
+  try {
+    const { ino, mtimeMs } = statSync(path);
+    const token = readFileSync(path, 'utf8');
+    const old = Date.now() - mtimeMs > PATIENCE_MS;
+    // none: not written yet
+    if (!old && (token === '' || tokenAlive(token, 0))) return false;
+    renameSync(path, aside);
+    // somebody else has taken it away, and this is the one of who came next
+    if (statSync(aside).ino !== ino) linkSync(aside, path);
+  } catch (error) {
+    // gone, or taken away by another, meanwhile
+    return errno(error) === 'ENOENT';
+  } finally {
+    rmSync(aside, { force: true });
+  }
+  return true;
+}
