@@ -17,7 +17,7 @@ import { UsageError, errno } from '../base/errors.js';
 import { bootId, processToken, sleepSync, tokenAlive } from '../base/process.js';
 import { scriptOf } from '../base/scripts.js';
 import { leaveNote, makeStateDir, readNote, syncDirSync, syncFileSync, type Ownership } from '../fs/statefile.js';
-import { setAside } from './environment.js';
+import { setAside } from './index-files.js';
 import { PAGE_SIZE, metaPages } from './witness.js';
 
 /** Written into the index's file name: another format means another index, made anew from the journal. */

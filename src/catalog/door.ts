@@ -15,15 +15,21 @@ const NAME = 'door';
 /** ms; opening takes some ten. */
 const POLL_MS = 1;
 /** Whoever is at it for so long (ms) was killed in another container, or stopped. */
-const PATIENCE_MS = 3000;
+const PATIENCE_MS = 10_000;
 
-/** Runs short, synchronous work on the index in a directory, while no other process does. */
+/** Directories of which this process is behind the door. */
+const inside = new Set<string>();
+
+/** Runs short, synchronous work on the index in a directory, while no other process does. May be nested. */
 export function behindDoor<T>(directory: string, owner: Ownership | undefined, work: () => T): T {
+  if (inside.has(directory)) return work();
   const path = join(directory, NAME);
   const entered = enter(path, owner);
+  inside.add(directory);
   try {
     return work();
   } finally {
+    inside.delete(directory);
     if (entered) rmSync(path, { force: true });
   }
 }
@@ -51,14 +57,13 @@ function enter(path: string, owner: Ownership | undefined): boolean {
 function takeLeft(path: string): boolean {
   const aside = `${path}-${randomBytes(4).toString('hex')}`;
   try {
-    const { ino, mtimeMs } = statSync(path);
     const token = readFileSync(path, 'utf8');
-    const old = Date.now() - mtimeMs > PATIENCE_MS;
+    const old = Date.now() - statSync(path).mtimeMs > PATIENCE_MS;
     // none: not written yet
     if (!old && (token === '' || tokenAlive(token, 0))) return false;
     renameSync(path, aside);
     // somebody else has taken it away, and this is the one of who came next
-    if (statSync(aside).ino !== ino) linkSync(aside, path);
+    if (readFileSync(aside, 'utf8') !== token) linkSync(aside, path);
   } catch (error) {
     // gone, or taken away by another, meanwhile
     return errno(error) === 'ENOENT';

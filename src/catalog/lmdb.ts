@@ -11,25 +11,14 @@
  */
 import type { BigIntStats } from 'node:fs';
 import type { Ownership } from '../fs/statefile.js';
-import {
-  entriesOf,
-  fileAt,
-  fileOf,
-  inodeOf,
-  lastOf,
-  named,
-  openFile,
-  retire,
-  setAside,
-  statAt,
-  type Opened,
-  type Table,
-  type TableName,
-} from './environment.js';
+import { entriesOf, named, openFile, retire, type Opened, type Table, type TableName } from './environment.js';
+import { lastOf } from './gate.js';
+import { fileAt, fileOf, inodeOf, setAside, statAt } from './index-files.js';
 import { decodeRow, encodeRow, rowKey, type Layout, type Row } from './rows.js';
 import { hasRoom, metaPages, type Witness } from './witness.js';
 
-export { setAside, type TableName } from './environment.js';
+export type { TableName } from './environment.js';
+export { setAside } from './index-files.js';
 
 export const ROOT_ID = 1;
 
@@ -202,23 +191,24 @@ export class Index {
     if (this.writing) return work();
     this.guard();
     if (this.isLost()) throw new NotReady('the index was set aside');
-    const { env, file, witness } = this.opened;
+    const { env, gate, file, witness } = this.opened;
     let last = -1;
+    const transaction = (): T => {
+      const stat = statAt(this.path);
+      if (!stat || fileOf(stat) !== file) throw new Moved();
+      const before = lastOf(env);
+      if (this.isForged(stat, before)) throw new Moved();
+      last = before;
+      this.writing = true;
+      this.dirty = false;
+      try {
+        return work();
+      } finally {
+        this.writing = false;
+      }
+    };
     try {
-      const result = env.transactionSync(() => {
-        const stat = statAt(this.path);
-        if (!stat || fileOf(stat) !== file) throw new Moved();
-        const before = lastOf(env);
-        if (this.isForged(stat, before)) throw new Moved();
-        last = before;
-        this.writing = true;
-        this.dirty = false;
-        try {
-          return work();
-        } finally {
-          this.writing = false;
-        }
-      });
+      const result = gate.during(() => env.transactionSync(transaction));
       if (this.dirty) last++;
       return result;
     } catch (error) {

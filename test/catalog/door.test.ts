@@ -31,11 +31,14 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(directory, { recursive: true }));
 
-describe('three processes that open and close one index again and again', () => {
-  it('all find its lock as it should be', { timeout: 60_000 }, async () => {
+describe('processes that open and close one index again and again', () => {
+  it.each([
+    ['beside each other', [[], [], []]],
+    ['beside one that keeps it open and writes', [['stay'], []]],
+  ])('%s lose nothing of what any has written', { timeout: 60_000 }, async (_how, processes) => {
     const file = path.join(directory, 'index.mdb');
     const children = await Promise.all(
-      [1, 2, 3].map(() => run(process.execPath, [CHILD, path.join(PROJECT, 'dist'), file, '4000'])),
+      processes.map((mode) => run(process.execPath, [CHILD, path.join(PROJECT, 'dist'), file, '4000', ...mode])),
     );
     const told = children.map(({ stdout }) => JSON.parse(stdout) as { times: number; wrong: string[] });
     expect(told.flatMap(({ wrong }) => wrong)).toEqual([]);

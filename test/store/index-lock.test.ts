@@ -36,8 +36,8 @@ afterEach(async () => {
   await rm(root, { recursive: true });
 });
 
-function spoil(): void {
-  const file = path.join(root, '.gos3rve/index/v3.mdb-lock');
+function spoil(lock = 'v3.mdb-lock'): void {
+  const file = path.join(root, '.gos3rve/index', lock);
   expect(spawnSync(process.execPath, ['-e', SPOIL, file]).status).toBe(0);
 }
 
@@ -70,5 +70,18 @@ describe.skipIf(process.platform !== 'linux')('a store whose index has a spoilt 
     expect(await list(second)).toEqual(['k', 'l', 'm']);
     expect((await second.head(BUCKET, 'k')).facts.contentType).toBe('text/known');
     await second.close();
+  });
+
+  it.each(['spoilt', 'removed'])('goes on where the lock of those who write and open is %s', async (how) => {
+    await store.put(BUCKET, 'k', body('bytes'), known);
+    const second = await openStore(root, { durability: 'fast' });
+    if (how === 'spoilt') spoil('gate-lock');
+    else for (const name of ['gate', 'gate-lock']) await rm(path.join(root, '.gos3rve/index', name));
+    const third = await openStore(root, { durability: 'fast' });
+    for (const [n, one] of [store, second, third].entries()) await put(one, `l${n}`);
+    expect(await list(store)).toEqual(['k', 'l0', 'l1', 'l2']);
+    expect((await store.head(BUCKET, 'k')).facts.contentType).toBe('text/known');
+    expect(told).toEqual([]);
+    for (const one of [second, third]) await one.close();
   });
 });
