@@ -34,22 +34,27 @@ export function behindDoor<T>(directory: string, owner: Ownership | undefined, w
   }
 }
 
-/** @returns false if it goes without: on a full disk there can be no such file, and nobody is waited for longer than that. */
+/** @returns false if it goes without: where there can be no such file; nobody is waited for longer than that, either. */
 function enter(path: string, owner: Ownership | undefined): boolean {
   for (const end = performance.now() + PATIENCE_MS; ; sleepSync(POLL_MS)) {
     try {
-      const fd = openSync(path, 'wx', 0o644);
-      try {
-        giveOpen(fd, owner);
-        writeSync(fd, processToken());
-      } finally {
-        closeSync(fd);
-      }
+      sign(openSync(path, 'wx', 0o644), owner);
       return true;
     } catch (error) {
       if (errno(error) !== 'EEXIST') return false;
     }
     if (!takeLeft(path) && performance.now() > end) return false;
+  }
+}
+
+function sign(fd: number, owner: Ownership | undefined): void {
+  try {
+    giveOpen(fd, owner);
+    writeSync(fd, processToken());
+  } catch {
+    // a full disk: without a name it is there all the same
+  } finally {
+    closeSync(fd);
   }
 }
 
