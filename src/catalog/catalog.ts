@@ -251,21 +251,46 @@ export class Catalog {
     if (dirs[0] !== '') this.lost.put(seq, { seq, dirs, since: Date.now() });
   }
 
-  /** What a line says of a file that another program renamed. Only inside a write. */
+  /**
+   * What a line says of a file that another program renamed. If it waited at its old key for what was said of an older one, it goes on waiting for that.
+   * Only inside a write.
+   */
   moveFile(line: MovedFile): FileRow {
     const place = placeOf(line);
     const source = placeOf({ path: line.from });
-    const old = this.row(place);
+    const from = this.rowKeyOf(source, false);
+    const [old, before] = [this.row(place), from && this.rowAt(from)];
+    const waiting = from && before && line.gone !== undefined ? this.identities.waitingFor(from, before) : undefined;
     if (line.facts) this.removeRow(source);
+    else if (before?.from) this.endWait(source);
     const { facts = old?.facts ?? {}, published = old?.published ?? false } = line;
     const row = this.fileRow(line.bytes, facts, line.seq, BigInt(line.ctime), published);
-    const from = line.since === undefined ? undefined : this.rowKeyOf(source, false);
     if (from && line.since !== undefined) row.from = { key: from.toString('base64'), since: line.since };
+    else if (before?.from && !row.facts && !published) row.from = before.from;
     if (line.gone !== undefined) row.goneAt = line.gone;
     this.putRow(place, row);
-    const key = row.from && this.rowKeyOf(place, false);
-    if (key) this.index.put('pending', key, Buffer.alloc(1));
+    const key = this.rowKeyOf(place, false);
+    if (key && row.from) this.index.put('pending', key, Buffer.alloc(1));
+    if (key && waiting?.row.from)
+      this.putAt(waiting.key, { ...waiting.row, from: { ...waiting.row.from, key: key.toString('base64') } });
     return row;
+  }
+
+  /** Nothing that was said of another key follows a row any more. Only inside a write. */
+  endWait(place: Place): void {
+    const key = place.kind === 'tree' ? this.rowKeyOf(place, false) : undefined;
+    const row = key && this.rowAt(key);
+    if (!key) return;
+    this.index.remove('pending', key);
+    if (!row?.from) return;
+    const { from: _from, ...rest } = row;
+    this.putAt(key, rest);
+  }
+
+  /** Puts the row of a file that stays the same one. */
+  private putAt(key: Buffer, row: FileRow): void {
+    this.identities.putFile(key, row, undefined);
+    this.index.put('tree', key, encodeRow(row));
   }
 
   /** What is known of a place. An ACL and an owner from under another top-level folder are not told: they never cross buckets. */

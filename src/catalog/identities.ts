@@ -43,11 +43,32 @@ export class Identities {
     const kept = moved && this.displace(key, old);
     if (!isTracked(row)) return kept;
     const pointer = Buffer.concat([Buffer.from([PLACE]), key]);
-    if (this.index.get('identities', identity)?.equals(pointer) !== true) {
+    if (this.index.get('identities', identity)?.equals(pointer) !== true && !this.hasLeft(key, row)) {
       this.dropDisplacedLayout(identity, row.layout);
       this.index.put('identities', identity, pointer);
     }
     return kept;
+  }
+
+  /** Whether the file of a row is known by another name since: it was renamed from here, or is gone from here alone. */
+  private hasLeft(key: Buffer, { fp, goneAt }: FileRow): boolean {
+    const seen = this.find(identityOf(fp));
+    const other = seen?.kind === 'file' ? this.rowAt(seen.key) : undefined;
+    if (!other || !identityOf(other.fp).equals(identityOf(fp))) return false;
+    return other.from?.key === key.toString('base64') || (goneAt !== undefined && other.goneAt === undefined);
+  }
+
+  private rowAt(key: Buffer): FileRow | undefined {
+    const bytes = this.index.get('tree', key);
+    const row = bytes && decodeRow(bytes);
+    return row?.kind === 'file' ? row : undefined;
+  }
+
+  /** The row of a file that was renamed, and that waits for what was said of the key that it had: of the row at `key`. */
+  waitingFor(key: Buffer, { fp }: FileRow): { key: Buffer; row: FileRow } | undefined {
+    const seen = this.find(identityOf(fp));
+    const row = seen?.kind === 'file' ? this.rowAt(seen.key) : undefined;
+    return seen?.kind === 'file' && row?.from?.key === key.toString('base64') ? { key: seen.key, row } : undefined;
   }
 
   /** Forgets bytes that lay where others lie now. Only inside a write. */
@@ -140,8 +161,9 @@ export class Identities {
 }
 
 /** Whether something is known of a row's file that is worth to be found again. */
-function isTracked({ fp, etag, checksum, facts }: FileRow): boolean {
-  return (etag !== '' || checksum !== undefined || facts !== undefined) && !fp.equals(NOTHING);
+function isTracked({ fp, etag, checksum, facts, from }: FileRow): boolean {
+  const known = etag !== '' || checksum !== undefined || facts !== undefined || from !== undefined;
+  return known && !fp.equals(NOTHING);
 }
 const NOTHING = Buffer.alloc(36);
 

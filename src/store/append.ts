@@ -118,7 +118,7 @@ export class Appender {
     const { found, file } = await objects.reading.openCurrent(bucket, key);
     try {
       this.checkOffset(piece, found);
-      if (found.row?.from) throw this.settled(found);
+      if (core.tracker.settleNow(found)) throw new Retry();
       if (isAppending(found)) throw new Retry();
       if (await this.wasHashed(piece, found)) throw new Retry();
       const added = { size: staged.size, digests: await digestsWith(staged, algorithmOf(found)) };
@@ -148,16 +148,6 @@ export class Appender {
     const outcome = await this.objects.identifier.hashPlace(found, again);
     piece.unhashed = outcome === 'off' || outcome === 'changed';
     return outcome !== 'off';
-  }
-
-  /** What was said of a file that another program has renamed follows it now: a client speaks of the new key. */
-  private settled({ place, row }: Found): Retry {
-    const { catalog, tracker } = this.core;
-    catalog.index.write(() => {
-      const now = catalog.row(place) ?? row;
-      if (place.kind === 'tree' && now) tracker.settleFile(place, now, true);
-    });
-    return new Retry();
   }
 
   /** The first bytes of an object that does not exist; a marker is an empty object, of which all that was said stays. */

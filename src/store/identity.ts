@@ -10,13 +10,14 @@ import { subjectOf, type Catalog, type MovedFile, type Place } from '../catalog/
 import { identityOf } from '../catalog/identities.js';
 import type { MovedKeys } from '../catalog/lines.js';
 import { applyMoved, type MovedDir } from '../catalog/moved.js';
-import { rowKey, rowName, withoutAccess, type FileRow } from '../catalog/rows.js';
+import { rowKey, type FileRow } from '../catalog/rows.js';
 import { fingerprint, formatFingerprint } from '../fs/fingerprint.js';
 import type { FileClock } from '../fs/clock.js';
 import type { Dir } from '../fs/dirs.js';
 import { isPossibleName } from '../fs/keypath.js';
 import type { Mounts } from '../fs/mounts.js';
 import { isAbsent, lstatOf } from '../fs/stat.js';
+import { followKey, placeAt, putDoubt, saidUnder } from './key-follows.js';
 import { leaveMissing, settleAway, settleLost } from './left.js';
 
 /** Time stamps of one rename(2) may lie this far apart. */
@@ -263,7 +264,10 @@ export class Tracker {
     const held = source.place !== undefined && this.holdsFile(source.place, found);
     const linked = held || (source.place !== undefined && !this.cameFrom(found.place, source.row));
     const known = linked && found.row?.fp.equals(found.fp) === true;
-    return held ? this.copyBytes(found, source.row, known) : this.follow(found, found.place, source, known);
+    if (held) return this.copyBytes(found, source.row, known);
+    const row = this.follow(found, found.place, source, known);
+    // it has waited since its first rename
+    return row?.from && source.row.from ? (this.settleFile(found.place, row) ?? row) : row;
   }
 
   private sourceOf(found: Found, place: TreePlace): Source | undefined {
@@ -274,9 +278,8 @@ export class Tracker {
     let source: Source;
     if (seen.kind === 'displaced') source = { row: seen.row };
     else {
-      const dirs = identities.pathOf(seen.key.readUIntBE(0, 6));
-      if (!dirs) return undefined;
-      const at: TreePlace = { kind: 'tree', dirs, name: rowName(seen.key).toString('utf8') };
+      const at = placeAt(catalog, seen.key);
+      if (!at) return undefined;
       if (at.name === place.name && at.dirs.join('/') === place.dirs.join('/')) return undefined;
       const row = catalog.row(at);
       if (!row) return undefined;
@@ -332,8 +335,9 @@ export class Tracker {
     const { catalog } = this.core;
     const says = source.facts !== undefined || source.published;
     const own = found.row?.facts !== undefined || found.row?.published === true;
-    const keyFacts = from !== undefined && from.dirs[0] !== '' && says && !own;
-    if (source.etag === '' && !keyFacts) return undefined;
+    const keyFacts = from !== undefined && says && !own;
+    const waits = source.from !== undefined && !own;
+    if (source.etag === '' && !keyFacts && !waits) return undefined;
     const explained = this.isExplained(found, source) && (!known || found.stat.ctimeNs === source.ctimeNs);
     const ctime = explained ? found.stat.ctimeNs : source.ctimeNs;
     // where a rename leaves the ctime as it is, the old path has been away since now
@@ -349,26 +353,19 @@ export class Tracker {
       ...(keyFacts && this.keyFactsOf(source, from, place, since)),
     };
     catalog.journal.append(line);
-    const row = this.withDoubt(place, catalog.moveFile(line), !explained);
+    const row = putDoubt(catalog, place, catalog.moveFile(line), !explained);
     catalog.noteSettled();
     return row;
   }
 
-  private withDoubt(place: TreePlace, row: FileRow, doubtful = false): FileRow {
-    if (!doubtful) return row;
-    const marked: FileRow = { ...row, doubtful };
-    this.core.catalog.putRow(place, marked);
-    return marked;
-  }
-
   private keyFactsOf(
-    { facts = {}, published }: FileRow,
+    row: FileRow,
     from: TreePlace,
     to: TreePlace,
     since: number,
   ): Pick<MovedFile, 'facts' | 'published' | 'since'> {
-    if (!this.isGoneSince(from, since)) return { since };
-    return { facts: from.dirs[0] === to.dirs[0] ? facts : withoutAccess(facts), published };
+    // it is not known yet where a lost folder is, and which keys are its own
+    return from.dirs[0] === '' || !this.isGoneSince(from, since) ? { since } : saidUnder(row, from, to);
   }
 
   private isGoneSince(place: TreePlace, since: number): boolean {
@@ -387,40 +384,43 @@ export class Tracker {
   settleFile(place: TreePlace, row: FileRow, atOnce = false): FileRow | undefined {
     if (!row.from || row.appendFrom !== undefined) return undefined;
     const { catalog } = this.core;
-    const key = Buffer.from(row.from.key, 'base64');
-    const dirs = catalog.identities.pathOf(key.readUIntBE(0, 6));
-    const from: TreePlace | undefined = dirs && { kind: 'tree', dirs, name: rowName(key).toString('utf8') };
+    const from = placeAt(catalog, Buffer.from(row.from.key, 'base64'));
     const source = from && catalog.row(from);
     const own = row.facts !== undefined || row.published;
     const same = source && identityOf(source.fp).equals(identityOf(row.fp));
-    if (!from || from.dirs[0] === '' || !same || own || !this.isEmpty(from)) return this.stay(place, row);
+    if (!from || !same || own) return this.stay(place, row);
+    const lost = from.dirs[0] === '' ? catalog.lost.get(Number(from.dirs[1])) : undefined;
+    // its folder turns up, or what was said of the keys in it goes back to them
+    if (lost && !atOnce) return undefined;
+    if (!lost && (from.dirs[0] === '' || !this.isEmpty(from))) return this.stay(place, row);
+    if (row.goneAt !== undefined) return undefined;
     if (!atOnce && this.core.clock.ageMs(row.from.since) < this.core.quietMs) return undefined;
-    const line: MovedFile = {
-      op: 'moved',
-      seq: catalog.nextSeq(),
-      path: [...place.dirs, place.name].join('/'),
-      from: [...from.dirs, from.name].join('/'),
-      bytes: catalog.bytesOf(row),
-      ctime: String(row.ctimeNs),
-      ...this.keyFactsOf(source, from, place, -Infinity),
-    };
-    catalog.journal.append(line);
-    const moved = this.withDoubt(place, catalog.moveFile(line), row.doubtful);
-    this.forget(place);
-    catalog.noteSettled();
-    return moved;
+    return followKey(catalog, { place, row }, { place: from, row: source });
+  }
+
+  /**
+   * The same at once, before a client's request speaks of the file at its new key. @returns whether it has followed, or need not wait any more: then the
+   * file is to be found again.
+   */
+  settleNow({ place, row }: Pick<Found, 'place' | 'row'>): boolean {
+    const { catalog } = this.core;
+    if (!row?.from || place.kind !== 'tree') return false;
+    return catalog.record(() => {
+      const now = catalog.row(place);
+      return now !== undefined && this.settleFile(place, now, true) !== undefined;
+    });
   }
 
   /** The same by the key of a row that is known to wait. @returns whether anything followed. Under the lock. */
   settleKey(key: Buffer): boolean {
     const { catalog } = this.core;
-    const dirs = catalog.identities.pathOf(key.readUIntBE(0, 6));
+    const place = placeAt(catalog, key);
     const row = catalog.rowAt(key);
-    if (!dirs || !row?.from) {
+    if (!place || !row?.from) {
       catalog.index.remove('pending', key);
       return false;
     }
-    const moved = this.settleFile({ kind: 'tree', dirs, name: rowName(key).toString('utf8') }, row);
+    const moved = this.settleFile(place, row);
     return moved !== undefined && (moved.facts !== undefined || moved.published);
   }
 
@@ -438,14 +438,8 @@ export class Tracker {
   }
 
   private stay(place: TreePlace, { from: _from, ...row }: FileRow): FileRow {
-    this.core.catalog.putRow(place, row);
-    this.forget(place);
+    this.core.catalog.endWait(place);
     return row;
-  }
-
-  private forget(place: TreePlace): void {
-    const dir = this.core.catalog.findDir(place.dirs);
-    if (dir) this.core.catalog.index.remove('pending', rowKey(dir.id, place.name));
   }
 
   /** Before a place gets another file: if the one that its row speaks of has gone elsewhere, its hash is kept for there. Under the lock. */

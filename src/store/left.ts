@@ -13,6 +13,7 @@ import type { AwayDir, LostDir } from '../catalog/lost-dirs.js';
 import { decodeRow, hasSameEntries, withoutAccess, type DirRow, type FileRow } from '../catalog/rows.js';
 import { childPages, childPagesInTurns } from '../catalog/children.js';
 import { isAbsent, lstatOf } from '../fs/stat.js';
+import { followKey, placeAt } from './key-follows.js';
 import { endMarkers, leaveMarker, leaveMarkers, markersBelow, type Folder } from './left-markers.js';
 
 type TreePlace = Extract<Place, { kind: 'tree' }>;
@@ -245,6 +246,13 @@ function leave({ catalog }: Ground, from: TreePlace, to: TreePlace): boolean {
   catalog.distrustDir(from.dirs);
   // other bytes have come to the key since: what is said of it now is said of those
   const taken = catalog.row(to) !== undefined;
+  const waiting = taken ? catalog.identities.waitingFor(key, row) : undefined;
+  const place = waiting && placeAt(catalog, waiting.key);
+  if (waiting && place) {
+    // where their file has gone to, it need not wait any more
+    followKey(catalog, { place, row: waiting.row }, { place: from, row });
+    return true;
+  }
   if (taken || !isWorthKeeping(row)) {
     if (row.seq > 0) catalog.journal.append({ op: 'delete', seq: catalog.nextSeq(), ...subjectOf(from) });
     catalog.removeRow(from);

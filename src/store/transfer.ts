@@ -10,7 +10,7 @@ import type { Dir } from '../fs/dirs.js';
 import { formatFingerprint } from '../fs/fingerprint.js';
 import { createHasher, prepareHashes } from '../fs/hash.js';
 import { realPathFrom, realPathOf } from '../fs/real-path.js';
-import { changeOf, readRange } from '../fs/reader.js';
+import { changeOf, closeRead, readRange } from '../fs/reader.js';
 import { applyInherit, discard, openAgain, stageCopy, setMtime } from '../fs/stage.js';
 import { checkRead } from '../wire/conditions.js';
 import { viaOf } from './attribution.js';
@@ -52,6 +52,10 @@ export class Transfer {
     const { objects } = this;
     const isMarker = objects.markers.find(from.bucket, from.key) !== undefined;
     const current = isMarker ? undefined : await objects.reading.openCurrent(from.bucket, from.key);
+    if (current && core.tracker.settleNow(current.found)) {
+      closeRead(current.file.fd);
+      throw new Retry();
+    }
     const source = current ? objects.reading.opened(from, current) : await objects.reading.open(from.bucket, from.key);
     try {
       const said = (info: ObjectInfo): KeyFacts => (options.facts ? options.facts(info) : withoutAccess(info.facts));
@@ -250,6 +254,7 @@ export class Transfer {
     const { condition } = options;
     const hold = holdBucket(core, to.bucket);
     const source = await this.objects.reading.found(from.bucket, from.key);
+    if (core.tracker.settleNow(source)) throw new Retry();
     if (options.sourceCondition) checkRead(options.sourceCondition, describe(from.bucket, from.key, source), 'rename');
     const known = await publisher.current(to.bucket, to.key, condition);
     const target = core.target(to.bucket, to.key);
