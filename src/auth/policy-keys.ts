@@ -2,6 +2,8 @@
  * The condition keys that a bucket policy may use. S3 refuses others, and so must we: a Deny that rests on a key which no request ever has would
  * protect nothing, without a word.
  */
+import { S3Error } from '../base/errors.js';
+import type { Policy } from './policy-model.js';
 
 /** Keys that every request has, a stranger's too: the compiler sees to it that they are given a value (`policyConditions`). */
 const ALWAYS = [
@@ -61,4 +63,30 @@ export function isConditionKey(key: string): boolean {
   // only these two services' keys have a meaning in S3
   if (!/^(?:aws|s3):/.test(name)) return false;
   return KNOWN.has(name) || FAMILIES.some((family) => name.startsWith(family) && name.length > family.length);
+}
+
+/** Headers that have a key `s3:x-amz-…` (Service Authorization Reference). */
+const HEADERS: ReadonlySet<string> = new Set(
+  [
+    ...[
+      'acl',
+      'bucket-namespace',
+      'content-sha256',
+      'copy-source',
+      'grant-full-control',
+      'grant-read',
+      'grant-read-acp',
+    ],
+    ...['grant-write', 'grant-write-acp', 'metadata-directive', 'object-annotation-directive', 'object-if-match'],
+    ...['object-ownership', 'server-side-encryption', 'server-side-encryption-aws-kms-key-id'],
+    ...['server-side-encryption-customer-algorithm', 'storage-class', 'website-redirect-location'],
+  ].map((name) => `s3:x-amz-${name}`),
+);
+
+/** Only for a policy that is being put: one that an earlier version accepted goes on. @throws MalformedPolicy for the key of a header that has none. */
+export function checkHeaderKeys({ statements }: Policy): void {
+  for (const { key } of statements.flatMap(({ conditions }) => conditions)) {
+    if (!key.startsWith('s3:x-amz-') || HEADERS.has(key)) continue;
+    throw new S3Error('MalformedPolicy', `Policy has an invalid condition key: ${JSON.stringify(key)}`);
+  }
 }

@@ -1,6 +1,7 @@
 /** Bucket policies, and the public access block that limits them. */
 import { isPublicAcl } from '../auth/acl.js';
 import { checkActions } from '../auth/policy-actions.js';
+import { checkHeaderKeys } from '../auth/policy-keys.js';
 import { deniesNobody, isPublicPolicy, parsePolicy } from '../auth/policy.js';
 import { S3Error } from '../base/errors.js';
 import { el } from '../wire/xml.js';
@@ -25,6 +26,7 @@ export async function putBucketPolicy(ctx: OpContext, input: OpInput): Promise<O
   }
   const policy = parsePolicy(input.text, input.bucket);
   checkActions(policy);
+  checkHeaderKeys(policy);
   const { grantees } = ctx.service;
   if (grantees !== undefined && deniesNobody(policy, grantees.identities)) {
     throw new S3Error(

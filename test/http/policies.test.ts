@@ -434,6 +434,14 @@ describe('conditions on keys that every request has', () => {
     expect([key, await told(BOB, 'GET', at('k')), await told(ANYONE, 'GET', at('k'))]).toEqual([key, '200', '200']);
   });
 
+  it.each(['s3:x-amz-meta-level', 's3:x-amz-server-side-encrypton', 's3:x-amz-tagging'])(
+    'others of headers are refused, for no request has them: %s',
+    async (key) => {
+      expect(await putPolicy(deny('s3:PutObject', { StringEquals: { [key]: 'x' } }))).toBe('400 MalformedPolicy');
+      expect(await putPolicy(deny('s3:PutObject', { StringEquals: { 's3:X-Amz-Storage-Class': 'x' } }))).toBe('204');
+    },
+  );
+
   it('say which region a bucket is told to lie in, whatever a signature says', async () => {
     await put('k');
     const other = { StringNotEquals: { 'aws:RequestedRegion': 'eu-central-1' } };
