@@ -5,18 +5,16 @@ import type { Append, Subject, Via } from '../catalog/lines.js';
 import { Merge, type Event } from '../catalog/merge.js';
 import { dirsOf, overflowBelow, type MovedDir } from '../catalog/moved.js';
 import { childPages } from '../catalog/children.js';
-import { decodeRow, type DirRow, type FileRow } from '../catalog/rows.js';
+import { decodeRow, isPresent, type DirRow, type FileRow } from '../catalog/rows.js';
 import { baseOf } from '../catalog/segments.js';
 import { fingerprintSize, formatFingerprint, parseFingerprint } from '../fs/fingerprint.js';
 import type { Change, ChangeReader, Position } from './changes-contract.js';
 import type { Core } from './core.js';
 import { EMPTY_ETAG } from './describe.js';
+import { FormerKeys } from './former-keys.js';
 
 /** Files of which is remembered what was told. */
 const TOLD_LIMIT = 100_000;
-/** Renames of folders that are remembered. */
-const MOVES_LIMIT = 256;
-
 type Facts = Pick<Change, 'size' | 'etag'>;
 type Row = DirRow | FileRow;
 /** What is remembered of a marker that was told of, in place of a file's fingerprint; its path ends in `/`. */
@@ -29,8 +27,7 @@ export class JournalReader implements ChangeReader {
   private readonly toldOf = new Map<string, string>();
   /** Changes of a line that makes many: a folder was renamed. */
   private many: Iterator<Change> | undefined;
-  /** Folders that we renamed before other lines that this reader had yet to read: what these delete had a key before. */
-  private moves: { from: string; to: string; until: number }[] = [];
+  private readonly former = new FormerKeys();
   /** Paths below them whose bytes came after the rename: a line that is yet to be read tells of them. */
   private readonly owed = new Set<string>();
   /** Of the line whose changes were given last. */
@@ -100,9 +97,14 @@ export class JournalReader implements ChangeReader {
   }
 
   position(): Position {
-    if (this.merge.peek() < 0 && !this.many) this.offsets = Object.fromEntries(this.merge.ends().settled);
-    // what is under way is given again
-    return { seq: this.many ? this.last - 1 : this.last, segments: this.offsets };
+    if (this.merge.peek() < 0 && !this.many) {
+      this.offsets = Object.fromEntries(this.merge.ends().settled);
+      return { seq: this.last, segments: this.offsets };
+    }
+    // what is under way is given again, and a rename by which later lines have to be read
+    const last = this.many ? this.last - 1 : this.last;
+    const held = this.former.firstHeld(this.last) ?? Infinity;
+    return { seq: Math.min(last, held - 1), segments: this.offsets };
   }
 
   takeLost(): number {
@@ -133,14 +135,13 @@ export class JournalReader implements ChangeReader {
       case 'commit': {
         if (prepare?.op !== 'prepare') return [];
         const time = Number(BigInt(line.ctime) / 1_000_000n);
-        const before = this.before(prepare, line.seq, line.over === true);
+        const via: Via = { ...(prepare.via ?? { event: '' }), time };
+        const before = this.goneBefore(prepare, line.seq, via, line.over === true);
+        if (prepare.from) before.push(...this.goneBefore(prepare.from, line.seq, via));
         this.tell(prepare, prepare.bytes.fp);
         if (prepare.from) this.tell(prepare.from, '');
         if (!prepare.via) return [];
-        const via = { ...prepare.via, time };
-        const gone = [...before, ...(prepare.from ? [prepare.from] : [])].flatMap((one) =>
-          this.removed(line.seq, one, via),
-        );
+        const gone = [...before, ...(prepare.from ? this.removed(line.seq, prepare.from, via) : [])];
         return [...gone, ...this.change(line.seq, prepare, via, bytesFacts(prepare.bytes))];
       }
       case 'appended':
@@ -150,81 +151,94 @@ export class JournalReader implements ChangeReader {
         return this.deleted(line);
       case 'facts':
         return line.via ? this.change(line.seq, line, line.via) : [];
-      case 'marker': {
+      case 'marker':
+        return this.marked(line);
+      case 'unmark': {
         if (!line.via) return [];
-        this.toldMarker(line, MARKER);
-        if (line.from !== undefined) this.toldMarker({ path: line.from }, '');
-        const made = this.change(line.seq, line, line.via, NOTHING, true);
-        return line.from === undefined
-          ? made
-          : [...this.removed(line.seq, { path: line.from }, line.via, true), ...made];
-      }
-      case 'unmark':
-        if (!line.via) return [];
+        const before = this.goneBefore(line, line.seq, line.via, true, true);
         this.toldMarker(line, '');
-        return this.change(line.seq, line, line.via, {}, true);
+        return [...before, ...this.change(line.seq, line, line.via, {}, true)];
+      }
       case 'seen':
         if (line.path.endsWith('/')) return this.outsideMarker(line);
         return this.seenFile(line);
       case 'moved':
         if (line.bytes === undefined) {
           const identity = prepare?.op === 'moving' ? prepare.identity : undefined;
-          this.many = line.via ? this.ours(line, line.via, identity) : this.below(line);
+          this.many = this.remembered(line, line.via ? this.ours(line, line.via, identity) : this.below(line));
           return [];
         }
         if (line.missed) return [];
-        if (line.gone !== undefined) return this.outside(line.seq, line.gone, line.path, '');
+        if (line.gone !== undefined) return this.went(line.seq, line.gone, line.path);
         return this.movedFile(line.seq, line.from, line.path, line.bytes);
       default:
         return [];
     }
   }
 
-  /** An object that was gone from the rows when the rename of its folder was told was not told of then: its old key is gone, too. */
+  private marked(line: Extract<Event['line'], { op: 'marker' }>): Change[] {
+    const { seq, via } = line;
+    if (!via) return [];
+    const from = line.from === undefined ? undefined : { path: line.from };
+    const before = from ? this.goneBefore(from, seq, via, true, true) : [];
+    this.toldMarker(line, MARKER);
+    if (from) this.toldMarker(from, '');
+    const made = this.change(seq, line, via, NOTHING, true);
+    return from ? [...before, ...this.removed(seq, from, via, true), ...made] : made;
+  }
+
   private deleted(line: Extract<Event['line'], { op: 'delete' }>): Change[] {
     const { seq, via } = line;
     const isPath = 'path' in line && !line.path.endsWith('/');
-    const before = isPath && via ? this.before(line, seq, true) : [];
+    const before = isPath && via ? this.goneBefore(line, seq, via) : [];
     if (isPath) this.tell(line, '');
     if (!via) return [];
-    return [...before.flatMap((one) => this.removed(seq, one, via)), ...this.change(seq, line, via)];
+    return [...before, ...this.change(seq, line, via)];
   }
 
   private appended(line: Extract<Event['line'], { op: 'appended' }>, prepare: Append): Change[] {
     const { seq, fp } = line;
     const { via } = prepare;
-    const before = this.before(prepare, seq, true);
+    const before = via ? this.goneBefore(prepare, seq, via) : [];
     this.tell(prepare, fp);
     if (!via) return [];
-    const made = this.change(seq, prepare, via, bytesFacts({ ...prepare.bytes, fp }));
-    return [...before.flatMap((one) => this.removed(seq, one, via)), ...made];
+    return [...before, ...this.change(seq, prepare, via, bytesFacts({ ...prepare.bytes, fp }))];
   }
 
   /**
    * Keys that an object had before the renames of its folder, where these have not told of it: its bytes were replaced, or it went, before they were
-   * read, so nothing was known any more of what it had been.
-   * @param was whether there was an object that the line replaces.
+   * read, so nothing was known any more of what it had been. They are gone, too.
+   * @param was whether there was an object that the line takes away.
    */
-  private before(subject: Subject, seq: number, was: boolean): { path: string }[] {
+  private goneBefore(subject: Subject, seq: number, via: Via, was = true, marker = false, late = false): Change[] {
     if (!('path' in subject)) return [];
-    const { path } = subject;
+    const path = marker ? `${subject.path}/` : subject.path;
     const owed = this.owed.delete(path) || this.toldOf.get(path) === undefined;
     if (!owed || !was) return [];
-    const keys = this.keysBefore(path, seq).map((key) => ({ path: key }));
-    for (const key of keys) this.tell(key, '');
-    return keys;
+    const keys = this.keysBefore(path, seq, late);
+    for (const key of keys) this.tell({ path: key }, '');
+    return keys.flatMap((key) => this.removed(seq, { path: marker ? key.slice(0, -1) : key }, via, marker));
   }
 
-  private keysBefore(path: string, seq: number): string[] {
-    const keys: string[] = [];
-    let now = path;
-    this.moves = this.moves.filter(({ until }) => until >= seq);
-    for (const { from, to } of [...this.moves].reverse()) {
-      if (!now.startsWith(to)) continue;
-      now = from + now.slice(to.length);
-      if (this.toldOf.get(now) !== '' && !this.stands(now)) keys.unshift(now);
-    }
-    return keys;
+  /** The same of what other programs did. */
+  private goneOutside(path: string, seq: number, time: number, marker = false, late = false): Change[] {
+    const subject = { path: marker ? path.slice(0, -1) : path };
+    const gone = this.goneBefore(subject, seq, { event: '', time }, true, marker, late);
+    return gone.map((change): Change => ({ ...change, outside: true }));
+  }
+
+  /** @param late see {@link FormerKeys.of}. */
+  private keysBefore(path: string, seq: number, late: boolean): string[] {
+    const paths = this.former.of(path, seq, late);
+    return paths.filter((one) => this.toldOf.get(one) !== '' && !this.stands(one)).reverse();
+  }
+
+  /** Changes of a rename; what the lines behind it have made of its objects meanwhile is told when these are read. */
+  private *remembered(line: MovedDir, changes: Iterable<Change>): Generator<Change> {
+    const done = this.former.begin(line);
+    yield* changes;
+    const { index } = this.core.catalog;
+    done(Math.max(this.seen, index.ready ? index.number('seq') : 0));
   }
 
   private removed(seq: number, from: Subject, via: Via, marker = false): Change[] {
@@ -249,28 +263,30 @@ export class JournalReader implements ChangeReader {
 
   private seenFile(line: Extract<Event['line'], { op: 'seen' }>): Change[] {
     const { seq, time, path, event, fp, etag } = line;
-    const before = this.owed.has(path) ? this.before(line, seq, true) : [];
-    const gone = before.flatMap((one) => this.removed(seq, one, { event, time }));
-    return [
-      ...gone.map((change): Change => ({ ...change, outside: true })),
-      ...this.outside(seq, time, path, event === 'created' ? fp : '', etag),
-    ];
+    const gone = event === 'removed' || this.owed.has(path) ? this.goneOutside(path, seq, time, false, true) : [];
+    return [...gone, ...this.outside(seq, time, path, event === 'created' ? fp : '', etag)];
+  }
+
+  /** A file was missed when its folder was renamed, at its old key. */
+  private went(seq: number, time: number, path: string): Change[] {
+    return [...this.goneOutside(path, seq, time), ...this.outside(seq, time, path, '')];
   }
 
   private outsideMarker({ seq, time, path, event }: Extract<Event['line'], { op: 'seen' }>): Change[] {
     const now = event === 'created' ? MARKER : '';
     if (this.toldOf.get(path) === now) return [];
+    const before = now === '' ? this.goneOutside(path, seq, time, true, true) : [];
     this.tell({ path }, now);
     const names = this.names(placeOf({ path: path.slice(0, -1) }), true);
-    if (names.length === 0) return [];
-    if (now === '') return [{ seq, time, event: 'ObjectRemoved:Delete', names, outside: true }];
+    if (names.length === 0) return before;
+    if (now === '') return [...before, { seq, time, event: 'ObjectRemoved:Delete', names, outside: true }];
     return [{ seq, time, event: 'ObjectCreated:Put', names, outside: true, ...NOTHING }];
   }
 
   private movedFile(seq: number, from: string, path: string, bytes: { fp: string; etag: string }): Change[] {
     if (this.toldOf.get(path) === bytes.fp) return [];
     const time = Date.now();
-    return [...this.outside(seq, time, from, ''), ...this.outside(seq, time, path, bytes.fp, bytes.etag)];
+    return [...this.went(seq, time, from), ...this.outside(seq, time, path, bytes.fp, bytes.etag)];
   }
 
   /** Every object below a folder that another program renamed: gone there, and new here. The rows are under its new name already. */
@@ -288,8 +304,10 @@ export class JournalReader implements ChangeReader {
         continue;
       }
       // of what nobody has looked at a scan will tell
-      if (row.goneAt !== undefined || row.fp.equals(NO_FINGERPRINT)) continue;
-      if (!lost && !this.stands(from + path)) yield* this.outside(seq, Date.now(), from + path, '');
+      if (row.dangling || row.fp.equals(NO_FINGERPRINT)) continue;
+      if (!lost && !this.stands(from + path)) yield* this.went(seq, Date.now(), from + path);
+      // what had no file then stayed behind: it went afterwards, from its new key
+      if (row.goneAt !== undefined) continue;
       yield* this.outside(seq, Date.now(), to + path, formatFingerprint(row.fp), row.etag);
     }
     if (!overflow) return;
@@ -306,9 +324,12 @@ export class JournalReader implements ChangeReader {
   /** What has no path of its own went with a folder that another program renamed. */
   private *renamed(seq: number, from: Subject, to: Subject, facts: Facts, marker = false): Generator<Change> {
     const via = { event: 'ObjectCreated:Put', time: Date.now() };
-    const goes = !this.isThere(from, marker) && !(marker && this.toldMarker(from, ''));
+    const isGone = !this.isThere(from, marker);
+    const before = isGone ? this.goneBefore(from, seq, via, marker, marker) : [];
+    const goes = isGone && !(marker && this.toldMarker(from, ''));
     const comes = !(marker && this.toldMarker(to, MARKER));
     const changes = [
+      ...before,
       ...(goes ? this.removed(seq, from, via, marker) : []),
       ...(comes ? this.change(seq, to, via, facts, marker) : []),
     ];
@@ -336,7 +357,6 @@ export class JournalReader implements ChangeReader {
     identity: string | undefined,
   ): Generator<Change> {
     const { catalog } = this.core;
-    if (this.seen > seq) this.moves = [...this.moves.slice(1 - MOVES_LIMIT), { from, to, until: this.seen }];
     const seen = identity === undefined ? undefined : catalog.identities.find(Buffer.from(identity, 'hex'));
     const id = seen?.kind === 'dir' ? seen.id : catalog.findDir(split(to.slice(0, -1)))?.id;
     const top = id === undefined ? undefined : catalog.dirById(id);
@@ -352,8 +372,10 @@ export class JournalReader implements ChangeReader {
         continue;
       }
       // what had no file then stayed behind: it went afterwards, from its new key
+      if (row.dangling) continue;
       if (row.goneAt !== undefined) {
         if (row.goneAt < via.time || this.stands(old.path)) continue;
+        yield* this.goneBefore(old, seq, via);
         this.tell(old, '');
         yield* this.removed(seq, old, via);
         continue;
@@ -365,6 +387,7 @@ export class JournalReader implements ChangeReader {
         this.owed.add(now.path);
         continue;
       }
+      yield* this.goneBefore(old, seq, via);
       this.tell(old, '');
       this.tell(now, fp);
       yield* this.carried(seq, old, now, via, bytesFacts({ fp, etag: row.etag }));
@@ -378,9 +401,10 @@ export class JournalReader implements ChangeReader {
   }
 
   private carried(seq: number, from: Subject, to: Subject, via: Via, facts: Facts, marker = false): Change[] {
+    const before = marker ? this.goneBefore(from, seq, via, true, true) : [];
     if (marker) this.toldMarker(from, '');
     if (marker) this.toldMarker(to, MARKER);
-    return [...this.removed(seq, from, via, marker), ...this.change(seq, to, via, facts, marker)];
+    return [...before, ...this.removed(seq, from, via, marker), ...this.change(seq, to, via, facts, marker)];
   }
 
   /** Rows of all that lies below a directory, with paths from it on; those of directories and of files that are gone, too. */
@@ -401,10 +425,11 @@ export class JournalReader implements ChangeReader {
     }
   }
 
-  /** Whether another file is known there by now. */
+  /** Whether another file, or marker, is known there by now. */
   private stands(path: string): boolean {
+    if (path.endsWith('/')) return this.core.catalog.findDir(dirsOf(path))?.marker !== undefined;
     const row = this.core.catalog.row(placeOf({ path }));
-    return row !== undefined && row.goneAt === undefined;
+    return row !== undefined && isPresent(row);
   }
 
   private tell(subject: Subject, fp: string): void {

@@ -26,6 +26,8 @@ afterEach(async () => {
 });
 
 const put = (key: string, content = key, in_ = store) => in_.put('box', key, body(content));
+const movePrefix = (from: string, to: string) =>
+  store.movePrefix({ bucket: 'box', key: from }, { bucket: 'box', key: to });
 const shown = (changes: Change[]): string[] =>
   changes.map(({ event, names }) => `${event} ${names.map(({ bucket, key }) => `${bucket}/${key}`).join(' ')}`);
 const all = (reader: ChangeReader): Change[] => reader.next(10_000);
@@ -242,6 +244,63 @@ describe('the feed of changes', () => {
     await store.delete('box', 'r/new');
     expect(shown(all(reader))).toEqual(['ObjectCreated:Put box/r/new', 'ObjectRemoved:Delete box/r/new']);
   });
+
+  it.each([
+    ['gos3rve', (from: string, to: string) => movePrefix(`${from}/`, `${to}/`)],
+    [
+      'another program',
+      async (from: string, to: string) => {
+        await rename(join(root, 'box', from), join(root, 'box', to));
+        await store.live.lookAtDir(['box']);
+      },
+    ],
+  ])(
+    'tells of the old keys of all that left a folder after %s renamed it, to whoever reads it later',
+    async (_who, move) => {
+      const keys = ['x', 'y', 'over', 'out', 'm/', 'e/z', 'e/g/w', 'e/m/', 'f/z', 'kept'];
+      for (const key of keys) await put(`k/${key}`, key.endsWith('/') ? '' : key);
+      for (const dirs of [[], ['e'], ['e', 'g'], ['f']])
+        await store.live.lookAtDir(['box', 'k', ...dirs], { files: true });
+      store.changes.wantAlways(true);
+      const readers = [store.changes.read('now')];
+      readers.push(store.changes.read(readers[0]?.position() ?? 'now'));
+      await move('k', 'n');
+      await store.delete('box', 'n/x');
+      await store.move({ bucket: 'box', key: 'n/y' }, { bucket: 'box', key: 'w' });
+      await put('n/over', 'newer');
+      await store.delete('box', 'n/m/');
+      await movePrefix('n/e/', 'z/');
+      await movePrefix('z/g/', 'zz/');
+      await rename(join(root, 'box/n/f'), join(root, 'box/outside'));
+      await rename(join(root, 'box/n/out'), join(root, 'box/out'));
+      for (const dirs of [[], ['n'], ['outside']]) await store.live.lookAtDir(['box', ...dirs], { files: true });
+      const [reader, stopped] = readers;
+      if (!reader || !stopped) throw new Error('no reader');
+      // it ends before all is read
+      stopped.next(1);
+      const position = JSON.stringify(stopped.position());
+      for (const one of [reader, store.changes.read(JSON.parse(position) as Position)]) {
+        const changes = shown(all(one));
+        for (const key of keys)
+          expect(changes.filter((change) => change === `ObjectRemoved:Delete box/k/${key}`)).toHaveLength(1);
+        const last = new Map(
+          changes.map((change) => change.split(' ')).map(([event = '', name = '']) => [name, event]),
+        );
+        const there = [...last].filter(([, event]) => event.startsWith('ObjectCreated')).map(([name]) => name);
+        const listed = ['n/kept', 'n/over', 'out', 'outside/z', 'w', 'z/m/', 'z/z', 'zz/w'].map((key) => `box/${key}`);
+        expect(there.sort()).toEqual(listed);
+        expect(changes.indexOf('ObjectRemoved:Delete box/k/x')).toBeLessThan(
+          changes.indexOf('ObjectRemoved:Delete box/n/x'),
+        );
+      }
+      // what comes and goes later has no older key
+      await put('n/new');
+      await store.delete('box', 'n/new');
+      await put('n/kept', 'again');
+      const changes = ['ObjectCreated:Put box/n/new', 'ObjectRemoved:Delete box/n/new', 'ObjectCreated:Put box/n/kept'];
+      expect(shown(all(reader))).toEqual(changes);
+    },
+  );
 
   it.each([
     ['with the index', false],
