@@ -3,6 +3,7 @@
  * (DESIGN, "How the index stays true"). Index tables `identities`, `dirs` and `pending`; disposable like all of the index.
  *
  * - `identities`: identity -> `D` + directory id, or `P` + row key of a file, or `F` + file row: bytes that lay where other bytes lie now.
+ *   With a byte 1 behind the identity: another name of a file (hard link), of which clients have said nothing.
  * - `dirs`: directory id -> key of its row. A directory whose path was taken by another one, and that has not turned up elsewhere yet, is
  *   *lost*: its row lies beside the root's (parent 0, name `<number>/`), its path is `/<number>`.
  * - `pending`: keys of rows that wait for their key facts (`from`).
@@ -27,7 +28,16 @@ export class Identities {
   constructor(private readonly index: Index) {}
 
   find(identity: Buffer): Seen | undefined {
-    const bytes = this.index.get('identities', identity);
+    return this.seenAt(identity);
+  }
+
+  /** Another name of the same file, where clients have said something of the one that {@link find} tells. */
+  findSecond(identity: Buffer): Seen | undefined {
+    return this.seenAt(secondOf(identity));
+  }
+
+  private seenAt(at: Buffer): Seen | undefined {
+    const bytes = this.index.get('identities', at);
     if (!bytes) return undefined;
     const rest = Buffer.from(bytes.subarray(1));
     if (bytes[0] === DIR) return { kind: 'dir', id: rest.readUIntBE(0, 6) };
@@ -43,19 +53,26 @@ export class Identities {
     const kept = moved && this.displace(key, old);
     if (!isTracked(row)) return kept;
     const pointer = Buffer.concat([Buffer.from([PLACE]), key]);
-    if (this.index.get('identities', identity)?.equals(pointer) !== true && !this.hasLeft(key, row)) {
+    if (this.index.get('identities', identity)?.equals(pointer) === true) return kept;
+    const better = this.betterKnown(key, row);
+    if (better === undefined) {
       this.dropDisplacedLayout(identity, row.layout);
       this.index.put('identities', identity, pointer);
-    }
+    } else if (better === 'said') this.index.put('identities', secondOf(identity), pointer);
     return kept;
   }
 
-  /** Whether the file of a row is known by another name since: it was renamed from here, or is gone from here alone. */
-  private hasLeft(key: Buffer, { fp, goneAt }: FileRow): boolean {
+  /**
+   * Whether the file of a row is known by another name, which stays the one to be found: it was renamed from here, or is gone from here alone (`left`), or
+   * clients have said something of that name, and nothing of this one (`said`).
+   */
+  private betterKnown(key: Buffer, { fp, goneAt, ...row }: FileRow): 'left' | 'said' | undefined {
     const seen = this.find(identityOf(fp));
     const other = seen?.kind === 'file' ? this.rowAt(seen.key) : undefined;
-    if (!other || !identityOf(other.fp).equals(identityOf(fp))) return false;
-    return other.from?.key === key.toString('base64') || (goneAt !== undefined && other.goneAt === undefined);
+    if (!other || !identityOf(other.fp).equals(identityOf(fp))) return undefined;
+    if (other.from?.key === key.toString('base64')) return 'left';
+    if (goneAt !== undefined && other.goneAt === undefined && isSaidOf(other) === isSaidOf(row)) return 'left';
+    return isSaidOf(other) && !isSaidOf(row) ? 'said' : undefined;
   }
 
   private rowAt(key: Buffer): FileRow | undefined {
@@ -80,7 +97,14 @@ export class Identities {
   }
 
   removeFile(key: Buffer, row: FileRow): void {
-    if (isTracked(row) && this.pointsTo(row.fp, key)) this.index.remove('identities', identityOf(row.fp));
+    if (!isTracked(row)) return;
+    const identity = identityOf(row.fp);
+    const second = this.findSecond(identity);
+    const isFirst = this.pointsTo(row.fp, key);
+    if (isFirst) this.index.remove('identities', identity);
+    if (second?.kind !== 'file' || !(isFirst || second.key.equals(key))) return;
+    this.index.remove('identities', secondOf(identity));
+    if (isFirst) this.index.put('identities', identity, Buffer.concat([Buffer.from([PLACE]), second.key]));
   }
 
   /** Keeps the facts of bytes whose place has other bytes now: their file may turn up elsewhere. */
@@ -165,6 +189,17 @@ function isTracked({ fp, etag, checksum, facts, from }: FileRow): boolean {
   const known = etag !== '' || checksum !== undefined || facts !== undefined || from !== undefined;
   return known && !fp.equals(NOTHING);
 }
+
+/** Whether clients said something of its key, or of the one that its file was renamed from. */
+function isSaidOf({ facts, published, from }: Pick<FileRow, 'facts' | 'published' | 'from'>): boolean {
+  return facts !== undefined || published || from !== undefined;
+}
+
+/** Where another name of the same file is noted. */
+function secondOf(identity: Buffer): Buffer {
+  return Buffer.concat([identity, Buffer.from([1])]);
+}
+
 const NOTHING = Buffer.alloc(36);
 
 function idKey(id: number): Buffer {

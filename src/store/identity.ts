@@ -7,7 +7,7 @@
  */
 import { lstatSync, readdirSync, type BigIntStats } from 'node:fs';
 import { subjectOf, type Catalog, type MovedFile, type Place } from '../catalog/catalog.js';
-import { identityOf } from '../catalog/identities.js';
+import { identityOf, type Seen } from '../catalog/identities.js';
 import type { MovedKeys } from '../catalog/lines.js';
 import { applyMoved, type MovedDir } from '../catalog/moved.js';
 import { rowKey, type FileRow } from '../catalog/rows.js';
@@ -271,17 +271,23 @@ export class Tracker {
   }
 
   private sourceOf(found: Found, place: TreePlace): Source | undefined {
-    const { catalog } = this.core;
-    const { identities } = catalog;
-    const seen = identities.find(identityOf(found.fp));
+    const { identities } = this.core.catalog;
+    const identity = identityOf(found.fp);
+    const source = this.sourceAt(identities.find(identity), found, place);
+    if (source) return source;
+    const second = this.sourceAt(identities.findSecond(identity), found, place);
+    return second?.place && this.holdsFile(second.place, found) ? second : undefined;
+  }
+
+  private sourceAt(seen: Seen | undefined, found: Found, place: TreePlace): Source | undefined {
     if (!seen || seen.kind === 'dir') return undefined;
     let source: Source;
     if (seen.kind === 'displaced') source = { row: seen.row };
     else {
-      const at = placeAt(catalog, seen.key);
+      const at = placeAt(this.core.catalog, seen.key);
       if (!at) return undefined;
       if (at.name === place.name && at.dirs.join('/') === place.dirs.join('/')) return undefined;
-      const row = catalog.row(at);
+      const row = this.core.catalog.row(at);
       if (!row) return undefined;
       source = { row, place: at };
     }

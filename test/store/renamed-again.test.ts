@@ -1,5 +1,5 @@
 /** What clients said of a key follows a file that other programs rename more than once, or whose folder they rename, before the moment is over. */
-import { mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { linkSync, mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -216,5 +216,48 @@ describe('what was said of a file that was renamed a moment ago', () => {
     await store.copy({ bucket: BUCKET, key: 'y' }, { bucket: BUCKET, key: 'z' });
     expect((await head('z')).facts).toEqual(SAID);
     expect((await head('y')).facts).toEqual(SAID);
+  });
+});
+
+describe('what was said of one of two names of a file', () => {
+  it.each(['0', 'l'])('follows the file when the other, "%s", is removed and it is renamed', async (other) => {
+    await put('a');
+    linkSync(at('a'), at(other));
+    for (const key of (await list(store)).reverse()) await head(key);
+    await store.live.lookAtDir([BUCKET], { files: true });
+    await store.close();
+    rmSync(at(other));
+    rename('a', 'c');
+    store = await openStore(root, OPTIONS);
+    await store.live.lookAtDir([BUCKET], { files: true, force: true });
+    await moment();
+    expect(await head('c')).toMatchObject({ etag: md5('x'), facts: SAID });
+    await rebuild();
+    expect((await head('c')).facts).toEqual(SAID);
+  });
+
+  it('follows that name, while the other stays', async () => {
+    await put('a');
+    linkSync(at('a'), at('l'));
+    for (const key of await list(store)) await head(key);
+    const { hashes } = store.live;
+    rename('a', 'c');
+    await moment();
+    expect(await head('c')).toMatchObject({ etag: md5('x'), facts: SAID });
+    expect((await head('l')).facts.metadata).toBeUndefined();
+    expect(store.live.hashes).toBe(hashes);
+  });
+
+  it('is no reason to hash the other when that is renamed, or the first one is deleted', async () => {
+    await put('a');
+    linkSync(at('a'), at('l'));
+    for (const key of await list(store)) await head(key);
+    const { hashes } = store.live;
+    rename('l', 'm');
+    expect((await head('m')).etag).toBe(md5('x'));
+    await store.delete(BUCKET, 'a');
+    rename('m', 'n');
+    expect((await head('n')).etag).toBe(md5('x'));
+    expect(store.live.hashes).toBe(hashes);
   });
 });
