@@ -70,27 +70,25 @@ export function openFile(path: string, owner: Ownership | undefined): Opened {
         });
       let env: Opened['env'] | undefined;
       try {
-        return gate.during(() => {
-          makeFor(owner, path, `${path}-lock`);
-          const opened = open<Buffer, Buffer>({ path, ...OPTIONS });
-          env = opened;
-          // before anything else: without its lock LMDB would go on without a transaction
-          opened.transactionSync(() => lastOf(opened));
-          const tables = tablesOf(opened);
-          const witness = new Witness();
-          opened.transactionSync(() => witness.note(statSync(path, { bigint: true }), lastOf(opened)));
-          return {
-            env: opened,
-            gate,
-            tables,
-            file: fileAt(path),
-            lock: fileAt(`${path}-lock`),
-            witness,
-            snapshots: 0,
-            retired: false,
-            close: () => close(opened),
-          };
-        });
+        makeFor(owner, path, `${path}-lock`);
+        const opened = (env = gate.during(() => open<Buffer, Buffer>({ path, ...OPTIONS })));
+        // before anything else: without its lock LMDB would go on without a transaction
+        opened.transactionSync(() => lastOf(opened));
+        // what this commits in a new file is safe as well: others that would open it wait at the door
+        const tables = tablesOf(opened);
+        const witness = new Witness();
+        opened.transactionSync(() => witness.note(statSync(path, { bigint: true }), lastOf(opened)));
+        return {
+          env: opened,
+          gate,
+          tables,
+          file: fileAt(path),
+          lock: fileAt(`${path}-lock`),
+          witness,
+          snapshots: 0,
+          retired: false,
+          close: () => close(opened),
+        };
       } catch (error) {
         void close(env);
         throw error;
