@@ -340,12 +340,13 @@ export class Catalog {
     const row = this.row(place);
     const key = row && this.rowKeyOf(place, false);
     if (!key) return false;
-    // bytes that no line speaks of: what the last line of this place spoke of was kept when they were found
-    if (row.etag === '') return true;
-    if (fp && identityOf(row.fp).equals(identityOf(fp))) return false;
-    const { checksum: _checksum, layout: _layout, partCount: _parts, ...rest } = row;
+    // bytes that no line may speak of: what the last line of this place spoke of was kept when they were found
+    const foreign = row.etag === '';
+    if (foreign && row.was === undefined) return true;
+    if (fp && identityOf(row.fp).equals(identityOf(fp))) return foreign;
+    const { checksum: _checksum, layout: _layout, partCount: _parts, was: _was, ...rest } = row;
     // not by putRow: the layout belongs to the bytes
-    if (!this.identities.displace(key, row)) return false;
+    if (!this.identities.displace(key, row)) return foreign;
     this.index.put('tree', key, encodeRow({ ...rest, etag: '' }));
     return true;
   }
@@ -458,6 +459,7 @@ export class Catalog {
     if (Object.keys(facts).length > 0) row.facts = facts;
     if (bytes.checksum) row.checksum = bytes.checksum;
     if (bytes.unproven) row.unproven = true;
+    if (bytes.was !== undefined) row.was = bytes.was;
     if (bytes.layout) {
       row.partCount = partCount(bytes.layout);
       row.layout = seq;
@@ -475,6 +477,7 @@ export class Catalog {
       ...(row.checksum && { checksum: row.checksum }),
       ...(layout && { layout }),
       ...(row.unproven && { unproven: true }),
+      ...(row.was !== undefined && { was: row.was }),
     };
   }
 

@@ -108,9 +108,10 @@ export class Identities {
   }
 
   /** Keeps the facts of bytes whose place has other bytes now: their file may turn up elsewhere. */
-  displace(key: Buffer, { fp, ctimeNs, seq, etag, checksum, partCount, layout, doubtful, unproven }: FileRow): boolean {
+  displace(key: Buffer, old: FileRow): boolean {
+    const { fp, ctimeNs, seq, etag, checksum, partCount, layout, doubtful, unproven, was } = old;
     if (!this.pointsTo(fp, key)) return false;
-    if (etag === '') {
+    if (etag === '' && was === undefined) {
       this.index.remove('identities', identityOf(fp));
       return false;
     }
@@ -120,6 +121,7 @@ export class Identities {
     if (layout !== undefined) row.layout = layout;
     if (doubtful) row.doubtful = true;
     if (unproven) row.unproven = true;
+    if (was !== undefined) row.was = was;
     this.index.put('identities', identityOf(fp), Buffer.concat([Buffer.from([DISPLACED]), encodeRow(row)]));
     return true;
   }
@@ -185,8 +187,8 @@ export class Identities {
 }
 
 /** Whether something is known of a row's file that is worth to be found again. */
-function isTracked({ fp, etag, checksum, facts, from }: FileRow): boolean {
-  const known = etag !== '' || checksum !== undefined || facts !== undefined || from !== undefined;
+function isTracked({ fp, etag, was, checksum, facts, from }: FileRow): boolean {
+  const known = etag !== '' || was !== undefined || checksum !== undefined || facts !== undefined || from !== undefined;
   return known && !fp.equals(NOTHING);
 }
 

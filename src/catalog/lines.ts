@@ -17,6 +17,8 @@ export interface ByteFacts {
   layout?: Layout;
   /** They came with a rename or link of the file, and nobody has read it since ({@link FileRow}); a `hash` line without it is the end of the doubt. */
   unproven?: true;
+  /** Of bytes that nobody has hashed: the ETag that `checksum` and `layout` go with, should they be those of before ({@link FileRow}). */
+  was?: string;
 }
 
 /** Who asked for a change, and what it is called in a notification; a line without it is nothing that anybody is told of. */

@@ -4,8 +4,9 @@
  */
 import type { Catalog } from '../catalog/catalog.js';
 import { identityOf } from '../catalog/identities.js';
+import type { ByteFacts } from '../catalog/lines.js';
 import type { FileRow, Layout } from '../catalog/rows.js';
-import { fingerprintSize } from '../fs/fingerprint.js';
+import { fingerprintSize, formatFingerprint } from '../fs/fingerprint.js';
 
 /** For a row whose ETag goes: what can be proved again, if the size is as before. Inside a write. @param fp of the file by now. */
 export function formerBytes(
@@ -26,8 +27,18 @@ export function formerBytes(
   };
 }
 
+/** The same as a line has it, for a file that we rename or copy while nobody knows its bytes. */
+export function formerFacts(catalog: Catalog, row: FileRow | undefined, fp: Buffer): ByteFacts {
+  const unknown = { fp: formatFingerprint(fp), etag: '' };
+  if (!row || row.appendFrom !== undefined || fingerprintSize(row.fp) !== fingerprintSize(fp)) return unknown;
+  const { checksum, layout } = catalog.bytesOf(row);
+  const was = formerEtag(row);
+  if (was === '' || (!checksum && !layout)) return unknown;
+  return { ...unknown, was, ...(checksum && { checksum }), ...(layout && { layout }) };
+}
+
 /** The ETag that checksum and layout of a row go with; '' if there is none. */
-export function formerEtag({ etag, was = '' }: FileRow): string {
+export function formerEtag({ etag, was = '' }: Pick<FileRow, 'etag' | 'was'>): string {
   return etag === '' ? was : etag;
 }
 

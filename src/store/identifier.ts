@@ -307,7 +307,7 @@ export class Identifier {
     }
     const seq = catalog.nextSeq();
     const fp = formatFingerprint(now.fp);
-    const { unproven: _unproven, ...before } = same ? catalog.bytesOf(old) : {};
+    const { unproven: _unproven, was: _was, ...before } = same ? catalog.bytesOf(old) : {};
     const bytes: ByteFacts = { ...before, fp, etag };
     const ctime = String(ctimeNs);
     const told = old?.told && old.told[0] > Date.now() ? { told: old.told[0] } : {};

@@ -17,6 +17,7 @@ import type { Dir } from '../fs/dirs.js';
 import { isPossibleName } from '../fs/keypath.js';
 import type { Mounts } from '../fs/mounts.js';
 import { isAbsent, lstatOf } from '../fs/stat.js';
+import { formerEtag } from './former.js';
 import { followKey, placeAt, putDoubt, saidUnder } from './key-follows.js';
 import { leaveMissing, settleAway, settleLost } from './left.js';
 
@@ -343,7 +344,7 @@ export class Tracker {
     const own = found.row?.facts !== undefined || found.row?.published === true;
     const keyFacts = from !== undefined && says && !own;
     const waits = source.from !== undefined && !own;
-    if (source.etag === '' && !keyFacts && !waits) return undefined;
+    if (formerEtag(source) === '' && !keyFacts && !waits) return undefined;
     const explained = this.isExplained(found, source) && (!known || found.stat.ctimeNs === source.ctimeNs);
     const ctime = explained ? found.stat.ctimeNs : source.ctimeNs;
     // where a rename leaves the ctime as it is, the old path has been away since now

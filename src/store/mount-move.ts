@@ -14,6 +14,7 @@ import type { Attribution, MoveOptions, ObjectInfo, ObjectRef } from './contract
 import type { Core, Found } from './core.js';
 import { describe, factsAt, knowledge, sameFacts } from './describe.js';
 import { endsOf, etagOf, md5sOf } from './etag.js';
+import { formerEtag, formerFacts } from './former.js';
 import { holdBucket } from './hold.js';
 import { toldSoFar } from './identifier.js';
 import type { Objects } from './objects.js';
@@ -110,6 +111,8 @@ export class MountMover {
     const source = await objects.reading.openCurrent(from.bucket, from.key);
     const { found, file } = source;
     try {
+      // before its hash is recorded meanwhile: its layout goes with the row
+      const recorded = this.recordedOf(found);
       const there = settling ? undefined : core.find(to.bucket, to.key);
       if (there && isSameFile(file.stat, there.stat)) throw oneFile(from, to);
       if (found.row?.appendFrom !== undefined)
@@ -125,7 +128,7 @@ export class MountMover {
         futimesSync(copy.fd, seconds(atimeNs), seconds(mtimeNs));
         if (core.durable) await copy.sync();
         const stat = fstatSync(copy.fd, { bigint: true });
-        const bytes = await this.verified(source, { fd: copy.fd, stat, path }, from.key);
+        const bytes = await this.verified(file, recorded, { fd: copy.fd, stat, path }, from.key);
         const facts = factsAt(core, from, to, describe(from.bucket, from.key, found).facts);
         const staged = {
           bytes,
@@ -152,20 +155,35 @@ export class MountMover {
     }
   }
 
+  private recordedOf({ row, fp, ...found }: Found): ByteFacts {
+    const { catalog } = this.core;
+    const isKnown = row && knowledge({ row, fp, ...found }) === 'known';
+    return isKnown ? catalog.bytesOf(row) : formerFacts(catalog, row, fp);
+  }
+
   /** What is known of the source's bytes, once the copy has proved to have them. @throws Retry, InternalError. */
-  private async verified({ found, file }: Current, copy: OpenFile, key: string): Promise<Omit<ByteFacts, 'fp'>> {
+  private async verified(
+    file: OpenFile,
+    { fp: _fp, unproven, was = '', ...bytes }: ByteFacts,
+    copy: OpenFile,
+    key: string,
+  ): Promise<Omit<ByteFacts, 'fp'>> {
     if (isTorn(file) || copy.stat.size !== file.stat.size) throw new Retry();
-    const known = knowledge(found) === 'known' && found.row ? this.core.catalog.bytesOf(found.row) : undefined;
-    const got = await read(copy, known?.layout);
-    const expected = known?.etag ?? (await read(file, undefined));
+    const recorded = formerEtag({ etag: bytes.etag, was });
+    const etag = await read(copy, bytes.layout);
+    if (isTorn(file)) throw new Retry();
+    if (etag === recorded) return { ...bytes, etag };
+    const certain = bytes.etag !== '' && !unproven;
+    const [got, expected] = certain
+      ? [etag, recorded]
+      : [bytes.layout ? await read(copy, undefined) : etag, await read(file, undefined)];
     if (isTorn(file)) throw new Retry();
     if (got !== expected)
       throw new S3Error(
         'InternalError',
-        `The copy of "${key}" has other bytes (${got}) than ${known ? 'are recorded' : 'were read'} (${expected}); it was thrown away.`,
+        `The copy of "${key}" has other bytes (${got}) than ${certain ? 'are recorded' : 'were read'} (${expected}); it was thrown away.`,
       );
-    const { fp: _fp, ...bytes } = known ?? { etag: got };
-    return bytes;
+    return { etag: got };
   }
 }
 

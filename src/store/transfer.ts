@@ -7,7 +7,6 @@ import { subjectOf } from '../catalog/catalog.js';
 import { withoutAccess } from '../catalog/rows.js';
 import type { ByteFacts, JournalLine } from '../catalog/lines.js';
 import type { Dir } from '../fs/dirs.js';
-import { formatFingerprint } from '../fs/fingerprint.js';
 import { createHasher, prepareHashes } from '../fs/hash.js';
 import { realPathFrom, realPathOf } from '../fs/real-path.js';
 import { changeOf, closeRead, readRange } from '../fs/reader.js';
@@ -18,6 +17,7 @@ import { checkNotDone, flushWay, tokenOf, wasDone } from './again.js';
 import type { CopyOptions, MoveOptions, MoveToken, ObjectInfo, ObjectRef, OpenObject } from './contract.js';
 import { isInside, lstatOf, type Core, type Found, type Target } from './core.js';
 import { describe, isAppending, knowledge, factsAt, movedFacts } from './describe.js';
+import { formerFacts } from './former.js';
 import { holdBucket, type Hold } from './hold.js';
 import { toldSoFar } from './identifier.js';
 import { MountMover } from './mount-move.js';
@@ -271,7 +271,7 @@ export class Transfer {
       bytes:
         knowledge(source) === 'known' && source.row
           ? core.catalog.bytesOf(source.row)
-          : { etag: '', fp: formatFingerprint(source.fp) },
+          : formerFacts(core.catalog, source.row, source.fp),
       facts: factsAt(core, from, to, movedFacts(from.key, to.key, source.row)),
       published: source.row?.published ?? false,
       ...(!settling && { via: viaOf(options.via, 'ObjectCreated:Copy') }),

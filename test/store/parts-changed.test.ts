@@ -156,4 +156,52 @@ describe.each(SIZES)('an object in parts, %s', (_what, size) => {
       expect((await head('k')).partCount).toBeUndefined();
     },
   );
+
+  const rename = async (): Promise<void> => fs.renameSync(at('k'), at('m'));
+  const move = async (): Promise<void> => {
+    await store.move({ bucket: BUCKET, key: 'k' }, { bucket: BUCKET, key: 'm' });
+  };
+  const MOVES: [string, () => Promise<void>][] = [
+    ['renamed by another program', rename],
+    [
+      'renamed by another program, with another object at its key',
+      async () => {
+        await rename();
+        await store.put(BUCKET, 'k', body('other'));
+      },
+    ],
+    ['moved by a client', move],
+    [
+      'put aside by another program, and moved by a client',
+      async () => {
+        fs.renameSync(at('k'), at('aside'));
+        await store.head(BUCKET, 'aside');
+        await store.move({ bucket: BUCKET, key: 'aside' }, { bucket: BUCKET, key: 'm' });
+      },
+    ],
+  ];
+
+  it.each(
+    CHANGES.flatMap(([how, change]) =>
+      // a restored file is another one: only at its key it is known
+      (how === 'restored' ? MOVES.slice(2, 3) : MOVES).flatMap(([then, act]) =>
+        ['', ', and the index lost'].map((and) => [how, then, and, change, act] as const),
+      ),
+    ),
+  )('keeps its parts when it was %s and then %s%s', async (_how, _then, and, change, act) => {
+    const etag = await upload('k', size);
+    const { checksum } = await head('k');
+    change();
+    if (fs.existsSync(at('t'))) fs.renameSync(at('t'), at('k'));
+    await store.live.lookAtFile([BUCKET], 'k');
+    await act();
+    await head('m');
+    if (and !== '') await again(true);
+    await hashed('m');
+    expect(await head('m')).toMatchObject({ etag, partCount: 2, checksum });
+    const opened = await store.open(BUCKET, 'm');
+    expect(await opened.parts()).toMatchObject([{ size: size - 10 }, { size: 10 }]);
+    await opened.close();
+    expect(await damages()).toEqual([]);
+  });
 });
