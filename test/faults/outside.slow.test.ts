@@ -22,8 +22,7 @@ const WRITER = path.join(import.meta.dirname, 'outside.js');
 const DEAF = path.join(import.meta.dirname, 'outside-deaf.js');
 const MODES: Record<string, ServeOptions> = {
   'with the watcher': {},
-  // seen to fail once in some sixty runs, by InternalErrors whose cause was not kept: run by itself until that is traced
-  ...(process.env.GOS3RVE_FULL === '1' && { 'with the watcher, by two workers': { workers: 2 } }),
+  'with the watcher, by two workers': { workers: 2 },
   'with two of three events lost': { env: { NODE_OPTIONS: `--import ${DEAF}` } },
   'without events': { args: ['--watch', 'off', '--scan-interval', '0'] },
 };
