@@ -51,11 +51,25 @@ export function leaveMarker(
   if (catalog.findDir(to)?.marker) catalog.journal.append({ op: 'unmark', seq: catalog.nextSeq(), path: from });
   else {
     const seq = catalog.nextSeq();
+    makeAbsent(catalog, to, isThere);
     catalog.setMarker(to, marker, seq);
     catalog.journal.append({ op: 'marker', seq, path: to.join('/'), ...marker, from });
     if (!isThere(to)) miss(catalog, to, known);
   }
   catalog.noteSettled();
+}
+
+/** Rows for directories that are not there: whatever comes to stand at their paths will be made from now on, and so will all in it. */
+export function makeAbsent(
+  catalog: Catalog,
+  dirs: readonly string[],
+  isThere: (dirs: readonly string[]) => boolean,
+): void {
+  if (!catalog.untold.wanted) return;
+  for (let depth = catalog.dirsDown(dirs).length; depth <= dirs.length; depth++) {
+    const path = dirs.slice(0, depth);
+    if (depth > 0 && !isThere(path)) catalog.changeDir(path, (row) => (row.fresh = true));
+  }
 }
 
 /** Tells the keys of a bucket that has ended. @returns whether that was all. */

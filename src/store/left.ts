@@ -14,7 +14,7 @@ import { decodeRow, hasSameEntries, withoutAccess, type DirRow, type FileRow } f
 import { childPages, childPagesInTurns } from '../catalog/children.js';
 import { isAbsent, lstatOf } from '../fs/stat.js';
 import { followKey, placeAt } from './key-follows.js';
-import { endMarkers, leaveMarker, leaveMarkers, markersBelow, type Folder } from './left-markers.js';
+import { endMarkers, leaveMarker, leaveMarkers, makeAbsent, markersBelow, type Folder } from './left-markers.js';
 
 type TreePlace = Extract<Place, { kind: 'tree' }>;
 interface Ground {
@@ -238,7 +238,8 @@ function isEmpty(ground: Ground, dirs: readonly string[], name: string): boolean
 }
 
 /** @returns whether there was anything to leave. */
-function leave({ catalog }: Ground, from: TreePlace, to: TreePlace): boolean {
+function leave(ground: Ground, from: TreePlace, to: TreePlace): boolean {
+  const { catalog } = ground;
   const key = catalog.rowKeyOf(from, false);
   const row = key && catalog.rowAt(key);
   if (!row) return false;
@@ -273,6 +274,7 @@ function leave({ catalog }: Ground, from: TreePlace, to: TreePlace): boolean {
     ...(row.goneAt !== undefined && from.dirs[0] !== '' && { missed: true as const }),
   } as const;
   catalog.journal.append(line);
+  makeAbsent(catalog, to.dirs, (path) => isDirectory(ground, path));
   catalog.moveFile(line);
   catalog.noteSettled();
   return true;

@@ -17,6 +17,7 @@ export class Watched {
   private background: Background | undefined;
   private feed: ChangeReader;
   private told: string[] = [];
+  private begun = false;
 
   static async open(): Promise<Watched> {
     const root = mkdtempSync(path.join(tmpdir(), 'gos3rve-watched-'));
@@ -41,7 +42,7 @@ export class Watched {
     return this.store.put('box', key, body(key.endsWith('/') ? '' : key));
   }
 
-  /** What a server does. What was there before is told. */
+  /** What a server does. What was told before the first time is dropped. */
   async begin(watch: 'auto' | 'off' = 'auto'): Promise<void> {
     const { store } = this;
     this.background = startBackground(store, {
@@ -62,8 +63,8 @@ export class Watched {
     await this.until(() => this.background?.watcher.acquainted === true);
     // its directories are older than the granularity of the clock
     await sleep(100);
-    this.take();
-    this.told = [];
+    if (!this.begun) this.told = (this.take(), []);
+    this.begun = true;
   }
 
   /** No server runs. */

@@ -1,0 +1,37 @@
+/** A folder that went, in one whose place another has taken: what is made under its name later is told as created. */
+import { mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { list } from '../suites/store/kit.js';
+import { Watched } from './watched.js';
+
+let box: Watched;
+
+beforeEach(async () => {
+  box = await Watched.open();
+});
+afterEach(() => box.close());
+
+describe('a file in a folder whose name is used again', () => {
+  it.each([
+    ['a file', 'a/sub/y'],
+    ['a marker', 'a/sub/m/'],
+  ])('under another parent is told though no server ran, where %s went', async (_what, gone) => {
+    for (const key of [gone, 'a/x', 'b/x', 'control/x']) await box.put(key);
+    await box.begin();
+    rmSync(box.at('a/sub'), { recursive: true });
+    await box.tells(`ObjectRemoved ${gone}`);
+    renameSync(box.at('a'), box.at('old'));
+    renameSync(box.at('b'), box.at('a'));
+    await box.tells('ObjectRemoved b/x', 'ObjectCreated old/x', 'ObjectCreated a/x');
+    // what is left of the old one goes back to its keys
+    await box.store.live.settleRenames();
+    await box.end();
+    for (const folder of ['a/sub', 'control/sub']) {
+      mkdirSync(box.at(folder));
+      writeFileSync(box.at(folder, 'new'), 'new');
+    }
+    await box.begin();
+    await box.tells('ObjectCreated a/sub/new', 'ObjectCreated control/sub/new');
+    expect(await list(box.store)).toContain('a/sub/new');
+  });
+});
