@@ -49,8 +49,8 @@ export function formerLayout(catalog: Catalog, row: FileRow | undefined, size: n
   return length === size ? layout : undefined;
 }
 
-/** Another inode has come here: the file of before keeps its own, wherever it is. */
-function layoutFor(catalog: Catalog, { fp: old, layout }: FileRow, fp: Buffer): number | undefined {
+/** Another inode has come here: the file of before keeps its own layout, wherever it is. Inside a write. */
+export function layoutFor(catalog: Catalog, { fp: old, layout }: FileRow, fp: Buffer): number | undefined {
   const known = layout === undefined ? undefined : catalog.index.layout(layout);
   if (!known || identityOf(old).equals(identityOf(fp))) return known && layout;
   const own = catalog.nextSeq();

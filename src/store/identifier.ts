@@ -15,6 +15,7 @@ import { SMALL_FILE, knowledge, openIfThere, toldOf } from './describe.js';
 import { endsOf, etagOf, md5sOf } from './etag.js';
 import { formerEtag, formerLayout } from './former.js';
 import type { HashOutcome, Md5 } from './live-contract.js';
+import { noteRestored } from './restored.js';
 import { endMove } from './settle.js';
 
 /** Finds the same place again, as it is now. */
@@ -146,7 +147,7 @@ export class Identifier {
           prepares ??= catalog.loosePrepares();
           // a process may have been killed between rename and commit
           const adopted = catalog.adopt(place, now.fp, now.stat.ctimeNs, (line) => endMove(this.core, line), prepares);
-          const known = adopted ?? tracker.recognise(settled);
+          const known = adopted ?? tracker.recognise(settled) ?? noteRestored(this.core, settled);
           return known ? { ...settled, row: known } : settled;
         });
       });

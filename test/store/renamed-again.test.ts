@@ -1,5 +1,6 @@
 /** What clients said of a key follows a file that other programs rename more than once, or whose folder they rename, before the moment is over. */
-import { linkSync, mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { cpSync, linkSync, mkdirSync, mkdtempSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -261,3 +262,39 @@ describe('what was said of one of two names of a file', () => {
     expect(store.live.hashes).toBe(hashes);
   });
 });
+
+describe('a file that was restored and is renamed before it was hashed again', () => {
+  const LARGE = 'x'.repeat((1 << 20) + 1);
+
+  it.each([
+    ['a request', () => head('k')],
+    ['a listing', () => list(store)],
+    ['a look of the watcher', () => store.live.lookAtDir([BUCKET], { files: true, force: true })],
+  ])('keeps what was said of its key, seen by %s', async (_how, look) => {
+    await store.close();
+    store = await openStore(root, { ...OPTIONS, hash: 'off' });
+    await put('k', LARGE);
+    cpSync(at('k'), at('copy'), { preserveTimestamps: true });
+    const { mtimeNs } = statSync(at('k'), { bigint: true });
+    execFileSync('touch', ['-d', `@${stamp(mtimeNs)}`, at('copy')]);
+    expect(statSync(at('copy'), { bigint: true }).mtimeNs).toBe(mtimeNs);
+    rename('copy', 'k');
+    await look();
+    rename('k', 'l');
+    await list(store);
+    await moment();
+    const info = await head('l');
+    expect(info.facts).toEqual(SAID);
+    // nobody has proved it
+    expect(info.etag).not.toBe(md5(LARGE));
+    expect(info.checksum).toBeUndefined();
+    await store.close();
+    store = await openStore(root, OPTIONS);
+    expect(await store.live.hashFile([BUCKET], 'l')).toBe('done');
+    expect((await head('l')).aliases ?? []).toContain(md5(LARGE));
+  });
+});
+
+function stamp(ns: bigint): string {
+  return `${ns / 1_000_000_000n}.${String(ns % 1_000_000_000n).padStart(9, '0')}`;
+}
