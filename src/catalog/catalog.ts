@@ -425,6 +425,7 @@ export class Catalog {
     if (line.from) this.removeRow(placeOf(line.from));
     const row = this.fileRow(line.bytes, line.facts, seq, ctimeNs, line.published);
     if (line.file !== undefined) row.file = line.file;
+    if (line.told && line.told.until > Date.now()) row.told = [line.told.until, line.told.etag, String(ctimeNs)];
     this.putRow(place, row);
     if (line.upload) this.rememberCompleted(line.upload, line);
     if (line.clientToken) this.clientTokens.note(line.clientToken);

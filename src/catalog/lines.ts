@@ -51,6 +51,12 @@ export interface Aside {
   file: string;
 }
 
+/** The derived ETag that an object was told by before it was hashed, and until when (ms) it stays the object's at least. */
+export interface Told {
+  etag: string;
+  until: number;
+}
+
 export type JournalLine =
   /** Heads each segment. `token` names its process; `upTo`: a compacted one, which speaks for all lines up to this number. */
   | {
@@ -97,6 +103,8 @@ export type JournalLine =
       aside?: Aside;
       /** A move: where the object comes from. */
       from?: Subject;
+      /** A move: what was told there. */
+      told?: Told;
       /** The multipart upload that is completed by this. */
       upload?: CompletedUpload;
       /** The move that is done by this. */
@@ -152,9 +160,9 @@ export type JournalLine =
   | ({ op: 'facts'; seq: number; facts: KeyFacts; fp?: string; ctime?: string; via?: Via } & Subject)
   /**
    * Hash of a file that others wrote, touched, renamed or linked: cost a read, so it is kept. What was known of the bytes beside it, if they are the same.
-   * `told`: the derived ETag had been told, and stays the object's until then (ms) at least.
+   * `told`: of the ETag that is derived from this line only the time (ms) is noted; before a move of ours it was another one.
    */
-  | ({ op: 'hash'; seq: number; ctime: string; told?: number } & ByteFacts & Subject)
+  | ({ op: 'hash'; seq: number; ctime: string; told?: number | Told } & ByteFacts & Subject)
   /** A move of ours gave the file of an overflow object another ctime; its bytes are the same. Goes before the `moved` line, with its number. */
   | { op: 'touched'; seq: number; bucket: string; key: string; ctime: string }
   /** We are about to rename a directory; counts once the directory of this identity (hex) stands at `path`, or with its `moved` line. */

@@ -1,5 +1,6 @@
 /** What is recorded of a directory that we renamed: its row, and the overflow objects whose keys begin with its path. */
 import { createHash } from 'node:crypto';
+import { derivedEtag } from '../fs/fingerprint.js';
 import { split, type Catalog } from './catalog.js';
 import type { JournalLine, MovedKeys } from './lines.js';
 import { decodeRow, encodeRow, pairKey, unpairKey, withoutAccess, type FileRow } from './rows.js';
@@ -33,7 +34,13 @@ export function applyTouched({ index }: Catalog, { bucket, key, ctime }: Touched
   const at = pairKey(bucket, key);
   const bytes = index.get('overflow', at);
   const row = bytes && decodeRow(bytes);
-  if (row?.kind === 'file') index.put('overflow', at, encodeRow({ ...row, ctimeNs: BigInt(ctime) }));
+  if (row?.kind !== 'file') return;
+  const touched: FileRow = { ...row, ctimeNs: BigInt(ctime) };
+  // what was told of the bytes stays told
+  const [until = 0, etag, before] = row.told ?? [];
+  const held = before === undefined ? etag === derivedEtag(row.fp, row.ctimeNs) : before === String(row.ctimeNs);
+  if (held && etag !== undefined) touched.told = [until, etag, ctime];
+  index.put('overflow', at, encodeRow(touched));
 }
 
 /** Overflow objects of a bucket whose keys begin with `prefix` (not empty), page by page, as they were when the page was read. */

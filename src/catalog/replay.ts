@@ -6,6 +6,7 @@ import { derivedEtag, parseFingerprint } from '../fs/fingerprint.js';
 import { NO_FINGERPRINT, placeOf, split, type Catalog, type Place } from './catalog.js';
 import { grownBytes } from './grown.js';
 import { lostBy } from './lost.js';
+import type { JournalLine } from './lines.js';
 import { applyMoved, applyTouched } from './moved.js';
 import { Merge, type Dangling, type Event } from './merge.js';
 import { restoreDir, restoreDone, restoreRow, restoreSeen } from './restore.js';
@@ -157,6 +158,11 @@ function unmark(catalog: Catalog, path: string): void {
   if (catalog.findDir(split(path))) catalog.changeDir(split(path), (row) => delete row.marker);
 }
 
+function toldBy({ told, ctime }: Extract<JournalLine, { op: 'hash' }>, { fp, ctimeNs }: FileRow): FileRow['told'] {
+  if (typeof told === 'number') return [told, derivedEtag(fp, ctimeNs)];
+  return told && [told.until, told.etag, ctime];
+}
+
 function apply(catalog: Catalog, { line, prepare }: Event): void {
   const { index } = catalog;
   switch (line.op) {
@@ -203,7 +209,8 @@ function apply(catalog: Catalog, { line, prepare }: Event): void {
       const row = catalog.fileRow(line, facts, line.seq, BigInt(line.ctime), published);
       if (file !== undefined) row.file = file;
       if (from) row.from = from;
-      if (line.told !== undefined && line.told > Date.now()) row.told = [line.told, derivedEtag(row.fp, row.ctimeNs)];
+      const told = toldBy(line, row);
+      if (told && told[0] > Date.now()) row.told = told;
       catalog.putRow(place, row);
       return;
     }

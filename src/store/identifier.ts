@@ -5,7 +5,7 @@
 import { closeSync } from 'node:fs';
 import { S3Error } from '../base/errors.js';
 import { NO_FINGERPRINT, subjectOf } from '../catalog/catalog.js';
-import type { ByteFacts } from '../catalog/lines.js';
+import type { ByteFacts, Told } from '../catalog/lines.js';
 import type { FileRow, Layout } from '../catalog/rows.js';
 import { derivedEtag, formatFingerprint } from '../fs/fingerprint.js';
 import { changeOf, isTorn, type OpenFile } from '../fs/reader.js';
@@ -29,12 +29,6 @@ const TOLD_AGAIN_MS = 60_000;
 const QUEUE_LIMIT = 1000;
 /** How often a path is looked at again whose folders were renamed between two looks. */
 const LOOKS = 20;
-
-/** An ETag that was told before the file was hashed, and until when (ms) it stays. */
-export interface Told {
-  etag: string;
-  until: number;
-}
 
 /** Digests of a file that was read whole. */
 interface Reading {
@@ -212,14 +206,6 @@ export class Identifier {
     }
   }
 
-  /** What was told of the row's file at its old key stays told at the new one. Inside the write that brings it there. @returns the row as it is then. */
-  stillTold(row: FileRow, { place, fp, stat }: Pick<Found, 'place' | 'fp' | 'stat'>, told: Told | undefined): FileRow {
-    if (!told || !row.fp.equals(fp)) return row;
-    const known: FileRow = { ...row, told: [told.until, told.etag, String(stat.ctimeNs)] };
-    this.core.catalog.putRow(place, known);
-    return known;
-  }
-
   private read(found: Found, again: Again, md5?: Md5): Promise<Reading | undefined> {
     const id = placeId(found);
     let work = this.running.get(id);
@@ -311,8 +297,9 @@ export class Identifier {
     const { unproven: _unproven, was: _was, ...before } = same ? catalog.bytesOf(old) : {};
     const bytes: ByteFacts = { ...before, fp, etag };
     const ctime = String(ctimeNs);
-    const told = old?.told && old.told[0] > Date.now() ? { told: old.told[0] } : {};
-    catalog.journal.append({ op: 'hash', seq, ...subjectOf(now.place), ctime, ...bytes, ...told });
+    const told = toldSoFar(now);
+    const said = told?.etag === derivedEtag(now.fp, ctimeNs) ? told.until : told;
+    catalog.journal.append({ op: 'hash', seq, ...subjectOf(now.place), ctime, ...bytes, ...(said && { told: said }) });
     const row = catalog.fileRow(bytes, old?.facts ?? {}, seq, ctimeNs, old?.published ?? false);
     if (old?.file !== undefined) row.file = old.file;
     if (old?.from) row.from = old.from;

@@ -14,7 +14,16 @@ import { samePlace, subjectOf, type Place } from '../catalog/catalog.js';
 import type { Journal } from '../catalog/journal.js';
 import { firstChildren } from '../catalog/children.js';
 import type { DirRow } from '../catalog/rows.js';
-import type { Aside, ByteFacts, ClientToken, CompletedUpload, JournalLine, Subject, Via } from '../catalog/lines.js';
+import type {
+  Aside,
+  ByteFacts,
+  ClientToken,
+  CompletedUpload,
+  JournalLine,
+  Subject,
+  Told,
+  Via,
+} from '../catalog/lines.js';
 import type { Dir } from '../fs/dirs.js';
 import { fingerprint, formatFingerprint } from '../fs/fingerprint.js';
 import { applyInherit, discard, groupOfNew, type Inherit } from '../fs/stage.js';
@@ -25,7 +34,7 @@ import { adoptStanding, settleAside, settleOverflow } from './settle.js';
 import { isAbsent, lstatOf, type Core, type Found, type Target } from './core.js';
 import { EMPTY_ETAG, describe, knowledge, sameFacts } from './describe.js';
 import type { Hold } from './hold.js';
-import type { Identifier, Told } from './identifier.js';
+import type { Identifier } from './identifier.js';
 
 /** A body that lies on the target's mount, whole, with its final mode. */
 export interface Ready {
@@ -104,7 +113,6 @@ export interface Arrived {
   dir: Dir;
   name: string;
   kept?: boolean;
-  told?: Told | undefined;
 }
 
 /** What a commit has done on the disk so far. */
@@ -195,16 +203,14 @@ export class Publisher {
       published: true,
       ...(facts.via && { via: facts.via }),
       ...(facts.upload && { upload: facts.upload }),
+      ...(facts.told && { told: facts.told }),
       ...destination,
     };
     const check = (there: Found | undefined): void => {
       if (typeof given === 'function' && !sameFacts(given(there), said)) throw new Retry();
     };
     const arrival = { bucket, key, target, destination, condition, known, guard, check };
-    const found = await this.committed(line, target, (done) => ({
-      ...this.arrive(arrival, staged.path, done),
-      told: facts.told,
-    }));
+    const found = await this.committed(line, target, (done) => this.arrive(arrival, staged.path, done));
     return describe(bucket, key, found);
   }
 
@@ -261,20 +267,16 @@ export class Publisher {
       this.decide();
       const found = catalog.record((): Found => {
         if (target.place.kind === 'tree') core.tracker.settleDirs(target.place.dirs);
-        const { dir, name, kept, told } = act(done);
+        const { dir, name, kept } = act(done);
         done.dirtied.add(dir.path);
         const stat = lstatSync(dir.at(name), { bigint: true });
         const seq = catalog.nextSeq();
         this.appendCommit(line, target.place, seq, stat, kept);
-        const fp = fingerprint(stat, core.mounts.idOf(stat.dev, dir.path));
-        const row = this.identifier.stillTold(
-          catalog.publish(line, seq, stat.ctimeNs),
-          { place: target.place, fp, stat },
-          told,
-        );
+        const row = catalog.publish(line, seq, stat.ctimeNs);
         // the file that is superseded goes afterwards: until then the line is looked at again after a crash
         if (!supersedes) catalog.journal.settle(ticket);
         catalog.noteSettled();
+        const fp = fingerprint(stat, core.mounts.idOf(stat.dev, dir.path));
         return { place: target.place, stat, fp, row, dir, name };
       });
       recorded = true;

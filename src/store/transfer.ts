@@ -263,11 +263,13 @@ export class Transfer {
     if (isLink && (links === 'bytes' || !leadsThere(source, target, core.pathOf(core.bucketDirs(to.bucket)))))
       return this.mounts.move(from, to, options);
     const destination = { ...destinationOf(core, target), ...(!stays && asideOf(core, to.bucket, to.key, target)) };
+    const told = toldSoFar(source);
     const line: Prepare = {
       op: 'prepare',
       id: `${core.token}-${randomBytes(6).toString('hex')}`,
       ...subjectOf(target.place),
       from: subjectOf(source.place),
+      ...(told && { told }),
       bytes:
         knowledge(source) === 'known' && source.row
           ? core.catalog.bytesOf(source.row)
@@ -291,7 +293,7 @@ export class Transfer {
         done.dirtied.add(now.dir.path);
         // a copy kept aside must not come back at the source
         if (source.place.kind === 'tree') publisher.dropOverflow(from.bucket, from.key, done.dirtied);
-        return { ...there, told: toldSoFar(now) };
+        return there;
       });
       await this.pruneAfter(source);
       return describe(to.bucket, to.key, found);
@@ -305,6 +307,9 @@ export class Transfer {
   private checkSource(from: ObjectRef, source: Found): Found {
     const now = this.core.find(from.bucket, from.key);
     if (!now?.fp.equals(source.fp) || now.row?.seq !== source.row?.seq) throw new Retry();
+    // somebody has just been told: the line does not say so
+    const [told, before] = [toldSoFar(now), toldSoFar(source)];
+    if (told?.until !== before?.until || told?.etag !== before?.etag) throw new Retry();
     if (now.row?.appendFrom !== undefined) throw new S3Error('OperationAborted', 'The source is being appended to.');
     return now;
   }

@@ -485,6 +485,67 @@ describe('an ETag that was told before the file was hashed', () => {
     expect([...seen]).toEqual([told]);
   });
 
+  const hashed = async (key: string): Promise<void> => {
+    const [name = '', ...dirs] = key.split('/').reverse();
+    while ((await store.live.hashFile([BUCKET, ...dirs.reverse()], name)) !== 'known') await moment(20);
+  };
+  it.each([
+    ['before the move', 'there'],
+    ['before the index is lost', 'there'],
+    ['afterwards', 'there'],
+    ['before the move', 'over//there'],
+    ['never', 'over//there'],
+  ])('stays after a move when the index is lost, hashed %s (to "%s")', async (when, to) => {
+    writeFileSync(at('large'), LARGE);
+    const told = (await head('large')).etag;
+    if (when === 'before the move') await hashed('large');
+    await store.move({ bucket: BUCKET, key: 'large' }, { bucket: BUCKET, key: to });
+    if (when === 'before the index is lost') await hashed(to);
+    await rebuild();
+    if (when === 'afterwards') await hashed(to);
+    expect((await head(to)).etag).toBe(told);
+    await store.move({ bucket: BUCKET, key: to }, { bucket: BUCKET, key: 'd//again' });
+    await store.movePrefix({ bucket: BUCKET, key: 'd/' }, { bucket: BUCKET, key: 'e/' });
+    expect((await head('e//again')).etag).toBe(told);
+    await rebuild();
+    expect((await head('e//again')).etag).toBe(told);
+    await store.move({ bucket: BUCKET, key: 'e//again' }, { bucket: BUCKET, key: 'last' });
+    await hashed('last');
+    await rebuild();
+    const last = await head('last');
+    expect(last).toMatchObject({ etag: told });
+    expect(last.aliases).toContain(md5(LARGE));
+    writeFileSync(at('last'), Buffer.alloc(LARGE.length, 'y'));
+    const now = await head('last');
+    expect([now.etag, ...(now.aliases ?? [])]).not.toContain(told);
+  });
+
+  it('stays without a move when the index is lost, by a line that older versions write, too', async () => {
+    writeFileSync(at('large'), LARGE);
+    const told = (await head('large')).etag;
+    await hashed('large');
+    await store.close();
+    const journal = path.join(root, '.gos3rve/journal');
+    const lines = readdirSync(journal).map((name) => readFileSync(path.join(journal, name), 'utf8'));
+    expect(lines.join('')).toMatch(/"op":"hash".*"told":\d+[,}]/);
+    store = await openStore(root, OPTIONS);
+    await rebuild();
+    expect((await head('large')).etag).toBe(told);
+  });
+
+  it('stays no longer than promised when the index is lost', async () => {
+    await store.close();
+    store = await openStore(root, { durability: 'fast', etagGraceMs: 2000 });
+    writeFileSync(at('large'), LARGE);
+    const told = (await head('large')).etag;
+    await store.move({ bucket: BUCKET, key: 'large' }, { bucket: BUCKET, key: 'there' });
+    await hashed('there');
+    expect((await head('there')).etag).toBe(told);
+    await moment(2200);
+    await rebuild();
+    expect((await head('there')).etag).toBe(md5(LARGE));
+  });
+
   it('does not stay when the bytes change after a move', async () => {
     writeFileSync(at('large'), LARGE);
     const told = (await head('large')).etag;
