@@ -52,7 +52,7 @@ export async function readRange(
 ): Promise<void> {
   if (end <= start) return;
   const size = Math.min(CHUNK_BYTES, end - start);
-  const buffers: [Buffer, Buffer] = [take(size), take(size)];
+  const buffers: [Buffer, Buffer?] = [take(size)];
   let position = start;
   let turn = 0;
   let ahead = readFully(file.fd, buffers[0], position, size);
@@ -62,7 +62,8 @@ export async function readRange(
       position += chunk.length;
       turn ^= 1;
       if (position < end) {
-        ahead = readFully(file.fd, turn === 0 ? buffers[0] : buffers[1], position, Math.min(size, end - position));
+        const free = turn === 0 ? buffers[0] : (buffers[1] ??= take(size));
+        ahead = readFully(file.fd, free, position, Math.min(size, end - position));
         // seen at the next await; the sink may throw first
         ahead.catch(() => undefined);
       } else {
@@ -75,8 +76,7 @@ export async function readRange(
   } finally {
     // a read under way still writes to its buffer: only then may others have it
     await ahead.catch(() => undefined);
-    give(buffers[0]);
-    give(buffers[1]);
+    for (const buffer of buffers) if (buffer) give(buffer);
   }
 }
 
