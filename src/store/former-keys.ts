@@ -21,9 +21,12 @@ interface Rename {
 
 export class FormerKeys {
   private renames: Rename[] = [];
+  /** The line that is told: of a folder that was lost, its old path is that of before the loss. */
+  private told: { seq: number; lostAt: number } | undefined;
 
   /** A rename whose objects are about to be told. @returns what is to be called once they were, with the number of the last line by then. */
   begin({ seq, from: last, was, path: to }: MovedDir): (until: number) => void {
+    this.told = { seq, lostAt: lostAt(last) };
     const rename: Rename = { seq, from: was ?? last, to, until: Infinity, late: Infinity };
     // one that was lost has no path
     const hasPaths = ![rename.from, to].some((path) => path.startsWith('/'));
@@ -40,11 +43,12 @@ export class FormerKeys {
    */
   of(path: string, seq: number, late: boolean): string[] {
     const ms = Date.now();
+    const before = this.told?.seq === seq ? this.told.lostAt : Infinity;
     this.renames = this.renames.filter((one) => one.until >= seq || one.late > ms);
     const paths: string[] = [];
     let now = path;
-    for (const { from, to, until } of [...this.renames].reverse()) {
-      if (!now.startsWith(to) || !(until >= seq || late)) continue;
+    for (const { seq: renamed, from, to, until } of [...this.renames].reverse()) {
+      if (!now.startsWith(to) || renamed >= before || !(until >= seq || late)) continue;
       now = from + now.slice(to.length);
       paths.push(now);
     }
@@ -55,4 +59,9 @@ export class FormerKeys {
   firstHeld(last: number): number | undefined {
     return this.renames.find(({ until }) => until > last)?.seq;
   }
+}
+
+/** A lost folder is called `/` and the number of the rename that took its name. */
+function lostAt(path: string): number {
+  return path.startsWith('/') ? Number.parseInt(path.slice(1), 10) : Infinity;
 }
