@@ -59,7 +59,8 @@ describe.skipIf(!ROOT)('a root that belongs to another user (needs root)', () =>
     const other = await openStore(root);
     await other.list('box', { prefix: '', delimiter: '', after: '', max: 10 });
     const names = fs.readdirSync(state(), { recursive: true, encoding: 'utf8' });
-    for (const name of ['clock', 'reserve', `index/${INDEX}`, `index/${INDEX}-lock`]) expect(names).toContain(name);
+    for (const name of ['clock', 'reserve', `index/${INDEX}`, `index/${INDEX}-lock`, `index/gate`, `index/gate-lock`])
+      expect(names).toContain(name);
     expect(foreign()).toEqual([]);
     await other.close();
     await store.close();

@@ -89,6 +89,7 @@ const BELONGS = [
   /^index\/v\d+\.mdb(-lock)?$/,
   /^index\/closed$/,
   /^buckets\/[a-z]+\.json$/,
+  /^index\/gate(-lock)?$/,
   /^(staging\/)?clock$/,
   /^staging\/uploads\/[\w-]+\/(upload\.json|[\w.-]+)$/,
   /^overflow\/[a-z]+\/[\w-]+$/,
