@@ -13,8 +13,13 @@ export function rowOf(catalog: Catalog, identity: Buffer, likely: Place): { plac
   if (isOurs(row)) return { place: likely, row };
   const seen = catalog.identities.find(identity);
   if (seen?.kind !== 'file') return {};
-  const dirs = catalog.identities.pathOf(seen.key.readUIntBE(0, 6));
+  const place = placeAt(catalog, seen.key);
   const elsewhere = catalog.rowAt(seen.key);
-  if (!dirs || !isOurs(elsewhere)) return {};
-  return { place: { kind: 'tree', dirs, name: rowName(seen.key).toString('utf8') }, row: elsewhere };
+  return place && isOurs(elsewhere) ? { place, row: elsewhere } : {};
+}
+
+/** Where the row with a key of the index lies; undefined if its directory is known no more. */
+export function placeAt({ identities }: Catalog, key: Buffer): Extract<Place, { kind: 'tree' }> | undefined {
+  const dirs = identities.pathOf(key.readUIntBE(0, 6));
+  return dirs && { kind: 'tree', dirs, name: rowName(key).toString('utf8') };
 }

@@ -10,6 +10,7 @@ import { subjectOf, type Catalog, type MovedFile, type Place } from '../catalog/
 import { identityOf, type Seen } from '../catalog/identities.js';
 import type { MovedKeys } from '../catalog/lines.js';
 import { applyMoved, type MovedDir } from '../catalog/moved.js';
+import { placeAt } from '../catalog/row-of.js';
 import { rowKey, type FileRow } from '../catalog/rows.js';
 import { fingerprint, formatFingerprint } from '../fs/fingerprint.js';
 import type { FileClock } from '../fs/clock.js';
@@ -18,7 +19,7 @@ import { isPossibleName } from '../fs/keypath.js';
 import type { Mounts } from '../fs/mounts.js';
 import { isAbsent, lstatOf } from '../fs/stat.js';
 import { formerEtag } from './former.js';
-import { followKey, placeAt, putDoubt, saidUnder } from './key-follows.js';
+import { followKey, putDoubt, saidUnder } from './key-follows.js';
 import { leaveMissing, settleAway, settleLost } from './left.js';
 
 /** Time stamps of one rename(2) may lie this far apart. */

@@ -1,17 +1,11 @@
 /** What clients said of a key follows the file that another program has renamed. Under the lock. */
 import type { Catalog, MovedFile, Place } from '../catalog/catalog.js';
-import { rowName, withoutAccess, type FileRow } from '../catalog/rows.js';
+import { withoutAccess, type FileRow } from '../catalog/rows.js';
 
 type TreePlace = Extract<Place, { kind: 'tree' }>;
 interface Placed {
   place: TreePlace;
   row: FileRow;
-}
-
-/** Where the row with a key of the index lies; undefined if its directory is known no more. */
-export function placeAt({ identities }: Catalog, key: Buffer): TreePlace | undefined {
-  const dirs = identities.pathOf(key.readUIntBE(0, 6));
-  return dirs && { kind: 'tree', dirs, name: rowName(key).toString('utf8') };
 }
 
 /** What is said of a key under the top-level folder that its file is in now: an ACL never crosses buckets. */

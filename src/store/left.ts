@@ -12,8 +12,9 @@ import { GONE_COUNTER, isWorthKeeping } from '../catalog/ghost.js';
 import type { AwayDir, LostDir } from '../catalog/lost-dirs.js';
 import { decodeRow, hasSameEntries, withoutAccess, type DirRow, type FileRow } from '../catalog/rows.js';
 import { childPages, childPagesInTurns } from '../catalog/children.js';
+import { placeAt } from '../catalog/row-of.js';
 import { isAbsent, lstatOf } from '../fs/stat.js';
-import { followKey, placeAt } from './key-follows.js';
+import { followKey } from './key-follows.js';
 import { endMarkers, leaveMarker, leaveMarkers, makeAbsent, markersBelow, type Folder } from './left-markers.js';
 
 type TreePlace = Extract<Place, { kind: 'tree' }>;

@@ -5,7 +5,8 @@
 import { lstatSync } from 'node:fs';
 import { FINGERPRINT_BYTES } from '../../fs/fingerprint.js';
 import { hasChildren } from '../../catalog/children.js';
-import { decodeRow, rowName, type DirRow, type FileRow } from '../../catalog/rows.js';
+import { placeAt } from '../../catalog/row-of.js';
+import { decodeRow, type DirRow, type FileRow } from '../../catalog/rows.js';
 import type { Place } from '../../catalog/catalog.js';
 import { errno } from '../../base/errors.js';
 import { isAbsent, type Core } from '../core.js';
@@ -29,20 +30,19 @@ export async function collectGhosts(
   { dryRun, signal }: CollectOptions,
 ): Promise<GhostReport> {
   const report: GhostReport = { missing: 0, dropped: 0 };
-  const { catalog } = core;
   for await (const { key, value } of rowsOf(core, 'tree', signal)) {
     const row = decodeRow(value);
     if (row.kind === 'dir') {
       if (!dryRun) dropEmptyRow(core, row, before);
       continue;
     }
-    const dirs = catalog.identities.pathOf(key.readUIntBE(0, 6));
-    if (!dirs) continue;
-    const name = rowName(key).toString('utf8');
+    const place = placeAt(core.catalog, key);
+    if (!place) continue;
+    const { dirs, name } = place;
     if (row.goneAt === undefined) {
       if (isMissing(core, dirs, name)) report.missing += dryRun ? 1 : noteGone(core, [{ dirs, name }]);
     } else if (row.goneAt < before && isMissing(core, dirs, name) && !isAway(core, dirs, row)) {
-      if (dryRun || drop(core, { kind: 'tree', dirs, name }, before)) report.dropped++;
+      if (dryRun || drop(core, place, before)) report.dropped++;
     }
   }
   if (!dryRun) await forgetIdentities(core, before, signal);
