@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
-import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import fc from '../fast-check.js';
 import { decodeBody, type DecodeOptions } from '../../src/auth/chunked.js';
 import { signHeaders } from '../../src/auth/presign.js';
 import { chunkSignature, trailerSignature } from '../../src/auth/signature.js';

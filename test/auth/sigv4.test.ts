@@ -1,5 +1,5 @@
-import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import fc from '../fast-check.js';
 import { Keyring } from '../../src/auth/keyring.js';
 import { presignUrl, signHeaders } from '../../src/auth/presign.js';
 import { hmac, signingKey, stringToSign } from '../../src/auth/signature.js';

@@ -2,8 +2,8 @@
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import fc from '../fast-check.js';
 import { openStore } from '../../src/store/open.js';
 import { damagedDirectory, listSegments, placed, SegmentReader, type Damage } from '../../src/catalog/segments.js';
 import { BUCKET, body, get, list } from '../suites/store/kit.js';

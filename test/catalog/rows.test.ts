@@ -1,6 +1,6 @@
 /** Rows come back as they were, and keys order as their parts do. */
-import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import fc from '../fast-check.js';
 import {
   DamagedIndex,
   decodeRow,

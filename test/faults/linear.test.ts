@@ -1,6 +1,6 @@
 /** The checker of histories itself: what it must accept, what it must refuse, and that it agrees with trying every order. */
-import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import fc from '../fast-check.js';
 import { ANY, checkHistory, not, type Need, type Step } from './linear.js';
 
 let clock = 0;

@@ -1,5 +1,5 @@
-import fc from 'fast-check';
 import { beforeAll, describe, expect, it } from 'vitest';
+import fc from '../fast-check.js';
 import { CHECKSUM_ALGORITHMS } from '../../src/base/model.js';
 import type { ChecksumAlgorithm } from '../../src/base/model.js';
 import { createHasher, prepareHashes } from '../../src/fs/hash.js';

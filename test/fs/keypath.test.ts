@@ -1,7 +1,7 @@
 /** No key names a path outside its bucket; every key is a path that reads back as the key, or none. */
 import path from 'node:path';
-import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import fc from '../fast-check.js';
 import { decodeName, isPossibleName, isStateDir, keyToPath } from '../../src/fs/keypath.js';
 
 const pieces = fc.constantFrom(

@@ -2,8 +2,8 @@
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import fc from '../fast-check.js';
 import { openRegular, readRange, type OpenFile } from '../../src/fs/reader.js';
 
 const SIZE = 3 * 512 * 1024 + 77;

@@ -2,8 +2,8 @@
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import fc from '../fast-check.js';
 import type { Body, DigestPlan } from '../../src/base/model.js';
 import { applyInherit, stageBody, type Staged } from '../../src/fs/stage.js';
 import { writeFileAtomic } from '../../src/fs/statefile.js';

@@ -1,5 +1,5 @@
-import fc from 'fast-check';
 import { describe, expect, it, vi } from 'vitest';
+import fc from '../fast-check.js';
 import { decodeToken, encodeToken, listObjects, listObjectsV2 } from '../../src/ops/list-objects.js';
 import { listObjectVersions } from '../../src/ops/list-versions.js';
 import type { OpResult } from '../../src/ops/types.js';

@@ -1,5 +1,5 @@
-import fc from 'fast-check';
 import { expect, it } from 'vitest';
+import fc from '../fast-check.js';
 import { pull } from '../../src/ops/pull.js';
 import { object, opened } from './stub.js';
 

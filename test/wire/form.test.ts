@@ -1,6 +1,6 @@
 /** Forms as they come over the wire: any cut into chunks gives the same form, and nothing makes it grow. */
-import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import fc from '../fast-check.js';
 import { readForm } from '../../src/wire/form.js';
 
 const TYPE = 'multipart/form-data; boundary=xX--Xx';

@@ -1,5 +1,5 @@
-import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import fc from '../fast-check.js';
 import { factsHeaders, httpDate, isoDate, parseHttpDate, readFacts } from '../../src/wire/headers.js';
 import { decodeWords, encodeWords } from '../../src/wire/rfc2047.js';
 import { codeOf, errorOf } from './errors.js';

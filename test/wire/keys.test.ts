@@ -1,5 +1,5 @@
-import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import fc from '../fast-check.js';
 import { checkKey, decodeKey, encodeKey, parseCopySource, urlEncodeListing } from '../../src/wire/keys.js';
 import { codeOf } from './errors.js';
 

@@ -1,5 +1,5 @@
-import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import fc from '../fast-check.js';
 import { parseCopyRange, parseRange } from '../../src/wire/ranges.js';
 import { codeOf, errorOf } from './errors.js';
 

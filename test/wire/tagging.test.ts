@@ -1,5 +1,5 @@
-import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import fc from '../fast-check.js';
 import type { Tags } from '../../src/base/model.js';
 import { parseTagging, parseTagsXml, tagsXml, validateTags } from '../../src/wire/tagging.js';
 import { renderXml } from '../../src/wire/xml.js';

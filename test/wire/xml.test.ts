@@ -1,5 +1,5 @@
-import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import fc from '../fast-check.js';
 import { S3Error } from '../../src/base/errors.js';
 import { child, childText, childrenOf, el, errorXml, parseXml, renderXml } from '../../src/wire/xml.js';
 import type { XmlElement } from '../../src/wire/xml.js';

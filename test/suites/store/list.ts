@@ -2,8 +2,8 @@
 import { statSync } from 'node:fs';
 import { mkdir, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import fc from '../../fast-check.js';
 import type { ListQuery } from '../../../src/store/contract.js';
 import type { MakeStore } from './kit.js';
 import { BUCKET, byteOrder, list, nameOf, put, text, world } from './kit.js';
