@@ -62,6 +62,8 @@ export class Catalog {
   /** Tells the fingerprint of the file that stands at a place now; for an overflow object, of the body with this name, else of its row's. */
   standing: ((place: Place, file?: string) => Buffer | undefined) | undefined;
   private dirIds: DirIds | undefined;
+  /** The highest sequence number that this process has given. */
+  private given = 0;
 
   constructor(
     readonly index: Index,
@@ -361,10 +363,16 @@ export class Catalog {
     this.index.remove(place.kind === 'tree' ? 'tree' : 'overflow', key);
   }
 
-  /** Next sequence number. Only inside a write. @throws NotReady while the index is made anew: its numbers are not known yet. */
+  /**
+   * Next sequence number. Only inside a write. A number that a write gave and then rolled back may stand in the journal: no other line gets it.
+   * @throws NotReady while the index is made anew: its numbers are not known yet.
+   */
   nextSeq(): number {
     if (!this.index.ready) throw new NotReady('the index is being made anew');
-    return this.index.next('seq');
+    const next = this.index.next('seq');
+    this.given = Math.max(next, this.given + 1);
+    if (this.given !== next) this.index.setNumber('seq', this.given);
+    return this.given;
   }
 
   /**
@@ -389,8 +397,6 @@ export class Catalog {
         let worked = false;
         try {
           return this.record(() => {
-            // the number that was rolled back stands in the journal
-            if (again) this.nextSeq();
             const result = work(again);
             worked = true;
             return result;

@@ -64,6 +64,23 @@ describe('after a replay', () => {
     expect(index.number('seq')).toBe(3);
   });
 
+  it('no number is given twice, also not one that a write which failed has put into the journal', async () => {
+    write([HEAD, hash(1)]);
+    await run();
+    index.write(() => index.setReady());
+    const catalog = new Catalog(index, journal);
+    const given: number[] = [];
+    const fails = (): void => {
+      given.push(catalog.nextSeq(), catalog.nextSeq());
+      throw new Error('the rest of it');
+    };
+    expect(() => catalog.record(fails)).toThrow('the rest of it');
+    catalog.record(() => given.push(catalog.nextSeq()));
+    catalog.record(() => given.push(catalog.nextSeq()));
+    expect(given).toEqual([2, 3, 4, 5]);
+    expect(index.number('seq')).toBe(5);
+  });
+
   it.each<[string, JournalLine[], JournalLine[]]>([
     ['a prepare line that waits', [HEAD, hash(1)], [prepare('x'), hash(2), prepare('y'), commit('y', 3), hash(4)]],
     ['the last commit, perhaps an orphan', [HEAD, hash(1)], [prepare('x'), commit('x', 2)]],
