@@ -1,5 +1,4 @@
 /** DeleteObject and DeleteObjects. */
-import { setImmediate } from 'node:timers/promises';
 import { S3Error, toS3Error } from '../base/errors.js';
 import type { WriteCondition } from '../base/model.js';
 import { conditionKeys, mustName, writeConditions } from '../wire/conditions.js';
@@ -12,9 +11,6 @@ import type { OpContext, OpInput, OpResult } from './types.js';
 
 /** S3, DeleteObjects: keys of one request. */
 const MAX_KEYS = 1000;
-/** Deletes at once: enough to share one flush of the journal, few enough to leave others their turn. */
-const CONCURRENCY = 32;
-
 export async function deleteObject(ctx: OpContext, input: OpInput): Promise<OpResult> {
   checkVersion(input.query.get('versionId'), input.key);
   const condition = writeConditions(input.headers);
@@ -27,18 +23,15 @@ export async function deleteObjects(ctx: OpContext, input: OpInput): Promise<OpR
   const objects = childrenOf(root, 'Object').map(target);
   if (objects.length === 0 || objects.length > MAX_KEYS) throw new S3Error('MalformedXML');
   const quiet = childText(root, 'Quiet')?.trim().toLowerCase() === 'true';
-  const results = new Array<XmlElement | undefined>(objects.length);
-  let next = 0;
-  let turn: Promise<void> = Promise.resolve();
-  const worker = async (): Promise<void> => {
-    for (let i = next++; i < objects.length; i = next++) {
-      const object = objects[i];
-      // a delete may keep the lock for a while: others are answered between any two
-      await (turn = turn.then(() => setImmediate()));
-      if (object !== undefined) results[i] = await deleteOne(ctx, input.bucket, object, quiet);
-    }
-  };
-  await Promise.all(Array.from({ length: Math.min(CONCURRENCY, objects.length) }, worker));
+  const refused = await Promise.all(objects.map((object) => refusal(ctx, input.bucket, object)));
+  const allowed = objects.filter((_, i) => refused[i] === undefined);
+  const outcomes = (await ctx.store.deleteEach(input.bucket, allowed, { via: ctx.via })).values();
+  const results = objects.map((object, i) => {
+    const error = refused[i] ?? failure(outcomes.next().value);
+    const named = [el('Key', object.key), object.versionId !== undefined && el('VersionId', object.versionId)];
+    if (error === undefined) return quiet ? undefined : el('Deleted', named);
+    return el('Error', [...named, el('Code', error.code), el('Message', error.message)]);
+  });
   return { xml: el('DeleteResult', results) };
 }
 
@@ -90,14 +83,9 @@ function conditionOf(object: XmlElement, headers: Target['headers']): WriteCondi
   return Object.keys(condition).length === 0 ? undefined : condition;
 }
 
-async function deleteOne(
-  ctx: OpContext,
-  bucket: string,
-  object: Target,
-  quiet: boolean,
-): Promise<XmlElement | undefined> {
+/** Why an entry is not even tried. */
+async function refusal(ctx: OpContext, bucket: string, object: Target): Promise<S3Error | undefined> {
   const { key, versionId, condition, headers } = object;
-  const named = [el('Key', key), versionId !== undefined && el('VersionId', versionId)];
   try {
     if (object.error !== undefined) throw object.error;
     checkKey(key);
@@ -105,10 +93,12 @@ async function deleteOne(
     const about = { ...conditionKeys(headers), versionId };
     for (const right of deleteRights({ bucket, key }, condition, about))
       await ctx.authorize(right.action, bucket, key, right);
-    await ctx.store.delete(bucket, key, { via: ctx.via, ...(condition && { condition }) });
-    return quiet ? undefined : el('Deleted', named);
-  } catch (thrown) {
-    const error = toS3Error(thrown);
-    return el('Error', [...named, el('Code', error.code), el('Message', error.message)]);
+    return undefined;
+  } catch (error) {
+    return toS3Error(error);
   }
+}
+
+function failure(outcome: PromiseSettledResult<boolean> | undefined): S3Error | undefined {
+  return outcome?.status === 'rejected' ? toS3Error(outcome.reason) : undefined;
 }

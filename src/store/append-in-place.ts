@@ -236,7 +236,7 @@ export class InPlace {
     });
     growth.committed = true;
     endRunning(line);
-    await this.objects.flushed(dirtied);
+    await core.flushed(dirtied);
     return describe(bucket, key, found);
   }
 

@@ -49,6 +49,12 @@ export interface Store {
   copy(from: ObjectRef, to: ObjectRef, options?: CopyOptions): Promise<ObjectInfo>;
   /** Deletes; a key without an object is no error. Resolves to whether there was one. @throws PreconditionFailed. */
   delete(bucket: string, key: string, options?: DeleteOptions): Promise<boolean>;
+  /** The same for many, each by itself, with one flush for all. Resolves to what {@link delete} would for each. */
+  deleteEach(
+    bucket: string,
+    removals: readonly Removal[],
+    options?: ChangeOptions,
+  ): Promise<PromiseSettledResult<boolean>[]>;
   /** Renames within or across buckets in one rename(2); the target is replaced unless the condition forbids. @throws NoSuchKey, PreconditionFailed. */
   move(from: ObjectRef, to: ObjectRef, options?: MoveOptions): Promise<ObjectInfo>;
   /**
@@ -235,6 +241,12 @@ export interface ChangeOptions {
 export interface PutOptions extends ChangeOptions {
   facts?: KeyFacts;
   digests?: DigestPlan;
+  condition?: WriteCondition;
+}
+
+/** One of several keys that are deleted. */
+export interface Removal {
+  key: string;
   condition?: WriteCondition;
 }
 

@@ -598,6 +598,13 @@ export class Core {
     for (const one of ended) if (one.status === 'rejected') throw one.reason;
   }
 
+  /** Flushes what was appended to the journal, and directories, unless durability is `fast`. */
+  async flushed(dirs: Iterable<string>): Promise<void> {
+    if (!this.durable) return;
+    await this.catalog.journal.flush(this.catalog.journal.segment);
+    await this.syncDirs(dirs);
+  }
+
   close(): void {
     this.letGo();
   }

@@ -95,7 +95,7 @@ export class DirMover {
         catalog.noteSettled();
         return paths;
       });
-      await this.objects.flushed(dirtied);
+      await core.flushed(dirtied);
       return 'moved';
     } catch (error) {
       const code = done.renamed ? undefined : errno(error);

@@ -1,4 +1,5 @@
 /** The store on a local directory: the contract, each method handed to the part that keeps its promise. */
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { S3Error, toS3Error } from '../base/errors.js';
 import type { Body, DigestPlan, KeyFacts } from '../base/model.js';
 import { NotReady } from '../catalog/lmdb.js';
@@ -33,6 +34,8 @@ import { Upkeep } from './upkeep.js';
 
 /** HTTP statuses of answers that tell what there is, or is not. */
 const MISSED = new Set([400, 404, 412]);
+/** So many objects are deleted under one lock, if they are quickly. */
+const REMOVED_AT_ONCE = 64;
 /** How long (ms) requests wait while the index is made anew. */
 const PATIENCE = { read: 5000, write: 20_000 };
 
@@ -206,7 +209,36 @@ export class LocalStoreImpl implements LocalStore {
     return this.runReady(() => this.transfer.copy(from, { ...to, key: checked(to.key) }, options));
   }
   delete(bucket: string, key: string, options: C.DeleteOptions = {}): Promise<boolean> {
-    return this.runReady(() => this.objects.delete(bucket, key, options.condition, options.via));
+    return this.runReady(() => this.objects.removing.delete(bucket, key, options.condition, options.via));
+  }
+  async deleteEach(
+    bucket: string,
+    removals: readonly C.Removal[],
+    options: C.ChangeOptions = {},
+  ): Promise<PromiseSettledResult<boolean>[]> {
+    const { removing } = this.objects;
+    const unflushed = { dirs: new Set<string>(), segments: new Set<string>() };
+    const together = new Set<number>();
+    const results: PromiseSettledResult<boolean>[] = [];
+    while (results.length < removals.length) {
+      // others are answered between any two
+      if (results.length > 0) await nextTurn();
+      const some = removals.slice(results.length, results.length + REMOVED_AT_ONCE);
+      const done = await this.runReady(() => removing.some(bucket, some, options.via, unflushed)).catch(() =>
+        some.map(() => undefined),
+      );
+      for (const [i, existed] of done.entries()) if (existed !== undefined) together.add(results.length + i);
+      const decide = async (existed: boolean | undefined, { key, ...condition }: C.Removal): Promise<boolean> =>
+        existed ?? this.delete(bucket, key, { ...condition, ...options });
+      const looked = some.slice(0, done.length).map((one, i) => decide(done[i], one));
+      results.push(...(await Promise.allSettled(looked)));
+    }
+    try {
+      await this.run(() => removing.flush(unflushed));
+    } catch (reason) {
+      for (const i of together) results[i] = { status: 'rejected', reason };
+    }
+    return results;
   }
   move(from: C.ObjectRef, to: C.ObjectRef, options?: C.MoveOptions): Promise<C.ObjectInfo> {
     return this.runReady(() => this.transfer.move(from, { ...to, key: checked(to.key) }, options));

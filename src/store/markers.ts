@@ -56,7 +56,7 @@ export class Markers {
       guard.check?.(there);
       return this.mark(bucket, key, marker, via, dirtied);
     });
-    await this.flushed(dirtied);
+    await this.core.flushed(dirtied);
     if (superseded !== undefined) discard(superseded);
     return markerInfo(bucket, key, marker);
   }
@@ -87,7 +87,7 @@ export class Markers {
       superseded = this.mark(to.bucket, to.key, marker, via, dirtied, moved);
       return markerInfo(to.bucket, to.key, source);
     });
-    await this.flushed(dirtied);
+    await core.flushed(dirtied);
     if (superseded !== undefined) discard(superseded);
     return info;
   }
@@ -152,12 +152,6 @@ export class Markers {
     return [...this.core.bucketDirs(bucket), ...(keyToPath(key)?.dirs ?? [])];
   }
 
-  private async flushed(dirtied: Set<string>): Promise<void> {
-    const { core } = this;
-    if (core.durable) await core.catalog.journal.flush(core.catalog.journal.segment);
-    await core.syncDirs(dirtied);
-  }
-
   /** @param clientToken of the move that this ends. @returns false if the key has no marker. */
   async remove(
     bucket: string,
@@ -189,8 +183,7 @@ export class Markers {
       catalog.noteSettled();
       return true;
     });
-    if (removed && core.durable) await catalog.journal.flush(catalog.journal.segment);
-    if (removed) await core.syncDirs([core.pathOf(dirs.slice(0, -1))]);
+    if (removed) await core.flushed([core.pathOf(dirs.slice(0, -1))]);
     return removed;
   }
 

@@ -46,7 +46,7 @@ export class MountMover {
     try {
       const check = (): void => checkTwoFiles(this.core, from, to);
       const said = { via: viaOf(options.via, 'ObjectRemoved:Delete'), ...tokenOf(to.bucket, options.clientToken) };
-      await this.objects.removeSame(from, found, said, check);
+      await this.objects.removing.same(from, found, said, check);
     } catch (error) {
       const now = this.core.find(from.bucket, from.key);
       if (!now?.fp.equals(found.fp) || now.stat.nlink >= found.stat.nlink) throw error;
@@ -81,7 +81,7 @@ export class MountMover {
     if (!isFileOfItsOwn(source, there)) return false;
     const [old, copy] = [describe(from.bucket, from.key, source), describe(to.bucket, to.key, there)];
     if (!isCopy(old, copy) || !sameFacts(factsAt(this.core, from, to, old.facts), copy.facts)) return false;
-    await this.objects.removeSame(from, source, { via: viaOf(via, 'ObjectRemoved:Delete') }, (now) => {
+    await this.objects.removing.same(from, source, { via: viaOf(via, 'ObjectRemoved:Delete') }, (now) => {
       const still = this.core.find(to.bucket, to.key);
       if (still?.fp.equals(there.fp) && isFileOfItsOwn(now, still)) return;
       throw new S3Error('OperationAborted', `The copy of "${from.key}" was changed; what it was made from is kept.`);

@@ -1,44 +1,28 @@
-/** Objects: put, delete, facts. Each method is one promise of the contract; copies, moves and appends have files of their own. */
-import { unlinkSync, type BigIntStats } from 'node:fs';
+/** Objects: put and facts. Each method is one promise of the contract; reading, removing, copies, moves and appends have files of their own. */
 import { S3Error } from '../base/errors.js';
-import type {
-  Body,
-  Checksum,
-  ChecksumAlgorithm,
-  DigestPlan,
-  Digests,
-  KeyFacts,
-  WriteCondition,
-} from '../base/model.js';
-import { NO_FINGERPRINT, subjectOf, type Place } from '../catalog/catalog.js';
-import type { ClientToken, Via } from '../catalog/lines.js';
+import type { Body, Checksum, ChecksumAlgorithm, DigestPlan, Digests, KeyFacts } from '../base/model.js';
+import { NO_FINGERPRINT, subjectOf } from '../catalog/catalog.js';
 import type { FileRow } from '../catalog/rows.js';
 import { formatFingerprint } from '../fs/fingerprint.js';
 import { createHasher, prepareHashes } from '../fs/hash.js';
-import { keyToPath } from '../fs/keypath.js';
 import { stageBody, type StageOptions } from '../fs/stage.js';
 import { viaOf } from './attribution.js';
-import type { Attribution, ObjectInfo, ObjectRef, PutOptions } from './contract.js';
-import { lstatOf, noSuchKey, type Core, type Found, type Target } from './core.js';
-import { describe, sameFacts } from './describe.js';
+import type { Attribution, ObjectInfo, PutOptions } from './contract.js';
+import { noSuchKey, type Core, type Found, type Target } from './core.js';
+import { describe } from './describe.js';
 import { holdBucket, type Hold } from './hold.js';
 import type { Identifier } from './identifier.js';
 import { Markers } from './markers.js';
 import { clientMtime } from './mtime.js';
-import { Publisher, retried, type Facts } from './publish.js';
+import { Publisher, type Facts } from './publish.js';
 import { Reading } from './reading.js';
-
-/** What the line of a removal tells beside it. */
-interface Said {
-  via: Via;
-  /** Of the move that ends by it. */
-  clientToken?: ClientToken;
-}
+import { Removing } from './removing.js';
 
 export class Objects {
   readonly publisher: Publisher;
   readonly markers: Markers;
   readonly reading: Reading;
+  readonly removing: Removing;
 
   constructor(
     private readonly core: Core,
@@ -47,6 +31,7 @@ export class Objects {
     this.publisher = new Publisher(core, identifier);
     this.markers = new Markers(core, this.publisher);
     this.reading = new Reading(core, identifier, this.markers);
+    this.removing = new Removing(core, this.publisher, this.markers);
   }
 
   /** @param hold of the bucket, if the write began before. */
@@ -127,89 +112,6 @@ export class Objects {
     return { directory, owner: this.core.token, ...this.core.fileMode() };
   }
 
-  async delete(bucket: string, key: string, condition?: WriteCondition, by?: Attribution): Promise<boolean> {
-    const { core, publisher } = this;
-    const via = viaOf(by, 'ObjectRemoved:Delete');
-    core.checkWritable();
-    core.bucketDir(bucket);
-    if (key.endsWith('/')) {
-      const removed = await this.markers.remove(bucket, key, via, condition);
-      if (removed) return true;
-    }
-    const dirtied = new Set<string>();
-    let forgotten = false;
-    const existed = await retried(async () => {
-      const known = await publisher.current(bucket, key, condition);
-      return core.catalog.recordRemoval((again) => {
-        const found = again ? undefined : publisher.checkAgain(bucket, key, condition, known);
-        if (!found) {
-          forgotten = this.forget(bucket, key);
-          return again;
-        }
-        this.unlink(bucket, key, found, { via }, dirtied);
-        return true;
-      });
-    });
-    if (existed || forgotten) await this.flushed(dirtied);
-    return existed;
-  }
-
-  /** Under the lock: what is remembered of a key whose file is gone, in case it came back. @returns whether there was anything. */
-  private forget(bucket: string, key: string): boolean {
-    const { core } = this;
-    const path = keyToPath(key);
-    if (!path || path.name === '') return false;
-    const place: Place = { kind: 'tree', dirs: [...core.bucketDirs(bucket), ...path.dirs], name: path.name };
-    const row = core.catalog.row(place);
-    if (!row || (row.etag === '' && !row.facts && !row.published)) return false;
-    if (lstatOf(`${core.pathOf(place.dirs)}/${place.name}`)) return false;
-    // its file may have been renamed
-    const kept = core.catalog.keepBytes(place, undefined);
-    core.catalog.removeRow(place);
-    this.publisher.recordDelete(subjectOf(place), [], { kept });
-    return true;
-  }
-
-  /** Under the lock: the file, then its line; and an overflow copy that was kept aside. */
-  private unlink(bucket: string, key: string, found: Found, said: Said, dirtied: Set<string>): void {
-    const { core, publisher } = this;
-    const inTree = found.place.kind === 'tree';
-    core.catalog.journal.checkRoom(freesRoom(found.stat));
-    const prunes = found.place.kind === 'tree' && publisher.announcePrune(found.place.dirs, found.name);
-    const kept = inTree && core.tracker.keepBytes(found.place, found);
-    unlinkSync(found.dir.at(found.name));
-    dirtied.add(found.dir.path);
-    core.catalog.removeRow(found.place);
-    const rmdirs = prunes && found.place.kind === 'tree' ? publisher.prune(found.place.dirs) : [];
-    for (const path of rmdirs) dirtied.add(core.pathOf(path.split('/').slice(0, -1)));
-    publisher.recordDelete(subjectOf(found.place), rmdirs, { ...said, kept, ...(!inTree && { file: found.name }) });
-    if (inTree) publisher.dropOverflow(bucket, key, dirtied);
-  }
-
-  /**
-   * Deletes an object if it is still what was found.
-   * @param check asked under the lock, right before it goes; what it throws leaves everything as it was.
-   * @throws OperationAborted if it is something else by now.
-   */
-  async removeSame({ bucket, key }: ObjectRef, found: Found, said: Said, check: (now: Found) => void): Promise<void> {
-    const dirtied = new Set<string>();
-    this.core.catalog.recordRemoval((again) => {
-      if (again) {
-        this.forget(bucket, key);
-        if (said.clientToken) this.core.catalog.clientTokens.note(said.clientToken);
-        return;
-      }
-      const now = this.core.find(bucket, key);
-      // the number of the row says nothing: somebody may have hashed the file meanwhile
-      const same = now?.fp.equals(found.fp) === true && now.stat.ctimeNs === found.stat.ctimeNs;
-      if (!now || !same || !sameFacts(now.row?.facts ?? {}, found.row?.facts ?? {}))
-        throw new S3Error('OperationAborted', `"${key}" was changed while it was moved; it is kept beside its copy.`);
-      check(now);
-      this.unlink(bucket, key, now, said, dirtied);
-    });
-    await this.flushed(dirtied);
-  }
-
   async updateFacts(
     bucket: string,
     key: string,
@@ -239,21 +141,9 @@ export class Objects {
       catalog.noteSettled();
       return { ...now, row };
     });
-    await this.flushed(new Set());
+    await core.flushed(new Set());
     return describe(bucket, key, found);
   }
-
-  /** Journal and folders, unless durability is `fast`. */
-  async flushed(dirtied: Set<string>): Promise<void> {
-    if (!this.core.durable) return;
-    await this.core.catalog.journal.flush(this.core.catalog.journal.segment);
-    await this.core.syncDirs(dirtied);
-  }
-}
-
-/** Whether the disk has more room once a file has lost this name. */
-function freesRoom({ nlink, blocks }: BigIntStats): boolean {
-  return nlink === 1n && blocks > 0n;
 }
 
 export function newRow(): FileRow {

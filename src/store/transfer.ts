@@ -323,7 +323,7 @@ export class Transfer {
     try {
       const rmdirs = core.catalog.record(() => publisher.pruneRecorded(dirs, subjectOf(source.place)));
       if (rmdirs.length > 0)
-        await this.objects.flushed(new Set(rmdirs.map((path) => core.pathOf(path.split('/').slice(0, -1)))));
+        await core.flushed(new Set(rmdirs.map((path) => core.pathOf(path.split('/').slice(0, -1)))));
     } catch (error) {
       core.log('warn', 'directories that a move has emptied are left to gc', {
         path: dirs.join('/'),

@@ -197,6 +197,21 @@ export const OPERATIONS = {
     },
     between: ['one by one'],
   },
+  'delete several objects under one lock': {
+    setup: async (store, root) => {
+      for (const key of ['a/x', 'a/y', 'b/c/d', 'o//v', 'keep']) await put(store, key, key, 'old');
+      await foreign(root, 'd/theirs', 'their bytes');
+    },
+    run: async (store) => {
+      const keys = ['a/x', 'a/y', 'd/theirs', 'b/c/d', 'o//v', 'none'];
+      const outcomes = await store.deleteEach(
+        BUCKET,
+        keys.map((key) => ({ key })),
+      );
+      for (const one of outcomes) if (one.status === 'rejected') throw one.reason;
+    },
+    between: ['objects one by one'],
+  },
   'copy over an object': {
     setup: async (store) => {
       await put(store, 'from', 'source', 'source');

@@ -169,6 +169,55 @@ export function objectContract(make: MakeStore): void {
       expect((await w.store.head(BUCKET, 'k')).facts.metadata ?? {}).toEqual({});
     });
 
+    it('deletes many at once, each by itself', async () => {
+      const many = Array.from({ length: 150 }, (_, n) => `many/${n % 7}/${n}`);
+      for (const key of many) await put(w.store, key, key);
+      await put(w.store, 'many/1', 'no path: a folder is there');
+      await put(w.store, 'marker/', '');
+      await w.foreign('foreign', 'of another');
+      const { etag } = await put(w.store, 'matches', 'x');
+      await put(w.store, 'differs', 'x');
+      const outcomes = await w.store.deleteEach(BUCKET, [
+        { key: 'never' },
+        { key: 'matches', condition: { ifMatch: [etag] } },
+        { key: 'differs', condition: { ifMatch: [md5('y')] } },
+        { key: 'gone', condition: { ifMatch: [etag] } },
+        { key: 'marker/' },
+        { key: 'foreign' },
+        ...many.map((key) => ({ key })),
+        { key: 'many/1' },
+        { key: 'many/2/2' },
+      ]);
+      const told = outcomes.map((one) => (one.status === 'fulfilled' ? one.value : (one.reason as S3Error).code));
+      expect(told.slice(0, 6)).toEqual([false, true, 'PreconditionFailed', 'NoSuchKey', true, true]);
+      expect(told.slice(6)).toEqual([...many.map(() => true), true, false]);
+      expect(await list(w.store)).toEqual(['differs']);
+      expect(await readdir(w.at())).toEqual(['differs']);
+      expect(await w.store.deleteEach(BUCKET, [])).toEqual([]);
+    });
+
+    it('lets others have their turn while many are deleted', async () => {
+      const many = Array.from({ length: 400 }, (_, n) => `k${n}`);
+      for (const key of many) await w.foreign(key, key);
+      let turns = 0;
+      const others = setInterval(() => turns++, 0);
+      await w.store.deleteEach(
+        BUCKET,
+        many.map((key) => ({ key })),
+      );
+      clearInterval(others);
+      expect(turns).toBeGreaterThan(3);
+      expect(await list(w.store)).toEqual([]);
+    });
+
+    it('refuses each of many where none may be deleted', async () => {
+      const outcomes = await w.store.deleteEach('nowhere', [{ key: 'a' }, { key: 'b' }]);
+      expect(outcomes.map((one) => one.status === 'rejected' && (one.reason as S3Error).code)).toEqual([
+        'NoSuchBucket',
+        'NoSuchBucket',
+      ]);
+    });
+
     it('removes the folders that it made and no others', async () => {
       await put(w.store, 'mine/deep/k', 'x');
       await w.store.delete(BUCKET, 'mine/deep/k');
