@@ -77,10 +77,21 @@ function expand(text: string, values: Values, wildcards: boolean, fold: (s: stri
 /** `*`, `?` and `$` stand for themselves; `key, 'default'` has a default. A key with several values has none here. */
 function variable(content: string, values: Values): string | undefined {
   if (content === '*' || content === '?' || content === '$') return content;
+  const parsed = parseVariable(content);
+  if (parsed === undefined) return undefined;
+  const found = values.get(parsed.key);
+  return found?.length === 1 ? found[0] : parsed.otherwise;
+}
+
+function parseVariable(content: string): { key: string; otherwise: string | undefined } | undefined {
   const match = /^\s*([^,\s]+)\s*(?:,\s*'([^']*)'\s*)?$/.exec(content);
-  if (match === null) return undefined;
-  const found = values.get((match[1] ?? '').toLowerCase());
-  return found?.length === 1 ? found[0] : match[2];
+  return match === null ? undefined : { key: (match[1] ?? '').toLowerCase(), otherwise: match[2] };
+}
+
+/** Condition keys that a text asks for by `${…}`, in lower case. */
+export function keysOf(text: string): string[] {
+  // each beginning, also one within another: the parts of an ARN are read one by one
+  return Array.from(text.matchAll(/\$\{(?=([^}]*)\})/g), ([, content = '']) => parseVariable(content)?.key ?? '');
 }
 
 /** Two pointers and one point of return: at worst length times length, whatever the pattern (a regular expression could blow up). */

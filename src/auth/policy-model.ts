@@ -19,6 +19,8 @@ export interface Statement {
   /** Patterns of what follows `arn:aws:s3:::`. */
   resources: { not: boolean; list: Pattern[] };
   conditions: Condition[];
+  /** Condition keys that it asks for, in conditions or by variables, in lower case. */
+  keys: ReadonlySet<string>;
 }
 
 export type Principal =

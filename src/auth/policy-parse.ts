@@ -1,6 +1,6 @@
 /** From the JSON text of a bucket policy to statements that can be evaluated, or to the reason why not. */
 import { S3Error } from '../base/errors.js';
-import { compilePattern, type Pattern } from './glob.js';
+import { compilePattern, keysOf, type Pattern } from './glob.js';
 import type { Policy, Principal, Statement } from './policy-model.js';
 import { isConditionKey } from './policy-keys.js';
 import { compileCondition, PolicyValueError, type Condition } from './policy-conditions.js';
@@ -80,14 +80,22 @@ function parseStatement(value: unknown, context: Context): Statement {
   const principals = choose(value, 'Principal');
   const actions = choose(value, 'Action');
   const resources = choose(value, 'Resource');
+  const patterns = parseResources(resources.value, context);
+  const conditions = value.Condition === undefined ? [] : parseConditions(value.Condition, context);
   return {
     ...(sid === undefined ? {} : { sid }),
     effect,
     principals: { not: principals.not, list: parsePrincipals(principals.value) },
     actions: { not: actions.not, list: parseActions(actions.value) },
-    resources: { not: resources.not, list: parseResources(resources.value, context) },
-    conditions: value.Condition === undefined ? [] : parseConditions(value.Condition, context),
+    resources: { not: resources.not, list: patterns },
+    conditions,
+    keys: keysAsked(patterns, conditions),
   };
+}
+
+function keysAsked(resources: readonly Pattern[], conditions: readonly Condition[]): Set<string> {
+  const texts = [...resources.map(({ text }) => text), ...conditions.flatMap(({ values }) => values)];
+  return new Set([...conditions.map(({ key }) => key), ...texts.flatMap(keysOf)]);
 }
 
 /** A field or its Not… twin: exactly one of them. */

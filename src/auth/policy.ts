@@ -5,6 +5,7 @@
 import type { Values } from './glob.js';
 import type { Condition } from './policy-conditions.js';
 import type { Policy, Principal, Statement } from './policy-model.js';
+import { Readings, type Conditions } from './policy-readings.js';
 import type { Identity } from './types.js';
 
 export type { Policy } from './policy-model.js';
@@ -17,21 +18,22 @@ export interface PolicyRequest {
   /** `arn:aws:s3:::bucket` or `arn:aws:s3:::bucket/key`, the key decoded. */
   resource: string;
   /** Values of condition keys; names in any case. A key without value is absent. */
-  conditions: Readonly<Record<string, readonly string[]>>;
+  conditions: Conditions;
   /** Condition keys that a statement must demand fixed values of, or its Allow does not count. */
   pins?: readonly string[];
 }
 
+/** Patterns of actions have no variables. */
+const NO_VALUES: Values = new Map();
+
 /** An explicit Deny wins over every Allow; undefined when no statement speaks of the request. */
 export function evaluatePolicy(policy: Policy, request: PolicyRequest): 'Allow' | 'Deny' | undefined {
-  const values: Values = new Map(
-    Object.entries(request.conditions).map(([name, list]): [string, readonly string[]] => [name.toLowerCase(), list]),
-  );
+  const readings = new Readings(request.conditions);
   const resource = request.resource.replace(/^arn:aws[^:]*:s3:::/, '');
   let verdict: 'Allow' | undefined;
   for (const statement of policy.statements) {
     if (verdict === 'Allow' && statement.effect === 'Allow') continue;
-    if (!applies(statement, request, resource, values)) continue;
+    if (!applies(statement, request, resource, readings)) continue;
     if (statement.effect === 'Deny') return 'Deny';
     if (!fixes(statement, request.pins ?? [])) continue;
     verdict = 'Allow';
@@ -39,18 +41,23 @@ export function evaluatePolicy(policy: Policy, request: PolicyRequest): 'Allow' 
   return verdict;
 }
 
-function applies(statement: Statement, request: PolicyRequest, resource: string, values: Values): boolean {
-  const { principals, actions, resources, conditions } = statement;
-  return (
-    principals.list.some((principal) => principalIs(principal, request.identity)) !== principals.not &&
-    actions.list.some((action) => action.matches(request.action, values)) !== actions.not &&
+function applies(statement: Statement, request: PolicyRequest, resource: string, readings: Readings): boolean {
+  const { effect, principals, actions, resources, conditions, keys } = statement;
+  if (principals.list.some((principal) => principalIs(principal, request.identity)) === principals.not) return false;
+  if (actions.list.some((action) => action.matches(request.action, NO_VALUES)) === actions.not) return false;
+  const holds = (values: Values): boolean =>
     resources.list.some((pattern) => pattern.matches(resource, values)) !== resources.not &&
-    conditions.every((condition) => condition.holds(values))
-  );
+    conditions.every((condition) => condition.holds(values));
+  const possible = readings.of(keys);
+  if (possible === undefined) return effect === 'Deny';
+  return effect === 'Deny' ? possible.some(holds) : possible.every(holds);
 }
 
+/** Two tags whose names differ in case only are two, and a condition speaks of one. */
 function fixes({ conditions }: Statement, pins: readonly string[]): boolean {
-  return pins.every((pin) => conditions.some(({ fixed, key }) => fixed && key === pin.toLowerCase()));
+  const keys = pins.map((pin) => pin.toLowerCase());
+  if (new Set(keys).size < pins.length) return false;
+  return keys.every((pin) => conditions.some(({ fixed, key }) => fixed && key === pin));
 }
 
 function principalIs(principal: Principal, identity: Identity): boolean {

@@ -202,6 +202,78 @@ describe('conditions', () => {
   });
 });
 
+describe('a key that is given twice, in names that differ in case', () => {
+  const yesNo = { 's3:RequestObjectTag/a': ['yes'], 's3:RequestObjectTag/A': ['no'] };
+  const noYes = { 's3:RequestObjectTag/A': ['no'], 's3:RequestObjectTag/a': ['yes'] };
+  const both = { 's3:RequestObjectTag/a': ['yes'], 's3:RequestObjectTag/A': ['yes'] };
+
+  it.each<[operator: string, expected: unknown, given: Record<string, string[]>, denies: boolean, allows: boolean]>([
+    ['StringEquals', 'yes', yesNo, true, false],
+    ['StringEquals', 'no', yesNo, true, false],
+    ['StringEquals', ['yes', 'no'], yesNo, true, true],
+    ['StringEquals', 'yes', both, true, true],
+    ['StringEquals', 'other', yesNo, false, false],
+    ['StringNotEquals', 'yes', yesNo, true, false],
+    ['StringNotEquals', ['yes', 'no'], yesNo, false, false],
+    ['StringNotEquals', 'yes', both, false, false],
+    ['StringNotEquals', 'other', yesNo, true, true],
+    ['StringLike', 'y*', yesNo, true, false],
+    ['StringNotLike', 'y*', yesNo, true, false],
+    ['StringEqualsIfExists', 'yes', yesNo, true, false],
+    ['StringNotEqualsIfExists', 'yes', yesNo, true, false],
+    ['ForAllValues:StringEquals', 'yes', yesNo, true, false],
+    ['ForAnyValue:StringEquals', 'yes', yesNo, true, false],
+    ['ForAllValues:StringNotEquals', 'yes', yesNo, true, false],
+    ['ForAnyValue:StringNotEquals', 'yes', yesNo, true, false],
+    ['ForAnyValue:StringEquals', ['yes', 'no'], yesNo, true, true],
+    ['Null', 'true', yesNo, false, false],
+    ['Null', 'false', yesNo, true, true],
+  ])('%s %j on %j', (operator, expected, given, denies, allows) => {
+    const Condition = { [operator]: { 's3:RequestObjectTag/a': expected } };
+    for (const conditions of given === yesNo ? [yesNo, noYes] : [given]) {
+      expect(verdict([{ Effect: 'Deny', Condition }], { conditions })).toBe(denies ? 'Deny' : undefined);
+      expect(verdict([{ Condition }], { conditions })).toBe(allows ? 'Allow' : undefined);
+    }
+  });
+
+  it('has each of its values in a variable, too', () => {
+    const Resource = "arn:aws:s3:::photos/${s3:RequestObjectTag/a, 'x'}";
+    for (const conditions of [yesNo, noYes]) {
+      for (const key of ['yes', 'no']) {
+        expect(verdict([{ Effect: 'Deny', Resource }], { conditions, key })).toBe('Deny');
+        expect(verdict([{ Resource }], { conditions, key })).toBeUndefined();
+      }
+      expect(verdict([{ Resource }], { conditions, key: 'x' })).toBeUndefined();
+      const Condition = { ArnNotEquals: { 's3:x-amz-test': 'a:${b:${s3:RequestObjectTag/a}' } };
+      const asked = { conditions: { ...conditions, 's3:x-amz-test': ['a:${b:yes'] } };
+      expect(verdict([{ Effect: 'Deny', Condition }], asked)).toBe('Deny');
+      expect(verdict([{ Condition }], asked)).toBeUndefined();
+    }
+    expect(verdict([{ Resource }], { conditions: both, key: 'yes' })).toBe('Allow');
+  });
+
+  it('is not one that a condition fixes', () => {
+    const pins = (...names: string[]) => names.map((name) => `s3:RequestObjectTag/${name}`);
+    const ask = { identity: anyone, action: 's3:GetObject', resource: 'arn:aws:s3:::photos/k', conditions: both };
+    const fixed = policy({ Condition: { StringEquals: { 's3:RequestObjectTag/a': 'yes' } } });
+    expect(evaluatePolicy(fixed, { ...ask, pins: pins('A') })).toBe('Allow');
+    expect(evaluatePolicy(fixed, { ...ask, pins: pins('a', 'A') })).toBeUndefined();
+  });
+
+  it('grants nothing with more spellings than can be thought through', () => {
+    const names = ['abc', 'abC', 'aBc', 'Abc', 'ABC'];
+    const kinds = ['s3:RequestObjectTag/', 's3:RequestObjectTag/x', 's3:ExistingObjectTag/'];
+    const conditions = Object.fromEntries(kinds.flatMap((kind) => names.map((name) => [kind + name, ['v']])));
+    const fits = { StringEquals: Object.fromEntries(kinds.map((kind) => [`${kind}abc`, 'v'])) };
+    const fitsNot = { StringEquals: Object.fromEntries(kinds.map((kind) => [`${kind}abc`, 'w'])) };
+    expect(verdict([{ Condition: fits }], { conditions })).toBeUndefined();
+    expect(verdict([{}, { Effect: 'Deny', Condition: fitsNot }], { conditions })).toBe('Deny');
+    expect(verdict([{}, { Effect: 'Deny', Action: 's3:PutObject', Condition: fitsNot }], { conditions })).toBe('Allow');
+    // what a statement does not ask for makes no doubt
+    expect(verdict([{ Condition: { Null: { 's3:x-amz-acl': 'true' } } }], { conditions })).toBe('Allow');
+  });
+});
+
 describe('parsePolicy', () => {
   const statement = (fields: Fields): string => text({ ...BASE, ...fields });
 
