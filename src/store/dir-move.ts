@@ -28,9 +28,10 @@ import { moveOverflowFiles } from './settle.js';
 
 /**
  * `taken`: something is at the target. `apart`: it is on another mount. `none`: the prefix is no directory that could be renamed, or cannot be one
- * at the target: what it holds has to be moved one by one.
+ * at the target: what it holds has to be moved one by one. `blocked`: so it has, to keys that are no paths, for a file stands where the directory, or
+ * one above it, would be.
  */
-export type DirOutcome = 'moved' | 'taken' | 'apart' | 'none';
+export type DirOutcome = 'moved' | 'taken' | 'apart' | 'none' | 'blocked';
 
 /** Keys of files that are gone, as many as are remembered; more are looked for under the lock. */
 const MISSING_LIMIT = 10_000;
@@ -58,7 +59,7 @@ export class DirMover {
 
   /**
    * @param from bucket and prefix, which ends in `/`; so does that of `to`.
-   * @throws InvalidRequest if a file or a mount is in the way.
+   * @throws InvalidRequest if a mount is in the way.
    */
   async move(from: ObjectRef, to: ObjectRef, { dryRun = false, via }: DirMoveOptions = {}): Promise<DirOutcome> {
     return retried(() => this.attempt(from, to, dryRun, viaOf(via, 'ObjectCreated:Copy')));
@@ -70,6 +71,7 @@ export class DirMover {
     const source = this.source(from);
     const target = source && this.target(to);
     if (!source || !target) return 'none';
+    if (target === 'blocked') return target;
     this.checkMovable(source);
     if (this.mountOf(target) !== source.mount) return 'apart';
     if (this.isTaken(target, to)) return 'taken';
@@ -123,8 +125,8 @@ export class DirMover {
     const { publisher } = this.objects;
     const source = this.source(from);
     const target = this.target(to);
-    if (source?.identity !== line.identity || !target || target.missing.length > planned.missing.length)
-      throw new Retry();
+    if (source?.identity !== line.identity || !target || target === 'blocked') throw new Retry();
+    if (target.missing.length > planned.missing.length) throw new Retry();
     if (this.isTaken(target, to)) throw new Retry();
     core.tracker.settleDirs(source.dirs);
     const { dir, made } = core.inMissing(target, (dir, made) => {
@@ -183,7 +185,7 @@ export class DirMover {
   }
 
   /** Where it goes; undefined for the bucket's own directory, for what is no path, and for what is reached by a link. @throws InvalidRequest. */
-  private target({ bucket, key }: ObjectRef): Target | undefined {
+  private target({ bucket, key }: ObjectRef): Target | 'blocked' | undefined {
     const { core } = this;
     const path = keyToPath(key);
     const name = path?.dirs.at(-1);
@@ -192,12 +194,11 @@ export class DirMover {
     if (hidden !== undefined) throw invalid(`"${hidden}" is excluded from being served.`);
     const above = path.dirs.slice(0, -1);
     const reached = core.reach(core.bucketDir(bucket), above);
-    if (!reached) throw invalid(`A file is in the way of "${key}".`);
+    if (!reached) return 'blocked';
     const { base, missing } = reached;
     const dirs = [...core.bucketDirs(bucket), ...above];
     if (base.path !== core.pathOf(dirs.slice(0, dirs.length - missing.length))) return undefined;
-    if (missing.length === 0 && lstatOf(base.at(name))?.isDirectory() === false)
-      throw invalid(`A file is in the way of "${key}".`);
+    if (missing.length === 0 && lstatOf(base.at(name))?.isDirectory() === false) return 'blocked';
     return { place: { kind: 'tree', dirs, name }, base, missing, dirPath: core.pathOf(dirs), name };
   }
 

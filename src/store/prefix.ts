@@ -54,8 +54,9 @@ export class PrefixMover {
     const outcome = await this.directory(job, from.key, to.key);
     if (outcome === 'moved') return report;
     if (outcome === 'taken' && !options.force) throw taken(to.key);
+    if (outcome === 'blocked' && !options.force) throw blocked(to.key);
     const flat = outcome === 'apart';
-    const total = await this.check(job, flat);
+    const total = await this.check(job, from.key, flat);
     if (total.objects === 0) throw noSuchKey(from.key);
     if (flat) options.onTotal?.(total);
     const [source, target] = [this.pathOf(from), this.pathOf(to)];
@@ -110,11 +111,12 @@ export class PrefixMover {
 
   /**
    * Before anything is moved entry by entry: that every new key can be, and unless `force`, that nothing is there.
+   * @param prefix of what is checked.
    * @param flat whether objects are moved one by one; what is there already may then be what an interrupted run has copied.
    */
-  private async check(job: Job, flat: boolean): Promise<{ objects: number; bytes: number }> {
+  private async check(job: Job, prefix: string, flat: boolean): Promise<{ objects: number; bytes: number }> {
     const total = { objects: 0, bytes: 0 };
-    for await (const entries of this.pages(job, job.from.key, flat)) {
+    for await (const entries of this.pages(job, prefix, flat)) {
       for (const entry of entries) {
         const to = newKey(nameOf(entry), job.from.key, job.to.key);
         if ('key' in entry) total.bytes += entry.size;
@@ -131,9 +133,8 @@ export class PrefixMover {
   private async isTaken(job: Job, entry: ListEntry, to: string, flat: boolean): Promise<boolean> {
     if ('prefix' in entry) {
       const outcome = await this.dirs.move(this.at(job.from, entry.prefix), this.at(job.to, to), { dryRun: true });
-      if (outcome !== 'none') return outcome === 'taken';
-      const page = await this.lister.list(job.to.bucket, { prefix: to, delimiter: '', after: '', max: 1 });
-      return page.entries.length > 0;
+      if (outcome === 'none' || outcome === 'blocked') await this.check(job, entry.prefix, flat);
+      return outcome === 'taken';
     }
     const there = await this.headOf(job.to.bucket, to);
     if (!there) return false;
@@ -225,15 +226,34 @@ export class PrefixMover {
     }
   }
 
+  /**
+   * An object beside a folder of its name (DESIGN rule 5) goes after that: else it would take the folder's path, and all that is in the folder
+   * would have none.
+   */
   private async entries(job: Job, from: string, to: string, flat: boolean): Promise<void> {
+    const together = flat ? COPIED_TOGETHER : TOGETHER;
+    const move = (objects: ObjectInfo[]): Promise<void> =>
+      inTurns(objects, together, (info) => this.object(job, info, newKey(info.key, from, to), flat));
+    let left = false;
     for await (const entries of this.pages(job, from, flat)) {
       const objects = entries.filter((entry) => 'key' in entry);
-      const together = flat ? COPIED_TOGETHER : TOGETHER;
-      await inTurns(objects, together, (info) => this.object(job, info, newKey(info.key, from, to), flat));
+      const [first, last] = partition(objects, ({ key }) => !this.isBeside(job.from.bucket, key));
+      left ||= last.length > 0;
+      await move(first);
       for (const entry of entries) {
         if ('prefix' in entry) await this.prefix(job, entry.prefix, newKey(entry.prefix, from, to));
       }
     }
+    if (!left) return;
+    // by now they may have come to their own paths
+    const isLeft = ({ key }: ObjectInfo): boolean => !job.options.dryRun || this.isBeside(job.from.bucket, key);
+    for await (const entries of this.pages(job, from, flat))
+      await move(entries.filter((entry) => 'key' in entry).filter(isLeft));
+  }
+
+  /** Whether it lies elsewhere than at its path. */
+  private isBeside(bucket: string, key: string): boolean {
+    return this.core.find(bucket, key)?.place.kind === 'overflow';
   }
 
   private async prefix(job: Job, from: string, to: string): Promise<void> {
@@ -291,6 +311,12 @@ function newKey(key: string, from: string, to: string): string {
   return to + key.slice(from.length);
 }
 
+function partition<T>(items: readonly T[], isFirst: (item: T) => boolean): [T[], T[]] {
+  const sides: [T[], T[]] = [[], []];
+  for (const item of items) sides[isFirst(item) ? 0 : 1].push(item);
+  return sides;
+}
+
 /** Runs `work` on all items, a few at a time; after a failure those under way end and no other begins. @throws the first failure. */
 async function inTurns<T>(items: readonly T[], together: number, work: (item: T) => Promise<void>): Promise<void> {
   let next = 0;
@@ -312,6 +338,12 @@ async function inTurns<T>(items: readonly T[], together: number, work: (item: T)
 
 function taken(key: string): S3Error {
   return new S3Error('PreconditionFailed', `There is something at "${key}" already.`);
+}
+
+function blocked(key: string): S3Error {
+  return invalid(
+    `A file is in the way of "${key}"; only with --force are objects moved below it, where their keys are no paths.`,
+  );
 }
 
 function invalid(message: string): S3Error {

@@ -156,6 +156,58 @@ export function prefixContract(make: MakeStore): void {
       expect(await picture(w.root)).toEqual(before);
     });
 
+    it.each([
+      ['', ''],
+      ['', 'in/'],
+      ['ca', 'du'],
+    ])('keeps an object beside the folder of its name, from "%s" to "%s"', async (from, to) => {
+      for (const key of ['cat/d/x', 'cat', 'cat.png', 'cats/', 'cats/y', 'cats'])
+        await put(w.store, key, key.endsWith('/') ? '' : key);
+      const steps: string[] = [];
+      const onStep = (step: MoveStep): void => void steps.push(`${step.kind} ${step.to}`);
+      await across(from, to, { dryRun: true, onStep });
+      const planned = steps.splice(0).sort();
+      expect(await across(from, to, { onStep })).toMatchObject({ directories: 2, objects: 3 });
+      expect(steps.sort()).toEqual(planned);
+      expect(await list(w.store)).toEqual([]);
+      const keys = ['cat', 'cat.png', 'cat/d/x', 'cats', 'cats/', 'cats/y'].map((key) => to + key.slice(from.length));
+      expect(await list(w.store, {}, OTHER)).toEqual(keys);
+      expect(await exists(path.join(w.root, OTHER, `${to}${'cat/d/x'.slice(from.length)}`))).toBe(true);
+    });
+
+    it('ends what was begun where an object has taken the path of a folder', async () => {
+      await put(w.store, 'cat/d/x', 'deep');
+      await put(w.store, 'cat/d/y', 'deep');
+      await put(w.store, 'dog/d/x', 'deep');
+      await w.store.put(OTHER, 'cat', body('file'));
+      await w.store.put(OTHER, 'cat/d/z', body('there'));
+      await w.store.put(OTHER, 'dog', body('file'));
+      await w.store.put(OTHER, 'dog/d/x', body('there'));
+      await refuses(across('', ''), 'PreconditionFailed');
+      await w.store.delete(OTHER, 'dog/d/x');
+      await across('', '', { dryRun: true });
+      expect(await across('', '')).toMatchObject({ objects: 3 });
+      expect(await list(w.store)).toEqual([]);
+      expect(await list(w.store, {}, OTHER)).toEqual(['cat', 'cat/d/x', 'cat/d/y', 'cat/d/z', 'dog', 'dog/d/x']);
+      for (const [key, content] of [
+        ['cat', 'file'],
+        ['cat/d/x', 'deep'],
+        ['dog/d/x', 'deep'],
+      ] as const)
+        expect(await text(w.store, key, OTHER)).toBe(content);
+    });
+
+    it('moves a folder to where a file is only if it is forced', async () => {
+      for (const key of ['a/1', 'a/b/2', 'c']) await put(w.store, key);
+      for (const to of ['c/', 'c/d/']) {
+        await refuses(move('a/', to), 'InvalidRequest');
+        await refuses(move('a/', to, { dryRun: true }), 'InvalidRequest');
+        expect(await move('a/', to, { force: true })).toMatchObject({ objects: 2 });
+        expect(await list(w.store)).toEqual(['c', `${to}1`, `${to}b/2`]);
+        await move(to, 'a/');
+      }
+    });
+
     it('merges where it is forced, and tells what was replaced', async () => {
       for (const key of ['a/1', 'a/x/1', 'a/x/2', 'a/new/1']) await put(w.store, key, 'new');
       for (const key of ['b/1', 'b/x/2', 'b/x/3']) await put(w.store, key, 'old');
