@@ -6,7 +6,7 @@ import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { S3Error, errno } from '../base/errors.js';
 import { parseAliases } from './aliases.js';
-import { Excludes } from './excludes.js';
+import { Excludes, READING } from './excludes.js';
 import type { Catalog, Place } from '../catalog/catalog.js';
 import { identityOf } from '../catalog/identities.js';
 import type { Append } from '../catalog/lines.js';
@@ -143,7 +143,7 @@ export class Core {
     this.quietMs = options.quietMs ?? 2000;
     this.log = options.log ?? (() => undefined);
     this.excludes = new Excludes(options.exclude ?? []);
-    this.view = viewOf([this.symlinks, ...(options.exclude ?? [])]);
+    this.view = viewOf([this.symlinks, READING, ...(options.exclude ?? [])]);
     this.aliases = parseAliases(root, options.aliases ?? {});
     this.tracker = new Tracker(this);
     this.room = new Room(options.minFree);

@@ -1,6 +1,6 @@
 /**
- * `--exclude`: what is not served unless a client itself put it. Patterns are read as in a .gitignore at the top of the served directory, with one
- * addition: a bucket's folder counts as a top, too.
+ * `--exclude`: what is not served unless a client itself put it. Patterns are read as in a .gitignore at the top of the served directory (gitignore.ts),
+ * but a bucket's folder counts as a top, too, a `#` in front is itself, a `./` is nothing, and there are no exceptions with `!`.
  *
  * - Without a slash: a name at any depth (`*.tmp`, `node_modules`).
  * - With a slash at the beginning or within: the path below the served directory (`photos/raw`), or below the bucket's folder (`raw/*.dng`) - only
@@ -8,27 +8,21 @@
  * - With a slash at the end: directories only.
  * - What matches a directory hides all that is in it.
  */
-import picomatch from 'picomatch';
+import { parsePattern, type GitPattern } from './gitignore.js';
 
-type Test = (text: string) => boolean;
-
-interface PathRule {
-  matches: Test;
-  /** Not below a bucket's folder. */
-  fromRoot: boolean;
-  dirOnly: boolean;
-}
-
-const OPTIONS = { dot: true, nonegate: true };
+/** Another one once patterns are read otherwise: directories that an index has under the former reading are read again. */
+export const READING = 'as git, by characters';
 
 export class Excludes {
-  private readonly matchesName: Test;
-  private readonly paths: readonly PathRule[];
+  private readonly matchesName: (name: string) => boolean;
+  private readonly dirNames: readonly GitPattern[];
+  private readonly paths: readonly GitPattern[];
 
-  constructor(patterns: readonly string[]) {
-    const isName = (pattern: string): boolean => !pattern.includes('/');
-    this.matchesName = nameTest(patterns.filter(isName));
-    this.paths = patterns.filter((pattern) => !isName(pattern)).flatMap(pathRule);
+  constructor(lines: readonly string[]) {
+    const patterns = lines.flatMap((line) => (line.startsWith('!') ? [] : (parsePattern(withoutDot(line)) ?? [])));
+    this.matchesName = nameTest(patterns.filter(({ isName, dirOnly }) => isName && !dirOnly));
+    this.dirNames = patterns.filter(({ isName, dirOnly }) => isName && dirOnly);
+    this.paths = patterns.filter(({ isName }) => !isName);
   }
 
   /** Whether the name alone says it, wherever it is. */
@@ -42,13 +36,15 @@ export class Excludes {
    * @param depth how many of them lead to the bucket's folder.
    */
   entry(path: readonly string[], depth: number, isDir: boolean): boolean {
-    if (this.matchesName(path.at(-1) ?? '')) return true;
+    const name = path.at(-1) ?? '';
+    if (this.matchesName(name)) return true;
+    if (isDir && this.dirNames.some(({ matches }) => matches(name))) return true;
     if (this.paths.length === 0) return false;
     const whole = path.join('/');
     const below = depth < path.length ? path.slice(depth).join('/') : undefined;
     return this.paths.some(
-      ({ matches, fromRoot, dirOnly }) =>
-        (isDir || !dirOnly) && (matches(whole) || (!fromRoot && below !== undefined && matches(below))),
+      ({ matches, fromTop, dirOnly }) =>
+        (isDir || !dirOnly) && (matches(whole) || (!fromTop && below !== undefined && matches(below))),
     );
   }
 
@@ -65,22 +61,15 @@ export function excludedBy(patterns: readonly string[]): (path: readonly string[
   return (path, isDir) => excludes.entry(path, 1, isDir);
 }
 
-/** One test for all: a set for plain names, a matcher for the rest. */
-function nameTest(patterns: readonly string[]): Test {
-  if (patterns.length === 0) return () => false;
-  const plain = new Set(patterns.filter((pattern) => !/[*?[\]{}()!+@\\]/.test(pattern)));
-  const globs = patterns.filter((pattern) => !plain.has(pattern));
-  const matches = globs.length === 0 ? () => false : picomatch(globs, OPTIONS);
-  return (name) => plain.has(name) || matches(name);
+function withoutDot(line: string): string {
+  return line.replace(/^(?:\.\/)+/, '');
 }
 
-function pathRule(pattern: string): PathRule[] {
-  const dirOnly = pattern.endsWith('/');
-  const body = pattern.replace(/\/+$/, '');
-  const fromRoot = body.startsWith('/');
-  const path = body.replace(/^\/+/, '').replace(/^(?:\.\/)+/, '');
-  if (path === '') return [];
-  // `cache/`: a name, but of directories
-  const glob = path.includes('/') || fromRoot ? path : `**/${path}`;
-  return [{ matches: picomatch(glob, OPTIONS), fromRoot, dirOnly }];
+/** One test for all: a set for plain names, the ends of names, a matcher for the rest. */
+function nameTest(patterns: readonly GitPattern[]): (name: string) => boolean {
+  const plain = new Set(patterns.flatMap(({ literal }) => literal ?? []));
+  const suffixes = patterns.flatMap(({ suffix }) => suffix ?? []);
+  const globs = patterns.filter(({ literal, suffix }) => literal === undefined && suffix === undefined);
+  return (name) =>
+    plain.has(name) || suffixes.some((suffix) => name.endsWith(suffix)) || globs.some(({ matches }) => matches(name));
 }

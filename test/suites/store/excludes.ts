@@ -40,4 +40,18 @@ export function excludeContract(make: MakeStore): void {
       await refuses(w.store.createBucket('cache', {}), 'InvalidBucketName');
     });
   });
+
+  describe('names of characters that other patterns know', () => {
+    const exclude = ['Photo (copy)*', 'secret (old).key', '[!0-9].log', 'x?', '{a,b}'];
+    const w = world(make, { exclude });
+
+    it('are read as in a .gitignore', async () => {
+      const hidden = ['Photo (copy) 2.jpg', 'secret (old).key', 'a.log', 'x😀', 'xé', '{a,b}', 'd/{a,b}'];
+      const shown = ['5.log', 'Photo copy', 'a', 'secret old.key', 'xyz'];
+      for (const key of [...hidden, ...shown]) await w.foreign(key, key);
+      expect(await list(w.store)).toEqual(shown);
+      for (const key of hidden) await refuses(w.store.head(BUCKET, key), 'NoSuchKey');
+      for (const key of shown) expect(await text(w.store, key)).toBe(key);
+    });
+  });
 }
