@@ -300,9 +300,12 @@ export class JournalReader implements ChangeReader {
     if (top?.marker) yield* this.renamed(seq, { path: from.slice(0, -1) }, { path: to.slice(0, -1) }, NOTHING, true);
     for (const { path, row } of top ? this.rows(top.id) : []) {
       if (row.kind === 'dir') {
-        if (row.marker) yield* this.renamed(seq, { path: from + path }, { path: to + path }, NOTHING, true);
+        if (row.marker && !this.isLeft(row))
+          yield* this.renamed(seq, { path: from + path }, { path: to + path }, NOTHING, true);
         continue;
       }
+      // left here afterwards: another line tells of it
+      if (row.goneAt !== undefined && row.seq > seq) continue;
       // of what nobody has looked at a scan will tell
       if (row.dangling || row.fp.equals(NO_FINGERPRINT)) continue;
       if (!lost && !this.stands(from + path)) yield* this.went(seq, Date.now(), from + path);
@@ -319,6 +322,11 @@ export class JournalReader implements ChangeReader {
       const facts = bytesFacts({ fp: formatFingerprint(row.fp), etag: row.etag });
       yield* this.renamed(seq, old, { bucket: overflow.to.bucket, key }, facts);
     }
+  }
+
+  /** Whether a marker was missed where no folder was ever seen: it was left there, with what was said of its key, by one that had the name before. */
+  private isLeft({ id, identity }: DirRow): boolean {
+    return identity === undefined && this.core.catalog.missed.get(id) !== undefined;
   }
 
   /** What has no path of its own went with a folder that another program renamed. */

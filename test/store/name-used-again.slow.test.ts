@@ -35,3 +35,26 @@ describe('a file in a folder whose name is used again', () => {
     expect(await list(box.store)).toContain('a/sub/new');
   });
 });
+
+describe('what went with its folder', () => {
+  it.each([
+    ['stays away', false],
+    ['is swapped with it', true],
+  ])('is not told where another folder takes the place of the one above, which %s', async (_how, swapped) => {
+    for (const key of ['d/m/', 'd/y', 'f/x', 'f/n/']) await box.put(key);
+    await box.begin();
+    rmSync(box.at('d'), { recursive: true });
+    await box.tells('ObjectRemoved d/m/', 'ObjectRemoved d/y');
+    mkdirSync(box.at('d'));
+    expect(await list(box.store)).toEqual(['f/n/', 'f/x']);
+    renameSync(box.at('d'), box.at('t'));
+    renameSync(box.at('f'), box.at('d'));
+    if (swapped) renameSync(box.at('t'), box.at('f'));
+    await box.tells('ObjectRemoved f/x', 'ObjectRemoved f/n/', 'ObjectCreated d/x', 'ObjectCreated d/n/');
+    await box.store.live.settleRenames();
+    await box.tells();
+    expect(await list(box.store)).toEqual(['d/n/', 'd/x']);
+    mkdirSync(box.at('d/m'));
+    await box.tells('ObjectCreated d/m/');
+  });
+});
