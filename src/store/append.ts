@@ -7,7 +7,7 @@
 import { fstatSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { S3Error, errno } from '../base/errors.js';
-import type { Body, Checksum, DigestPlan, Digests, KeyFacts } from '../base/model.js';
+import type { Body, ChecksumAlgorithm, KeyFacts } from '../base/model.js';
 import { identityOfAppend } from '../catalog/appends.js';
 import type { Append } from '../catalog/lines.js';
 import { closeRead } from '../fs/reader.js';
@@ -54,7 +54,7 @@ export class Appender {
     const target = core.target(bucket, key);
     const { digests: plan = { algorithms: [] }, facts = {}, condition } = options;
     const staging = { ...objects.staging(target), mtime: clientMtime(facts) };
-    const going = algorithmOf(there);
+    const going = algorithmOf(there) ?? this.algorithmOfMarker({ bucket, key });
     const wanted = going ? { ...plan, algorithms: [...plan.algorithms, going] } : plan;
     // before its first byte is read: as a piece, and once more in the object
     if (there && body.size !== undefined) core.room.check(staging.directory, 2 * body.size);
@@ -103,7 +103,7 @@ export class Appender {
 
   /** @throws InvalidWriteOffset, NoSuchKey, NoSuchBucket. */
   private checkOffset({ bucket, key, offset }: ObjectRef & { offset: number }, found: Found | undefined): void {
-    const size = found && describe(bucket, key, found).size;
+    const size = found ? describe(bucket, key, found).size : this.core.findMarker(bucket, key) && 0;
     if (size === undefined) this.core.bucketDir(bucket);
     if (size === undefined && offset > 0) throw noSuchKey(key);
     if (size !== undefined && size !== offset) throw wrongOffset(offset, size);
@@ -150,29 +150,32 @@ export class Appender {
     return outcome !== 'off';
   }
 
-  /** The first bytes of an object that does not exist; a marker is an empty object, of which all that was said stays. */
+  private algorithmOfMarker({ bucket, key }: ObjectRef): ChecksumAlgorithm | undefined {
+    return this.core.findMarker(bucket, key)?.checksum?.algorithm;
+  }
+
+  /** The first bytes of an object that does not exist; a marker is an empty object, of which all that was said stays, and its kind of checksum. */
   private async create(piece: Piece): Promise<ObjectInfo> {
     const { core, objects } = this;
-    const { bucket, key, staged, plan, hold, condition, facts, via } = piece;
+    const { bucket, key, staged, hold, condition, facts, via } = piece;
+    const going = this.algorithmOfMarker(piece);
     const guard = {
       hold,
       exclusive: true,
       check: (now: Found | undefined) => {
-        if (now) throw new Outdated();
+        if (now || this.algorithmOfMarker(piece) !== going) throw new Outdated();
       },
     };
     const said = (): KeyFacts => core.findMarker(bucket, key)?.facts ?? facts;
+    const digests = await digestsWith(staged, going);
+    const plan = going ? { algorithms: [going], store: going } : piece.plan;
+    const { checksum } = storedChecksum(plan, digests);
     if (staged.size === 0 && objects.markers.possible(bucket, key)) {
-      const marker = { facts: said(), ...this.checksumOf(staged.digests, plan) };
+      const marker = { facts: said(), ...(checksum && { checksum }) };
       return objects.markers.put(bucket, key, marker, via, guard, condition);
     }
-    const bytes = { etag: staged.digests.MD5.toString('hex'), ...this.checksumOf(staged.digests, plan) };
+    const bytes = { etag: digests.MD5.toString('hex'), ...(checksum && { checksum }) };
     return objects.publisher.publish(piece, staged, { bytes, facts: said, via }, guard, condition);
-  }
-
-  private checksumOf(digests: Digests, plan: DigestPlan): { checksum?: Checksum } {
-    const { checksum } = storedChecksum(plan, digests);
-    return checksum ? { checksum } : {};
   }
 
   /** For files with several names, and where a rename is all that is needed. */

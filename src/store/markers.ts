@@ -213,9 +213,8 @@ export class Markers {
   }
 }
 
+/** A marker is an object like others: one that came without a content type has none that a copy would have to keep, or lose. */
 export function markerInfo(bucket: string, key: string, marker: Marker): ObjectInfo {
-  const facts =
-    marker.facts.contentType === undefined ? { ...marker.facts, contentType: 'application/x-directory' } : marker.facts;
   return {
     bucket,
     key,
@@ -223,7 +222,7 @@ export function markerInfo(bucket: string, key: string, marker: Marker): ObjectI
     etag: EMPTY_ETAG,
     lastModified: marker.time,
     versionId: 'null',
-    facts,
+    facts: marker.facts,
     ...(marker.checksum && { checksum: marker.checksum }),
   };
 }

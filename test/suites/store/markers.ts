@@ -31,6 +31,48 @@ export function markerContract(make: MakeStore): void {
       await again.stop();
     });
 
+    it('keeps it when it is appended to, as other empty objects do, and what was said', async () => {
+      const facts = { metadata: { who: 'me' }, tags: [['t', '1']] as [string, string][] };
+      const kinds: [string, DigestPlan, string][] = [
+        ['CRC32', CRC32, 'NhCmhg=='],
+        ['SHA256', { algorithms: ['SHA256'], store: 'SHA256' }, 'LPJNul+wow4m6DsqxbninhsWHlwfp0JecwQzYpOLmCQ='],
+      ];
+      for (const [algorithm, digests, value] of kinds) {
+        for (const key of ['d/', 'plain']) {
+          const before = await w.store.put(BUCKET, key, body(''), { digests, facts });
+          await w.store.append(BUCKET, key, 0, body(''));
+          expect(await w.store.head(BUCKET, key)).toMatchObject({ size: 0, checksum: before.checksum });
+          await w.store.append(BUCKET, key, 0, body('hello'));
+          const info = await w.store.head(BUCKET, key);
+          expect(info).toMatchObject({
+            size: 5,
+            etag: md5('hello'),
+            checksum: { algorithm, type: 'FULL_OBJECT', value },
+          });
+          expect([before.facts, info.facts]).toEqual([facts, facts]);
+          await w.store.delete(BUCKET, key);
+        }
+      }
+      await put(w.store, 'd/', '');
+      await refuses(w.store.append(BUCKET, 'd/', 1, body('x')), 'InvalidWriteOffset');
+    });
+
+    it('names no content type that nobody gave, wherever a marker goes or comes from', async () => {
+      for (const key of ['file', 'm/']) await put(w.store, key, '');
+      await w.store.copy(at('file'), at('copy/'));
+      await w.store.copy(at('m/'), at('copy'));
+      await w.store.move(at('file'), at('moved/'));
+      await w.store.move(at('m/'), at('moved'));
+      await put(w.store, 'longer/', '');
+      await w.store.append(BUCKET, 'longer/', 0, body('x'));
+      for (const key of ['copy/', 'copy', 'moved/', 'moved', 'longer/'])
+        expect([key, (await w.store.head(BUCKET, key)).facts.contentType]).toEqual([key, undefined]);
+      const contentType = 'application/x-directory';
+      await w.store.put(BUCKET, 's/', body(''), { facts: { contentType } });
+      await w.store.append(BUCKET, 's/', 0, body('x'));
+      expect((await w.store.head(BUCKET, 's/')).facts).toEqual({ contentType });
+    });
+
     it('moves the marker alone: what the folder holds are other objects', async () => {
       await w.store.put(BUCKET, 'a/', body(''), { facts: { metadata: { who: 'me' }, tags: [['t', '1']] } });
       await put(w.store, 'a/inside', 'x');
