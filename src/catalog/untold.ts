@@ -13,8 +13,10 @@ export interface UntoldChange {
   /** Below the root. */
   path: string;
   event: 'created' | 'removed';
-  /** Nobody knew of the file before. */
+  /** Nobody knew of the file before, or everybody knows that it went: while it is untold, its going is nothing. */
   fresh?: true;
+  /** `removed`: it had other bytes than anybody was told of. */
+  changed?: true;
 }
 
 export class Untold {
@@ -43,14 +45,26 @@ export class Untold {
     if (!this.wanted || dirs[0] === '' || dirs.length === 0) return;
     const path = [...dirs, name].join('/');
     const before = this.find(path);
-    const change: UntoldChange = { path, event, ...((fresh || before?.fresh) && { fresh: true }) };
+    const changed = event === 'removed' && before !== undefined && (before.event === 'created' || before.changed);
+    const isFresh = before ? before.fresh : fresh;
+    const change: UntoldChange = { path, event, ...(isFresh && { fresh: true }), ...(changed && { changed }) };
     this.index.put('untold', keyOf(path), Buffer.from(JSON.stringify(change)));
   }
 
-  /** A file that was missed is there again. Only inside a write. */
-  noteBack(dirs: readonly string[], name: string): void {
-    // whoever looks at it when it is quiet finds out whether it is the same
-    if (!this.find([...dirs, name].join('/'))) this.note(dirs, name, 'created');
+  /**
+   * A file that was missed is there again. Only inside a write.
+   * @param same with the bytes that it had. Of one that nobody has compared yet, too: whoever does notes the change.
+   */
+  noteBack(dirs: readonly string[], name: string, same = true): void {
+    const before = this.of(dirs, name);
+    // as if it had never been away
+    if (same && before?.event === 'removed' && !before.fresh && !before.changed) return;
+    this.note(dirs, name, 'created', true);
+  }
+
+  /** What is to be told of a file. */
+  of(dirs: readonly string[], name: string): UntoldChange | undefined {
+    return this.find([...dirs, name].join('/'));
   }
 
   /** Some of them, round and round. @param after where the last page ended. */
@@ -63,7 +77,7 @@ export class Untold {
 
   /** Whether a file that is gone is known to have been there. */
   isKnown(dirs: readonly string[], name: string): boolean {
-    const change = this.find([...dirs, name].join('/'));
+    const change = this.of(dirs, name);
     return change?.event === 'removed' && change.fresh !== true;
   }
 

@@ -22,6 +22,8 @@ export interface Live {
    * @param after where the last page ended.
    */
   untold(after: Buffer | undefined, max: number): UntoldPage;
+  /** The same of one file; '' is a marker's name. What a request or another process has found since the watcher last looked is in it, too. */
+  untoldOf(dirs: readonly string[], name: string): Untold | undefined;
   /** There is nothing to tell of a file. */
   forgetUntold(dirs: readonly string[], name: string): void;
   /**
@@ -53,8 +55,14 @@ export interface LookOptions {
   onFile?: (name: string, report: FileReport) => void;
 }
 
+/** A change of a file that is to be told; `fresh`: the file came while nobody knew of it, so that its going alone is nothing to tell. */
+export interface Untold {
+  event: 'created' | 'removed';
+  fresh?: true;
+}
+
 export interface UntoldPage {
-  entries: { dirs: readonly string[]; name: string; event: 'created' | 'removed'; fresh?: true }[];
+  entries: (Untold & { dirs: readonly string[]; name: string })[];
   /** Pass as `after` to go on; absent at the end. */
   next?: Buffer;
 }

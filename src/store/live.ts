@@ -29,6 +29,7 @@ import type {
   LookOptions,
   Md5,
   UnhashedPage,
+  Untold,
   UntoldPage,
 } from './live-contract.js';
 import { MissingDirs } from './missing-dirs.js';
@@ -250,7 +251,7 @@ export class LiveIndex implements Live {
           catalog.putRow(place, { ...fresh, ...(facts && { facts }), ...(from && { from }) });
         }
         if (place.kind !== 'tree') continue;
-        if (gone !== undefined || dangling === true) catalog.untold.noteBack(place.dirs, place.name);
+        if (gone !== undefined || dangling === true) catalog.untold.noteBack(place.dirs, place.name, row.fp.equals(fp));
         else if (state === 'changed') catalog.untold.note(place.dirs, place.name, 'created');
         else if (state === 'new' && told) catalog.untold.note(place.dirs, place.name, 'created', true);
       }
@@ -265,6 +266,11 @@ export class LiveIndex implements Live {
       return { dirs, name, event, ...(fresh && { fresh }) };
     });
     return { entries, ...(next && { next }) };
+  }
+
+  untoldOf(dirs: readonly string[], name: string): Untold | undefined {
+    const change = this.core.catalog.untold.of(dirs, name);
+    return change && { event: change.event, ...(change.fresh && { fresh: true }) };
   }
 
   forgetUntold(dirs: readonly string[], name: string): void {

@@ -11,7 +11,6 @@ import { openStore, type LocalStore } from '../../src/store/open.js';
 import { body } from '../suites/store/kit.js';
 
 const QUIET_MS = 300;
-const OPTIONS = { durability: 'fast', quietMs: QUIET_MS } as const;
 
 export class Watched {
   private background: Background | undefined;
@@ -19,16 +18,18 @@ export class Watched {
   private told: string[] = [];
   private begun = false;
 
-  static async open(): Promise<Watched> {
+  /** @param quietMs long enough for what a test does within the time that a file has to be left alone. */
+  static async open(quietMs = QUIET_MS): Promise<Watched> {
     const root = mkdtempSync(path.join(tmpdir(), 'gos3rve-watched-'));
-    const store = await openStore(root, OPTIONS);
+    const store = await openStore(root, { durability: 'fast', quietMs });
     await store.createBucket('box', {});
-    return new Watched(root, store);
+    return new Watched(root, store, quietMs);
   }
 
   private constructor(
     readonly root: string,
     public store: LocalStore,
+    private readonly quietMs: number,
   ) {
     store.changes.wantAlways(true);
     this.feed = store.changes.read('now');
@@ -79,7 +80,7 @@ export class Watched {
     const position = JSON.stringify(this.feed.position());
     await this.end();
     await this.store.close();
-    this.store = await openStore(this.root, OPTIONS);
+    this.store = await openStore(this.root, { durability: 'fast', quietMs: this.quietMs });
     this.feed = this.store.changes.read(JSON.parse(position) as Position);
   }
 
@@ -92,9 +93,23 @@ export class Watched {
   /** These events in any order, and no more of them. */
   async tells(...expected: string[]): Promise<void> {
     await this.until(() => (this.take(), expected.every((one) => this.told.includes(one))));
-    await sleep(4 * QUIET_MS);
-    this.take();
+    await this.settled();
     expect(this.told.splice(0).sort()).toEqual(expected.sort());
+  }
+
+  /** What is told of a key until nothing more comes, in order; a test that is slow may be told of each step, a fast one of the last only. */
+  async tellsOf(key: string, last?: string): Promise<string[]> {
+    const ofKey = (): string[] => (this.take(), this.told.filter((one) => one.endsWith(` ${key}`)));
+    if (last !== undefined) await this.until(() => ofKey().at(-1) === `${last} ${key}`);
+    await this.settled();
+    const told = ofKey().map((one) => one.slice(0, -key.length - 1));
+    this.told.length = 0;
+    return told;
+  }
+
+  private async settled(): Promise<void> {
+    await sleep(Math.max(4 * QUIET_MS, 2.5 * this.quietMs));
+    this.take();
   }
 
   private take(): void {

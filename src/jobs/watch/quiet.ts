@@ -111,8 +111,13 @@ export class Quiet {
 
   private async look({ dirs, name, event, fresh }: Waiting): Promise<void> {
     const file = await this.live.lookAtFile(dirs, name);
+    // requests, scans and this look, too, may have found more than what it waits for
+    const untold = this.live.untoldOf(dirs, name);
     if (file.state === 'gone') {
-      if (event === 'removed') await this.events.changed({ dirs, name, event, ...(fresh === true && { fresh }) });
+      const isFresh = untold ? untold.fresh === true : fresh === true;
+      if (event === 'removed') await this.events.changed({ dirs, name, event, ...(isFresh && { fresh: true }) });
+      // it has to stay away as long as others have to be left alone
+      else if (untold?.event === 'removed') this.add(dirs, name, 'removed', { fresh: isFresh });
       else this.live.forgetUntold(dirs, name);
       return;
     }
@@ -122,7 +127,8 @@ export class Quiet {
     }
     const { quietForMs = this.live.quietMs, size = 0 } = file;
     // removed and back as it was: nothing has happened
-    const what = file.state !== 'same' ? 'created' : event === 'removed' ? undefined : event;
+    const owed = (untold?.event ?? event) === 'created' ? 'created' : undefined;
+    const what = file.state === 'same' ? owed : 'created';
     if (quietForMs < this.live.quietMs) {
       this.add(dirs, name, what, { quietForMs, fresh: fresh === true });
       return;
