@@ -408,8 +408,12 @@ export class Catalog {
     });
   }
 
-  /** Remembers how far this process's segment needs no second look. Inside the write that committed. */
+  /**
+   * Remembers how far this process's segment needs no second look. Inside the write that committed; an index that is being made anew has not applied what was
+   * committed in another.
+   */
   noteSettled(): void {
+    if (!this.index.ready) return;
     for (const [segment, size] of this.journal.takeSealed()) this.index.setNumber(`seg:${segment}`, size);
     if (this.journal.segment !== '') this.index.setNumber(`seg:${this.journal.segment}`, this.journal.settledOffset());
   }

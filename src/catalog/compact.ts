@@ -39,6 +39,7 @@ import {
 import { NotReady, type Snapshot } from './lmdb.js';
 import { DamagedIndex, decodeRow, rowName, unpairKey, type DirRow, type FileRow } from './rows.js';
 import { SegmentReader, baseOf, compactName, isDead, listSegments, placed } from './segments.js';
+import { WholeIndex } from './whole.js';
 
 export interface CompactOptions {
   /** Only tell what would be done. */
@@ -75,33 +76,40 @@ const SILENT_MS = 60_000;
 
 /**
  * Compacts the journal of an open catalog.
- * @throws NotReady while the index is made anew; the system's errors, having changed nothing that counts.
+ * @throws NotReady while the index is made anew, also if it was lost meanwhile; the system's errors, having changed nothing that counts.
  */
 export async function compact(catalog: Catalog, options: CompactOptions = {}): Promise<CompactReport> {
   const { index, journal } = catalog;
   const report: CompactReport = { rows: 0, dropped: 0, segments: 0, bytes: 0, size: 0, kept: [] };
   const id = `${processToken()}-${randomBytes(4).toString('hex')}`;
-  if (!index.write(() => index.ready && claim(catalog, id))) {
-    if (!index.ready) throw new NotReady('the index is being made anew');
-    return { ...report, busy: true };
-  }
+  const whole = new WholeIndex(index);
+  if (!whole.write(() => claim(catalog, id))) return { ...report, busy: true };
   try {
     if (!options.dryRun) {
       removeTemporary(journal.directory);
       journal.rotate();
       catalog.forgetAnswers();
-      index.write(() => catalog.noteSettled());
+      whole.write(() => catalog.noteSettled());
     }
-    const upTo = await write(catalog, id, report, options);
-    await removeOld(catalog, upTo, report, options);
+    const upTo = await write(catalog, whole, id, report, options);
+    await removeOld(catalog, whole, upTo, report, options);
     return report;
   } catch (error) {
     if (error instanceof DamagedIndex) index.distrust(error.message);
     throw error;
   } finally {
-    index.write(() => {
-      if (holds(catalog, id)) index.remove('meta', CLAIM);
+    giveUp(catalog, id);
+  }
+}
+
+function giveUp(catalog: Catalog, id: string): void {
+  try {
+    catalog.index.write(() => {
+      if (holds(catalog, id)) catalog.index.remove('meta', CLAIM);
     });
+  } catch (error) {
+    // it went with its index
+    if (!(error instanceof NotReady)) throw error;
   }
 }
 
@@ -125,9 +133,15 @@ function removeTemporary(directory: string): void {
 }
 
 /** Writes the new segment. @returns the number that it speaks for. */
-async function write(catalog: Catalog, id: string, report: CompactReport, options: CompactOptions): Promise<number> {
+async function write(
+  catalog: Catalog,
+  whole: WholeIndex,
+  id: string,
+  report: CompactReport,
+  options: CompactOptions,
+): Promise<number> {
   const { index, journal } = catalog;
-  const snapshot = index.snapshot();
+  const snapshot = snapshotOf(catalog, whole);
   const upTo = snapshot.number('seq');
   const base = baseOf(journal.directory);
   if (base?.upTo === upTo) {
@@ -151,12 +165,12 @@ async function write(catalog: Catalog, id: string, report: CompactReport, option
       put(lines);
       options.signal?.throwIfAborted();
       await new Promise((resolve) => setImmediate(resolve));
-      if (!index.write(() => claim(catalog, id))) throw new Error('another process has taken the compaction over');
+      if (!whole.write(() => claim(catalog, id))) throw new Error('another process has taken the compaction over');
     }
     if (file === undefined) return upTo;
     giveTo(temporary, options.owner);
     fsyncSync(file);
-    index.write(() => {
+    whole.write(() => {
       if (!holds(catalog, id)) throw new Error('another process has taken the compaction over');
       renameSync(temporary, join(journal.directory, name));
       index.setNumber(`seg:${name}`, report.size);
@@ -169,6 +183,18 @@ async function write(catalog: Catalog, id: string, report: CompactReport, option
       closeSync(file);
       rmSync(temporary, { force: true });
     }
+  }
+}
+
+/** Of the very index that is known to be whole: a part of it would be taken for all that there is. */
+function snapshotOf({ index }: Catalog, whole: WholeIndex): Snapshot {
+  const snapshot = index.snapshot();
+  try {
+    whole.check();
+    return snapshot;
+  } catch (error) {
+    snapshot.close();
+    throw error;
   }
 }
 
@@ -335,6 +361,7 @@ function partLine(uploads: ReadonlySet<string>, upTo: number, key: Buffer, value
 
 async function removeOld(
   catalog: Catalog,
+  whole: WholeIndex,
   upTo: number,
   report: CompactReport,
   { dryRun, readUpTo = heldUpTo(catalog.journal.directory) ?? Infinity, owner }: CompactOptions,
@@ -355,8 +382,7 @@ async function removeOld(
     report.bytes += size;
     if (dryRun) continue;
     // under the lock and only while the index is whole: whoever makes it anew needs either all old segments or the new one from the start
-    index.write(() => {
-      if (!index.ready) throw new NotReady('the index is being made anew');
+    whole.write(() => {
       unlinkSync(path);
       index.remove('meta', Buffer.from(`seg:${segment}`));
     });

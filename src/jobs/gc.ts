@@ -42,14 +42,14 @@ export async function gc(collector: Collector, question: GcQuestion): Promise<Gc
     segmentBytes: 0,
     journalBytes: 0,
   };
-  if (!collector.claim()) return { ...report, busy: true };
+  if (!(await collector.claim())) return { ...report, busy: true };
   try {
     const now = Date.now();
     for (const step of STEPS) {
       question.signal.throwIfAborted();
       await step(collector, question, report, now);
       // renewed: another process may have taken it over while this machine slept
-      if (!collector.claim()) break;
+      if (!(await collector.claim())) break;
     }
     return report;
   } finally {
@@ -62,7 +62,7 @@ type Step = (collector: Collector, question: GcQuestion, report: GcReport, now: 
 const STEPS: readonly Step[] = [
   async (collector, question, report, now) => {
     report.uploads = await collector.uploads(now - question.olderThan, question);
-    report.staging = collector.staging(question);
+    report.staging = await collector.staging(question);
   },
   async (collector, question, report) => {
     report.settled = (await collector.overflow(question)).settled;

@@ -67,7 +67,7 @@ export function settleOrphans(core: Core): void {
 export function settleAppend(core: Core, line: Append, seen?: string): boolean {
   if (!isOrphaned(core, line, seen)) return false;
   const { catalog } = core;
-  return catalog.index.write(() => {
+  return catalog.record(() => {
     const { place, row } = rowOf(catalog, identityOfAppend(line), placeOf({ path: line.path }));
     const begun = isBegun(core, line, row);
     if (begun !== false) {

@@ -310,13 +310,13 @@ export class LiveIndex implements Live {
     if (this.rebuilding) return 0;
     let settled = 0;
     await this.missing.settle();
-    const { index } = this.core.catalog;
-    while (index.write(() => this.core.tracker.settleLost(PAGE))) await turn();
+    const { catalog, tracker } = this.core;
+    while (catalog.record(() => tracker.settleLost(PAGE))) await turn();
     for (let next = rowKey(0, ''); ;) {
-      const page = index.page('pending', next, Buffer.from([0xff]), PAGE);
+      const page = catalog.index.page('pending', next, Buffer.from([0xff]), PAGE);
       const last = page.at(-1);
       if (!last) return settled;
-      settled += index.write(() => page.filter(({ key }) => this.core.tracker.settleKey(key)).length);
+      settled += catalog.record(() => page.filter(({ key }) => tracker.settleKey(key)).length);
       next = after(last.key);
       await turn();
     }

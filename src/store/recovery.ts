@@ -7,6 +7,7 @@ import { split, subjectOf, type Place } from '../catalog/catalog.js';
 import { isLeft } from '../catalog/segments.js';
 import { dirsOf, type Moving } from '../catalog/moved.js';
 import type { JournalLine } from '../catalog/lines.js';
+import { NotReady } from '../catalog/lmdb.js';
 import type { Dangling, Origin } from '../catalog/replay.js';
 import { lstatOf } from '../fs/stat.js';
 import { replacerOf } from '../fs/statefile.js';
@@ -28,7 +29,7 @@ export function recover(core: Core, publisher: Publisher, dangling: Dangling): v
     ends.set(segment, whole && (!ends.has(segment) || ends.get(segment) !== undefined) ? end : undefined);
   };
   const settle = (origin: Origin, id: string, work: () => void): void => {
-    const done = dangling.aborted.has(id) || tryOne(core, () => index.write(work));
+    const done = dangling.aborted.has(id) || tryOne(core, () => catalog.record(work));
     note(origin, done && !tokenAlive(tokenOf(id), 0));
   };
   for (const { line, origin } of dangling.superseding)
@@ -47,12 +48,12 @@ export function recover(core: Core, publisher: Publisher, dangling: Dangling): v
   // those that the index alone still has: their process was killed between its last line and its last word there
   tryOne(core, () => settleOrphans(core));
   for (const { paths, origin } of dangling.dirs) {
-    const done = tryOne(core, () => index.write(() => removeEmpty(core, publisher, paths, origin)));
+    const done = tryOne(core, () => catalog.record(() => removeEmpty(core, publisher, paths, origin)));
     note(origin, done && isLeft(join(catalog.journal.directory, origin.segment)));
   }
   for (const origin of dangling.ended) note(origin, isLeft(join(catalog.journal.directory, origin.segment)));
-  for (const place of dangling.kept) tryOne(core, () => index.write(() => tellAgain(core, publisher, place)));
-  index.write(() => {
+  for (const place of dangling.kept) tryOne(core, () => catalog.record(() => tellAgain(core, publisher, place)));
+  catalog.record(() => {
     for (const [segment, end] of ends) if (end !== undefined) index.setNumber(`seg:${segment}`, end);
   });
 }
@@ -78,12 +79,13 @@ function tellAgain(core: Core, publisher: Publisher, place: Place): void {
   catalog.putRow(place, { ...row, seq });
 }
 
-/** One file that cannot be looked at must not keep the store from opening. */
+/** One file that cannot be looked at must not keep the store from opening. @throws NotReady: in an index that was lost nothing can be settled. */
 function tryOne(core: Core, work: () => void): boolean {
   try {
     work();
     return true;
   } catch (error) {
+    if (error instanceof NotReady) throw error;
     core.log('warn', 'an interrupted operation could not be settled', { error: String(error) });
     return false;
   }
@@ -148,10 +150,8 @@ function removeEmpty(core: Core, publisher: Publisher, paths: readonly string[],
  */
 export function cleanStaging(core: Core, dryRun = false): number {
   let removed = 0;
-  // needed to cut back what was appended of them, once their files are found
-  const kept = new Set(core.catalog.appends.all().map(({ piece }) => piece));
   const clean = (folder: string, makerOf: MakerOf): boolean =>
-    tryOne(core, () => (removed += cleanFolder(folder, makerOf, kept, dryRun)));
+    tryOne(core, () => (removed += cleanFolder(core, folder, makerOf, dryRun)));
   for (const staging of core.mounts.stagings()) clean(staging, stagerOf);
   for (const folder of uploadFolders(core).values()) clean(folder, stagerOf);
   const events = join(core.stateDir, 'events');
@@ -168,18 +168,23 @@ function stagerOf(name: string): string | undefined {
   return dash < 0 || name.split('.').length !== 3 ? undefined : name.slice(0, dash);
 }
 
-function cleanFolder(directory: string, makerOf: MakerOf, kept: ReadonlySet<string>, dryRun: boolean): number {
+function cleanFolder(core: Core, directory: string, makerOf: MakerOf, dryRun: boolean): number {
   let removed = 0;
   for (const name of names(directory)) {
     const maker = makerOf(name);
     if (maker === undefined) continue;
     const path = join(directory, name);
     const age = Date.now() - Number(lstatOf(path)?.mtimeMs ?? 0);
-    if (kept.has(path) || tokenAlive(maker, age)) continue;
+    if (tokenAlive(maker, age) || isPiece(core, path)) continue;
     if (!dryRun) rmSync(path, { recursive: true, force: true });
     removed++;
   }
   return removed;
+}
+
+/** Whether a dead process had begun to append it: needed to cut that back, once its file is found. */
+function isPiece({ catalog }: Core, path: string): boolean {
+  return catalog.record(() => catalog.appends.all().some(({ piece }) => piece === path));
 }
 
 /** Folders of uploads by id, on each mount. */
@@ -204,7 +209,7 @@ export function knowUploads(core: Core, uploads: Uploads): void {
 export function restoreUploads(core: Core, uploads: Uploads): void {
   const { catalog } = core;
   const ended: string[] = [];
-  catalog.index.write(() => {
+  catalog.record(() => {
     const folders = uploadFolders(core);
     uploads.reconcile(folders, (id, error) =>
       core.log('warn', 'an upload could not be read', { id, error: String(error) }),

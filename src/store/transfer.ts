@@ -185,7 +185,7 @@ export class Transfer {
   /** Asked under the lock: a move is seen before its transaction ends. */
   async wasMoved(from: ObjectRef, to: ObjectRef, clientToken: MoveToken): Promise<boolean> {
     const { core } = this;
-    if (!core.catalog.index.write(() => wasDone(core, to.bucket, clientToken))) return false;
+    if (!core.catalog.record(() => wasDone(core, to.bucket, clientToken))) return false;
     for (const { bucket, key } of [from, to]) await flushWay(core, bucket, key);
     return true;
   }
@@ -206,7 +206,7 @@ export class Transfer {
     const { markers } = this.objects;
     if (markers.possible(to.bucket, to.key)) return markers.move(from, to, options);
     const { condition, sourceCondition } = options;
-    this.core.catalog.index.write(() => checkNotDone(this.core, to.bucket, options.clientToken));
+    this.core.catalog.record(() => checkNotDone(this.core, to.bucket, options.clientToken));
     const info = await this.copy(from, to, {
       facts: (source) => {
         if (sourceCondition) checkRead(sourceCondition, source, 'rename');

@@ -201,10 +201,10 @@ describe('gc', () => {
   it('does no harm when two run at once', async () => {
     const other = await openStore(root);
     try {
-      expect(store.collector.claim()).toBe(true);
-      expect(other.collector.claim()).toBe(false);
+      expect(await store.collector.claim()).toBe(true);
+      expect(await other.collector.claim()).toBe(false);
       store.collector.release();
-      expect(other.collector.claim()).toBe(true);
+      expect(await other.collector.claim()).toBe(true);
       other.collector.release();
       const reports = await Promise.all([
         run(),

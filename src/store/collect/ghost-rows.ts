@@ -8,6 +8,7 @@ import { hasChildren } from '../../catalog/children.js';
 import { placeAt } from '../../catalog/row-of.js';
 import { decodeRow, type DirRow, type FileRow } from '../../catalog/rows.js';
 import type { Place } from '../../catalog/catalog.js';
+import type { WholeIndex } from '../../catalog/whole.js';
 import { errno } from '../../base/errors.js';
 import { isAbsent, type Core } from '../core.js';
 import { noteGone, noteMarkerBack } from '../ghosts.js';
@@ -26,14 +27,15 @@ const NOTHING = Buffer.alloc(FINGERPRINT_BYTES);
 /** @param before ms: what has been gone since then is dropped. */
 export async function collectGhosts(
   core: Core,
+  whole: WholeIndex,
   before: number,
   { dryRun, signal }: CollectOptions,
 ): Promise<GhostReport> {
   const report: GhostReport = { missing: 0, dropped: 0 };
-  for await (const { key, value } of rowsOf(core, 'tree', signal)) {
+  for await (const { key, value } of rowsOf(core, whole, 'tree', signal)) {
     const row = decodeRow(value);
     if (row.kind === 'dir') {
-      if (!dryRun) dropEmptyRow(core, row, before);
+      if (!dryRun) dropEmptyRow(core, whole, row, before);
       continue;
     }
     const place = placeAt(core.catalog, key);
@@ -42,10 +44,10 @@ export async function collectGhosts(
     if (row.goneAt === undefined) {
       if (isMissing(core, dirs, name)) report.missing += dryRun ? 1 : noteGone(core, [{ dirs, name }]);
     } else if (row.goneAt < before && isMissing(core, dirs, name) && !isAway(core, dirs, row)) {
-      if (dryRun || drop(core, place, before)) report.dropped++;
+      if (dryRun || drop(core, whole, place, before)) report.dropped++;
     }
   }
-  if (!dryRun) await forgetIdentities(core, before, signal);
+  if (!dryRun) await forgetIdentities(core, whole, before, signal);
   return report;
 }
 
@@ -79,9 +81,9 @@ function mountAt(core: Core, dirs: readonly string[]): number | undefined {
 }
 
 /** Under the lock the row is looked at again: the file may be back. */
-function drop(core: Core, place: Extract<Place, { kind: 'tree' }>, before: number): boolean {
+function drop(core: Core, whole: WholeIndex, place: Extract<Place, { kind: 'tree' }>, before: number): boolean {
   const { catalog } = core;
-  return catalog.index.write(() => {
+  return whole.write(() => {
     const row = catalog.row(place);
     if (row?.goneAt === undefined || row.goneAt >= before || !isMissing(core, place.dirs, place.name)) return false;
     catalog.removeRow(place);
@@ -94,7 +96,7 @@ function drop(core: Core, place: Extract<Place, { kind: 'tree' }>, before: numbe
  * Drops a directory's row that holds nothing, if the directory is gone: at once, or, if a client put it as a marker, once it has been gone since
  * `before`. Its children come later in the order of rows: the next collection finds it empty.
  */
-function dropEmptyRow(core: Core, known: DirRow, before: number): void {
+function dropEmptyRow(core: Core, whole: WholeIndex, known: DirRow, before: number): void {
   const { id, marker } = known;
   const { catalog } = core;
   const { index } = catalog;
@@ -106,7 +108,7 @@ function dropEmptyRow(core: Core, known: DirRow, before: number): void {
   }
   if (marker) noteGone(core, [{ dirs, name: '' }]);
   if (hasChildren(index, id)) return;
-  index.write(() => {
+  whole.write(() => {
     const row = catalog.findDir(dirs);
     if (row?.id !== id || !isDirGone(core, dirs)) return;
     if (row.marker) {
@@ -130,13 +132,13 @@ function isDirGone(core: Core, dirs: readonly string[]): boolean {
 }
 
 /** Bytes that lay where others lie now, and did not turn up elsewhere; and when files that are gone were verified. */
-async function forgetIdentities(core: Core, before: number, signal: AbortSignal): Promise<void> {
+async function forgetIdentities(core: Core, whole: WholeIndex, before: number, signal: AbortSignal): Promise<void> {
   const { index, identities } = core.catalog;
-  for await (const { key } of rowsOf(core, 'identities', signal)) {
+  for await (const { key } of rowsOf(core, whole, 'identities', signal)) {
     const seen = identities.find(key);
-    if (seen?.kind === 'displaced' && (seen.row.goneAt ?? 0) < before) identities.forget(key);
+    if (seen?.kind === 'displaced' && (seen.row.goneAt ?? 0) < before) whole.write(() => identities.forget(key));
   }
-  for await (const { key } of rowsOf(core, 'verified', signal)) {
-    if (!index.has('identities', key)) index.write(() => index.remove('verified', key));
+  for await (const { key } of rowsOf(core, whole, 'verified', signal)) {
+    if (!index.has('identities', key)) whole.write(() => index.remove('verified', key));
   }
 }

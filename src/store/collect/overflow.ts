@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { S3Error, errno } from '../../base/errors.js';
 import { decodeRow, unpairKey } from '../../catalog/rows.js';
 import { makeStateDir, syncDirSync } from '../../fs/statefile.js';
+import type { WholeIndex } from '../../catalog/whole.js';
 import type { Core } from '../core.js';
 import type { Transfer } from '../transfer.js';
 import { lstatOf } from '../../fs/stat.js';
@@ -21,9 +22,14 @@ const YOUNG_MS = 3_600_000;
 /** Files of a folder that are looked at together: memory does not grow with their number. */
 const CHUNK = 10_000;
 
-export async function settleOverflow(core: Core, transfer: Transfer, options: CollectOptions): Promise<OverflowReport> {
+export async function settleOverflow(
+  core: Core,
+  whole: WholeIndex,
+  transfer: Transfer,
+  options: CollectOptions,
+): Promise<OverflowReport> {
   const report: OverflowReport = { settled: 0, aside: 0 };
-  for await (const { key } of rowsOf(core, 'overflow', options.signal)) {
+  for await (const { key } of rowsOf(core, whole, 'overflow', options.signal)) {
     const [folder = '', name = ''] = unpairKey(key);
     const bucket = core.bucketNamed(folder);
     if (bucket === undefined) continue;
@@ -41,24 +47,28 @@ export async function settleOverflow(core: Core, transfer: Transfer, options: Co
 }
 
 /** @returns how many files were put aside. */
-export async function quarantineStrays(core: Core, { dryRun, signal }: CollectOptions): Promise<number> {
+export async function quarantineStrays(
+  core: Core,
+  whole: WholeIndex,
+  { dryRun, signal }: CollectOptions,
+): Promise<number> {
   let found = 0;
   const top = join(core.dataDir, 'overflow');
   for (const folder of names(top)) {
     const entries = openFolder(join(top, folder));
     if (!entries) {
       // beside the folders nothing of ours lies
-      if (isOldFile(join(top, folder)) && (dryRun || putAside(core, '', folder))) found++;
+      if (isOldFile(join(top, folder)) && (dryRun || putAside(core, whole, '', folder))) found++;
       continue;
     }
     try {
       for (let chunk = take(entries); chunk.size > 0; chunk = take(entries)) {
-        for await (const { value } of rowsOf(core, 'overflow', signal)) {
+        for await (const { value } of rowsOf(core, whole, 'overflow', signal)) {
           const row = decodeRow(value);
           if (row.kind === 'file' && row.file !== undefined) chunk.delete(row.file);
         }
         for (const name of chunk)
-          if (isOldFile(join(top, folder, name)) && (dryRun || putAside(core, folder, name))) found++;
+          if (isOldFile(join(top, folder, name)) && (dryRun || putAside(core, whole, folder, name))) found++;
       }
     } finally {
       entries.closeSync();
@@ -67,19 +77,31 @@ export async function quarantineStrays(core: Core, { dryRun, signal }: CollectOp
   return found;
 }
 
-function putAside(core: Core, folder: string, name: string): boolean {
+/** Only while the index that knows nothing of the file is the one that is used: also a line that nobody has ended yet may speak of it. */
+function putAside(core: Core, whole: WholeIndex, folder: string, name: string): boolean {
   const from = join(core.dataDir, 'overflow', folder, name);
   const directory = join(core.dataDir, 'quarantine', new Date().toISOString().slice(0, 10));
   makeStateDir(directory, core.owner);
+  const { catalog } = core;
+  const moved = whole.write(() => {
+    if (catalog.loosePrepares().some((line) => line.file === name || line.replaces === name)) return false;
+    return renamed(from, join(directory, folder === '' ? name : `${folder}-${name}`));
+  });
+  if (!moved) return false;
+  syncDirSync(directory);
+  core.log('warn', 'a file without a record was put aside', { from, directory });
+  return true;
+}
+
+/** @returns false if it is gone. */
+function renamed(from: string, to: string): boolean {
   try {
-    renameSync(from, join(directory, folder === '' ? name : `${folder}-${name}`));
+    renameSync(from, to);
+    return true;
   } catch (error) {
     if (errno(error) === 'ENOENT') return false;
     throw error;
   }
-  syncDirSync(directory);
-  core.log('warn', 'a file without a record was put aside', { from, directory });
-  return true;
 }
 
 function take(entries: Entries): Set<string> {

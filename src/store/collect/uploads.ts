@@ -1,20 +1,22 @@
 /** Multipart uploads that nobody goes on with. */
 import { lstatSync } from 'node:fs';
 import { S3Error } from '../../base/errors.js';
+import type { WholeIndex } from '../../catalog/whole.js';
 import type { Upload } from '../contract.js';
-import type { Core } from '../core.js';
+import { isAbsent, type Core } from '../core.js';
 import type { Uploads } from '../uploads.js';
 import { rowsOf, type CollectOptions } from './rows.js';
 
 /** @param before ms. @returns how many were ended. */
 export async function abortStale(
   core: Core,
+  whole: WholeIndex,
   uploads: Uploads,
   before: number,
   { dryRun, signal }: CollectOptions,
 ): Promise<number> {
   let ended = 0;
-  for await (const { value } of rowsOf(core, 'uploads', signal)) {
+  for await (const { value } of rowsOf(core, whole, 'uploads', signal)) {
     const upload = JSON.parse(value.toString()) as Upload;
     if (upload.initiated >= before || lastTouched(uploads, upload) >= before) continue;
     if (!dryRun && !(await abort(uploads, upload))) continue;
@@ -23,14 +25,14 @@ export async function abortStale(
   return ended;
 }
 
-/** Each part that comes is renamed into the upload's folder. 0 if it is gone. */
+/** Each part that comes is renamed into the upload's folder. 0 if it is gone; just now if nobody can tell. */
 function lastTouched(uploads: Uploads, { bucket, uploadId }: Upload): number {
   try {
     const directory = isLost(bucket) ? uploads.lostDirectory(uploadId) : uploads.directory(bucket, uploadId);
     return directory === undefined ? 0 : lstatSync(directory).mtimeMs;
-  } catch {
+  } catch (error) {
     // its bucket is gone, perhaps with its disk: then it cannot be ended either
-    return 0;
+    return isAbsent(error) || error instanceof S3Error ? 0 : Infinity;
   }
 }
 
