@@ -16,10 +16,10 @@ if (KILL_WHEN === 'unlinked') {
   };
   syncBuiltinESMExports();
 } else {
-  const { Objects } = await import('../../dist/store/objects.js');
-  const { removeSame } = Objects.prototype;
-  Objects.prototype.removeSame = function (ref, ...rest) {
+  const { Removing } = await import('../../dist/store/removing.js');
+  const { same } = Removing.prototype;
+  Removing.prototype.same = function (ref, ...rest) {
     if (ref.key.endsWith(`/${KILL_AT}`)) die();
-    return removeSame.call(this, ref, ...rest);
+    return same.call(this, ref, ...rest);
   };
 }
