@@ -10,6 +10,7 @@
  *   (`store/upkeep.ts`). The file that lies at the path is the lock: one that lies elsewhere is never written to.
  */
 import type { BigIntStats } from 'node:fs';
+import { Seen, forgetSeen } from '../base/turn.js';
 import type { Ownership } from '../fs/statefile.js';
 import { entriesOf, named, openFile, retire, type Opened, type Table, type TableName } from './environment.js';
 import { lastOf } from './gate.js';
@@ -43,6 +44,7 @@ export class Index {
   private writing = false;
   /** Whether this transaction has changed anything. */
   private dirty = false;
+  private readonly stands = new Seen<boolean>();
   /** Whether this very file was seen to be whole. */
   private whole = false;
   /** How many rows of directories this process has removed. */
@@ -88,8 +90,16 @@ export class Index {
   /** Lets reads of this turn see what other processes have committed. */
   refresh(): void {
     if (this.writing) return;
-    this.isLost();
+    this.seemsLost();
     this.opened.env.resetReadTxn();
+  }
+
+  /** {@link isLost} as it was seen in this turn. */
+  seemsLost(): boolean {
+    if (this.stands.get('', () => !this.isLost())) return false;
+    // another is open now
+    forgetSeen();
+    return true;
   }
 
   /** Looks whether the file is still the one that was opened, and nobody else has written to it; else it is to be made anew from now on. */

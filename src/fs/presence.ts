@@ -9,6 +9,7 @@
 import { lstatSync, readFileSync, statSync, type BigIntStats } from 'node:fs';
 import { join } from 'node:path';
 import { S3Error, errno } from '../base/errors.js';
+import { Seen } from '../base/turn.js';
 import { STATE_DIR } from './keypath.js';
 import { NAME_FILE } from './state-dir.js';
 
@@ -25,6 +26,7 @@ export interface PresenceListener {
 export class Presence {
   private readonly marks: Mark[];
   private readonly listeners: PresenceListener[] = [];
+  private readonly untouched = new Seen<boolean>();
   private whereabouts: Whereabouts = 'here';
   /** What the listeners were told last. */
   private told: 'here' | 'away' = 'here';
@@ -50,9 +52,14 @@ export class Presence {
 
   /** @throws ServiceUnavailable naming the root, while it is not there. */
   check(): void {
-    if (this.here && this.marks.every((mark) => mark.isUntouched())) return;
+    if (this.here && this.isUntouched()) return;
     this.look();
     if (!this.here) throw this.refusal();
+  }
+
+  /** The same for a request that begins: what was seen in this turn will do. */
+  checkSeen(): void {
+    if (!this.here || !this.untouched.get('', () => this.isUntouched())) this.check();
   }
 
   /** Looks whether it is there; listeners learn of a change in a turn of their own. */
@@ -80,6 +87,10 @@ export class Presence {
       'ServiceUnavailable',
       `The directory that is served, ${this.root}, ${what}; is its disk mounted?`,
     );
+  }
+
+  private isUntouched(): boolean {
+    return this.marks.every((mark) => mark.isUntouched());
   }
 
   private tell(): void {

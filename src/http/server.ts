@@ -4,6 +4,7 @@
 import { createServer as createHttpServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo, Server as NetServer, Socket } from 'node:net';
 import { S3Error, UsageError, errno } from '../base/errors.js';
+import { beginTurn } from '../base/turn.js';
 import { errorXml } from '../wire/xml.js';
 import { Exchange } from './exchange.js';
 import { HOST_ID, newRequestId } from './ids.js';
@@ -141,6 +142,7 @@ class HttpGateway implements GatewayServer {
     const { socket } = request;
     const connection = this.#connections.get(socket);
     if (!connection) return;
+    beginTurn();
     const start = (): void => void this.#serve(connection, request, response, awaitsContinue);
     if (!connection.current) {
       start();

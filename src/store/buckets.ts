@@ -11,6 +11,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { S3Error, errno } from '../base/errors.js';
+import { Seen, forgetSeen } from '../base/turn.js';
 import { decodeName, isPossibleName } from '../fs/keypath.js';
 import type { Dir } from '../fs/dirs.js';
 import { makeStateDir, syncDirSync, writeFileAtomic } from '../fs/statefile.js';
@@ -50,6 +51,7 @@ type EndUploads = (bucket: string, holder: Dir) => void;
 
 export class Buckets {
   private readonly cache = new Map<string, Cached>();
+  private readonly seen = new Seen<Bucket>();
   /** Which folder had a bucket's name when it was asked for. */
   private readonly standing = new Map<string, string>();
   private readonly directory: string;
@@ -85,6 +87,10 @@ export class Buckets {
 
   /** @throws NoSuchBucket. */
   get(name: string): Bucket {
+    return this.seen.get(name, () => this.look(name));
+  }
+
+  private look(name: string): Bucket {
     const dirs = this.core.bucketDirs(name);
     const stat = statOf(this.pathOf(name));
     if (!stat || (dirs.length === 0 && !this.core.isAlias(name))) throw noSuchBucket(name);
@@ -140,7 +146,7 @@ export class Buckets {
       core.tracker.seekBucket(name);
       setAsideBucket(core, name);
     });
-    this.cache.delete(name);
+    this.forget(name);
   }
 
   /** Refuses while anything at all is in the folder, and names it (DESIGN rule 6). */
@@ -296,7 +302,7 @@ export class Buckets {
   private write(name: string, settings: BucketSettings): void {
     makeStateDir(this.directory, this.core.owner);
     writeFileAtomic(this.settingsPath(name), `${JSON.stringify(settings, null, 2)}\n`, this.core.owner);
-    this.cache.delete(name);
+    this.forget(name);
   }
 
   private remove(name: string): void {
@@ -305,7 +311,12 @@ export class Buckets {
     } catch (error) {
       if (!isAbsent(error)) throw error;
     }
+    this.forget(name);
+  }
+
+  private forget(name: string): void {
     this.cache.delete(name);
+    forgetSeen();
   }
 
   private settingsPath(name: string): string {

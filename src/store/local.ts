@@ -310,7 +310,7 @@ export class LocalStoreImpl implements LocalStore {
     const { index } = this.core.catalog;
     let began: number | undefined;
     try {
-      this.core.checkRoot();
+      this.presence.checkSeen();
       index.refresh();
       if (index.ready) began = index.generation;
       return await work();
@@ -351,7 +351,7 @@ export class LocalStoreImpl implements LocalStore {
       try {
         return await this.run(async () => {
           const answer = await work(ready);
-          if (!ready || !this.isLost(generation)) return answer;
+          if (!ready || !this.isLost(generation, true)) return answer;
           await drop(answer);
           throw new NotReady('the index was lost while it was read');
         });
@@ -363,11 +363,11 @@ export class LocalStoreImpl implements LocalStore {
     }
   }
 
-  /** Whether what was read from the index since may be wrong, or not all there is. */
-  private isLost(generation: number): boolean {
+  /** Whether what was read from the index since may be wrong, or not all there is. @param asSeen in this turn. */
+  private isLost(generation: number, asSeen = false): boolean {
     const { index } = this.core.catalog;
     try {
-      return index.isLost() || !index.ready || index.generation !== generation;
+      return (asSeen ? index.seemsLost() : index.isLost()) || !index.ready || index.generation !== generation;
     } catch {
       // its disk is going away
       return true;
