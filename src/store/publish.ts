@@ -51,7 +51,7 @@ export interface Facts {
   upload?: CompletedUpload;
   /** None: nobody is told of it. */
   via?: Via;
-  /** The object comes from another key, where this was told of it. */
+  /** The object comes from another key, or is copied onto itself, and this was told of it there. */
   told?: Told | undefined;
 }
 

@@ -71,7 +71,7 @@ export class Transfer {
       const now = self
         ? (there: Found | undefined): KeyFacts => (there ? said(describe(from.bucket, from.key, there)) : facts)
         : facts;
-      const told = { facts: now, mtime: clientMtime(facts) };
+      const told = { facts: now, mtime: clientMtime(facts), ...(self && { told: toldSoFar(current.found) }) };
       return await core.room.writing(target.base.at('.'), source.info.size, (_wrote, fills) =>
         this.copyFile(current, source.info, to, target, told, guard, { ...options, fills }),
       );
@@ -111,7 +111,7 @@ export class Transfer {
     info: ObjectInfo,
     to: ObjectRef,
     target: Target,
-    { facts, mtime }: { facts: Facts['facts']; mtime: number | undefined },
+    { mtime, ...said }: Pick<Facts, 'facts' | 'told'> & { mtime: number | undefined },
     guard: Guard,
     options: CopyOptions & { fills: (fd: number) => void },
   ): Promise<ObjectInfo> {
@@ -130,7 +130,7 @@ export class Transfer {
       return await this.objects.publisher.publish(
         to,
         { path, stat },
-        { bytes, facts, via: viaOf(options.via, 'ObjectCreated:Copy') },
+        { bytes, ...said, via: viaOf(options.via, 'ObjectCreated:Copy') },
         guard,
         options.condition,
       );
