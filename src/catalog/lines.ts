@@ -178,7 +178,7 @@ export type JournalLine =
     }
   /**
    * A directory was renamed: both paths end in `/`; that of a lost one begins with `/` (identities.ts). `was` is where a lost or away one (lost-dirs.ts) had been before. By us if
-   * there is an `id`, that of the line before; else by another program.
+   * there is an `id`, that of the line before; else by another program. `lost`: it is at `from` no more, since this time (ms) at the latest, and has become a lost one.
    */
   | {
       op: 'moved';
@@ -187,6 +187,7 @@ export type JournalLine =
       from: string;
       bytes?: never;
       was?: string;
+      lost?: number;
       id?: string;
       mkdirs?: string[];
       rmdirs?: string[];

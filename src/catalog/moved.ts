@@ -22,9 +22,10 @@ export function dirsOf(path: string): string[] {
 }
 
 /** Only inside a write. */
-export function applyMoved(catalog: Catalog, { path, from, seq, mkdirs, overflow, rmdirs }: MovedDir): void {
+export function applyMoved(catalog: Catalog, { path, from, seq, lost, mkdirs, overflow, rmdirs }: MovedDir): void {
   for (const made of mkdirs ?? []) catalog.changeDir(split(made), (row) => (row.made = true));
-  catalog.moveDir(dirsOf(from), dirsOf(path), seq);
+  if (catalog.moveDir(dirsOf(from), dirsOf(path), seq) && lost !== undefined)
+    catalog.lost.put(seq, { seq, dirs: dirsOf(from), since: lost });
   if (overflow) moveOverflow(catalog, overflow);
   for (const removed of rmdirs ?? []) catalog.dropDir(split(removed));
 }

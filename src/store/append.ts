@@ -16,6 +16,7 @@ import { InPlace, isUnchanged, withoutSetId, type Bytes, type Piece } from './ap
 import { algorithmOf, appendedFacts, digestsWith } from './appended.js';
 import { viaOf } from './attribution.js';
 import type { ObjectInfo, ObjectRef, PutOptions } from './contract.js';
+import { claimWay } from './claim-way.js';
 import { noSuchKey, type Core, type Found } from './core.js';
 import { describe, isAppending, knowledge } from './describe.js';
 import { holdBucket } from './hold.js';
@@ -49,6 +50,7 @@ export class Appender {
     const { core, objects } = this;
     core.checkWritable();
     const hold = holdBucket(core, bucket);
+    claimWay(core, bucket, key);
     const there = core.find(bucket, key);
     this.checkOffset({ bucket, key, offset }, there);
     const target = core.target(bucket, key);

@@ -303,7 +303,7 @@ export class Core {
     const bucketDirs = this.bucketDirs(bucket);
     const dirs = [...bucketDirs, ...path.dirs];
     let row = this.catalog.findDir(dirs);
-    if (!row?.marker) {
+    if (!row?.marker || row.identity) {
       this.tracker.settleDirs(dirs);
       row = this.catalog.findDir(dirs);
     }

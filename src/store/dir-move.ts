@@ -76,6 +76,7 @@ export class DirMover {
     if (this.mountOf(target) !== source.mount) return 'apart';
     if (this.isTaken(target, to)) return 'taken';
     if (dryRun) return 'moved';
+    if (target.place.kind === 'tree') core.tracker.claim(target.place.dirs);
     const missing = await missingBelow(core, source.dirs, MISSING_LIMIT);
     const line: Moving = {
       op: 'moving',
@@ -128,7 +129,8 @@ export class DirMover {
     if (source?.identity !== line.identity || !target || target === 'blocked') throw new Retry();
     if (target.missing.length > planned.missing.length) throw new Retry();
     if (this.isTaken(target, to)) throw new Retry();
-    core.tracker.settleDirs(source.dirs);
+    core.tracker.settleDirs(source.dirs, 0, true);
+    if (target.place.kind === 'tree') core.tracker.settleDirs(target.place.dirs, 0, true);
     const { dir, made } = core.inMissing(target, (dir, made) => {
       renameSync(source.parent.at(source.name), dir.at(target.name));
       done.renamed = true;

@@ -5,13 +5,14 @@
  *
  * Everything here runs synchronously; what changes something, under the lock.
  */
-import { lstatSync, readdirSync, type BigIntStats } from 'node:fs';
+import { lstatSync, opendirSync, type BigIntStats } from 'node:fs';
+import { firstChildren, hasChildren } from '../catalog/children.js';
 import { subjectOf, type Catalog, type MovedFile, type Place } from '../catalog/catalog.js';
 import { identityOf, type Seen } from '../catalog/identities.js';
 import type { MovedKeys } from '../catalog/lines.js';
 import { applyMoved, type MovedDir } from '../catalog/moved.js';
 import { placeAt } from '../catalog/row-of.js';
-import { rowKey, type FileRow } from '../catalog/rows.js';
+import { rowKey, type DirRow, type FileRow } from '../catalog/rows.js';
 import { fingerprint, formatFingerprint } from '../fs/fingerprint.js';
 import type { FileClock } from '../fs/clock.js';
 import type { Dir } from '../fs/dirs.js';
@@ -24,6 +25,11 @@ import { leaveMissing, settleAway, settleLost } from './left.js';
 
 /** Time stamps of one rename(2) may lie this far apart. */
 const TICK_NS = 20_000_000n;
+/** A directory that has gone is looked for beside its path if there are no more entries than these. */
+const BESIDE_LIMIT = 1000;
+/** So many of what was known in a directory are looked for in the one that has its place. */
+const KNOWN_ASKED = 100;
+const SOUGHT_LIMIT = 1000;
 
 type TreePlace = Extract<Place, { kind: 'tree' }>;
 /** What of the store's core is needed here. */
@@ -60,8 +66,10 @@ export class Tracker {
   carry:
     | ((renamed: { from: readonly string[]; to: readonly string[]; identity: string }) => { overflow?: MovedKeys })
     | undefined;
-  /** Top-level folders whose rows are looked after just now. */
+  /** Directories that are looked for just now. */
   private readonly settling = new Set<string>();
+  /** What stood above a directory when that was looked for. */
+  private readonly sought = new Map<string, string>();
 
   constructor(private readonly core: Ground) {
     core.catalog.world = (dirs) => this.identityAt(dirs);
@@ -74,7 +82,7 @@ export class Tracker {
     const path = this.core.pathOf(dirs);
     const stat = lstatOf(path);
     if (!stat?.isDirectory() || stat.birthtimeNs === 0n) return undefined;
-    return Buffer.from(identityOf(fingerprint(stat, this.core.mounts.idOf(stat.dev, path))));
+    return Buffer.from(this.identityOf(path, stat));
   }
 
   private fingerprintAt(place: Place, file?: string): Buffer | undefined {
@@ -92,12 +100,82 @@ export class Tracker {
   /**
    * Makes the rows of the directories on a path those of the directories that stand there.
    * @param settled so many of them, from the top, are known to be so: whoever goes down a deep path need not look at all of it at each step.
+   * @param claims something is about to be recorded there, as {@link claim} says; under the lock.
    */
-  settleDirs(dirs: readonly string[], settled = 0): void {
+  settleDirs(dirs: readonly string[], settled = 0, claims = false): void {
     if (!this.core.catalog.index.ready || this.holds(dirs, settled)) return;
+    if (claims) return this.claimAll(dirs, true);
     this.core.catalog.index.write(() => {
       for (let depth = settled + 1; depth <= dirs.length; depth++) if (!this.settleDir(dirs.slice(0, depth))) return;
     });
+  }
+
+  /**
+   * Before anything is recorded below a path, and before a line announces it: rows of a directory that stands there no more give way to those of the one
+   * that does, or that will be made. They go to where the directory is found now; else they are lost (lost-dirs.ts), and follow it when it turns up.
+   * @param makes directories that are missing will be made; if not, rows that are found nowhere stay.
+   */
+  claim(dirs: readonly string[], makes = true): void {
+    const { catalog } = this.core;
+    if (!catalog.index.ready) return;
+    const identity = catalog.findDir(dirs)?.identity;
+    if (identity && this.identityAt(dirs)?.equals(identity) === true) return;
+    if (this.isStale(dirs)) this.claimAll(dirs, makes);
+  }
+
+  /** The same once something was done in a directory that was reached by the path: others may have renamed it since. Under the lock. */
+  claimReached(dirs: readonly string[], { path, born }: Dir): void {
+    // what was reached by a link has rows that stand for no directory
+    const identity = path === this.core.pathOf(dirs) ? this.core.catalog.findDir(dirs)?.identity : undefined;
+    if (identity && !this.identityOf(path, born).equals(identity)) this.claimAll(dirs, true);
+  }
+
+  private claimAll(dirs: readonly string[], makes: boolean): void {
+    this.core.catalog.index.write(() => {
+      for (let depth = 1; depth <= dirs.length; depth++) {
+        const path = dirs.slice(0, depth);
+        if (this.settleDir(path, true)) continue;
+        const identity = this.isDirectory(path) ? undefined : this.core.catalog.findDir(path)?.identity;
+        if (identity && !this.findElsewhere(path, identity) && makes) this.setAside(path);
+        return;
+      }
+    });
+  }
+
+  private identityOf(path: string, stat: BigIntStats): Buffer {
+    return identityOf(fingerprint(stat, this.core.mounts.idOf(stat.dev, path)));
+  }
+
+  /** Whether a row on a path is that of a directory that does not stand there. */
+  private isStale(dirs: readonly string[]): boolean {
+    const { index } = this.core.catalog;
+    let row = index.row(0, '/');
+    for (const [i, name] of dirs.entries()) {
+      row = row?.kind === 'dir' ? index.row(row.id, `${name}/`) : undefined;
+      if (row?.kind !== 'dir') return false;
+      if (!row.identity) continue;
+      const path = dirs.slice(0, i + 1);
+      const there = this.identityAt(path);
+      if (there ? !there.equals(row.identity) : !this.isDirectory(path)) return true;
+    }
+    return false;
+  }
+
+  private isDirectory(dirs: readonly string[]): boolean {
+    return lstatOf(this.core.pathOf(dirs))?.isDirectory() === true;
+  }
+
+  /** The rows of a directory that is somewhere else, or nowhere, wait for it, or go back to their keys in a moment (left.ts). Under the lock. */
+  private setAside(dirs: readonly string[]): void {
+    const { catalog } = this.core;
+    const row = catalog.findDir(dirs);
+    if (!row) return;
+    if (!row.marker && !hasChildren(catalog.index, row.id)) return catalog.dropDirRow(row);
+    const seq = catalog.nextSeq();
+    const line: MovedDir = { op: 'moved', seq, path: `/${seq}/`, from: `${dirs.join('/')}/`, lost: Date.now() };
+    catalog.journal.append(line);
+    applyMoved(catalog, line);
+    catalog.noteSettled();
   }
 
   private holds(dirs: readonly string[], settled: number): boolean {
@@ -162,8 +240,11 @@ export class Tracker {
     }
   }
 
-  /** The same for one directory whose parents are settled. Under the lock. @returns false if there is none. */
-  settleDir(dirs: readonly string[]): boolean {
+  /**
+   * The same for one directory whose parents are settled. Under the lock.
+   * @param claims see {@link claim}. @returns false if there is none.
+   */
+  settleDir(dirs: readonly string[], claims = false): boolean {
     const { catalog } = this.core;
     const { identities, index } = catalog;
     const identity = this.identityAt(dirs);
@@ -172,11 +253,15 @@ export class Tracker {
     const there = parent && index.row(parent.id, `${dirs.at(-1) ?? ''}/`);
     const row = there?.kind === 'dir' ? there : undefined;
     if (row?.identity?.equals(identity)) return true;
-    if (row?.identity && this.findElsewhere(dirs, row.identity)) return this.settleDir(dirs);
+    if (dirs.length === 1 && row?.identity && this.findElsewhere(dirs, row.identity))
+      return this.settleDir(dirs, claims);
     const seen = identities.find(identity);
     const known = seen?.kind === 'dir' && seen.id !== row?.id ? seen.id : undefined;
     if (known !== undefined && this.isAway(known, identity)) {
       this.moveDir(known, dirs);
+    } else if (claims && row?.identity && known === undefined && dirs.length > 1 && !this.isRestored(row, dirs)) {
+      if (!this.findElsewhere(dirs, row.identity)) this.setAside(dirs);
+      catalog.ensureDir(dirs);
     } else if (row && parent) {
       // another directory stands here now: what clients said of the keys below stays with the keys
       const { noted } = row;
@@ -193,23 +278,64 @@ export class Tracker {
     if (identity) this.findElsewhere([name], identity);
   }
 
-  /** A bucket's folder whose name another one has taken is looked for under other names at the top: the bucket goes with it. @returns whether it was found. */
+  /** Whether something that was known in a directory stands in the one that has its place now: it was copied back, and its keys are the same. */
+  private isRestored({ id }: DirRow, dirs: readonly string[]): boolean {
+    const path = this.core.pathOf(dirs);
+    return firstChildren(this.core.catalog.index, id, KNOWN_ASKED).some(
+      ({ name }) => lstatOf(`${path}/${name.replace(/\/$/, '')}`) !== undefined,
+    );
+  }
+
+  /**
+   * A directory that is not at its path is looked for under other names beside it: all that is known of it goes with it. Of a bucket's folder however many there are.
+   * @returns whether it was found.
+   */
   private findElsewhere(dirs: readonly string[], identity: Buffer): boolean {
-    const [top = ''] = dirs;
-    if (dirs.length !== 1 || this.settling.size > 0) return false;
-    this.settling.add(top);
+    const path = dirs.join('/');
+    if (this.settling.size > 0 || this.isSought(dirs, path)) return false;
+    const above = dirs.slice(0, -1);
+    this.settling.add(path);
     try {
-      const names = readdirSync(this.core.pathOf([]), { withFileTypes: true }).filter((entry) => entry.isDirectory());
-      const there = names.find(({ name }) => name !== top && this.identityIfSeen([name])?.equals(identity));
-      if (!there || !isPossibleName(there.name)) return false;
+      const there = this.beside(dirs).find(
+        (name) => this.identityIfSeen([...above, name])?.equals(identity) && isPossibleName(name),
+      );
+      if (there === undefined) return false;
       // a folder that nobody has looked at has no row yet
-      this.core.catalog.ensureDir([there.name]);
-      this.settleDir([there.name]);
+      this.core.catalog.ensureDir([...above, there]);
+      this.settleDir([...above, there]);
       const now = this.core.catalog.findDir(dirs);
       return now?.identity?.equals(identity) !== true;
     } finally {
-      this.settling.delete(top);
+      this.settling.delete(path);
     }
+  }
+
+  /** Whether it was looked for, and nothing beside it has been renamed since. */
+  private isSought(dirs: readonly string[], path: string): boolean {
+    const above = lstatOf(this.core.pathOf(dirs.slice(0, -1)));
+    const stamp = above && !this.core.clock.isYoung(above.mtimeNs) ? `${above.ino}:${above.mtimeNs}` : undefined;
+    if (stamp !== undefined && this.sought.get(path) === stamp) return true;
+    if (this.sought.size >= SOUGHT_LIMIT) this.sought.clear();
+    if (stamp !== undefined) this.sought.set(path, stamp);
+    return false;
+  }
+
+  /** Names of other directories beside one. */
+  private beside(dirs: readonly string[]): string[] {
+    const above = this.core.pathOf(dirs.slice(0, -1));
+    const names: string[] = [];
+    const limit = dirs.length === 1 ? Infinity : BESIDE_LIMIT;
+    const directory = opendirSync(above);
+    try {
+      let n = 0;
+      for (let entry = directory.readSync(); entry; entry = directory.readSync()) {
+        if (++n > limit) return [];
+        if (entry.isDirectory() && entry.name !== dirs.at(-1)) names.push(entry.name);
+      }
+    } finally {
+      directory.closeSync();
+    }
+    return names;
   }
 
   /** Whether a known directory no longer stands where it was seen. */

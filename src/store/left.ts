@@ -153,8 +153,10 @@ function leaveAll(ground: Ground, row: DirRow, dirs: readonly string[], home: re
   let left = 0;
   for (const place of filesBelow(ground, row, dirs, [])) {
     const to: TreePlace = { kind: 'tree', dirs: [...home, ...place.dirs.slice(dirs.length)], name: place.name };
-    if (catalog.row(to) || !isEmpty(ground, to.dirs, to.name)) continue;
-    if (leave(ground, place, to) && ++left === max) break;
+    const there = catalog.row(to);
+    const stands = !isEmpty(ground, to.dirs, to.name);
+    if (there && (isSaidOf(there) || !stands)) continue;
+    if ((stands ? giveBack(catalog, place, to, there) : leave(ground, place, to)) && ++left === max) break;
   }
   if (left > 0) catalog.index.next(GONE_COUNTER);
   return left < max && leaveMarkers(catalog, { row, dirs }, home, (path) => isDirectory(ground, path), max);
@@ -279,6 +281,26 @@ function leave(ground: Ground, from: TreePlace, to: TreePlace): boolean {
   catalog.moveFile(line);
   catalog.noteSettled();
   return true;
+}
+
+/**
+ * The same where a file stands that clients have said nothing of: it came back, or another one came (DESIGN rule 4).
+ * @returns whether there was anything to give.
+ */
+function giveBack(catalog: Catalog, from: TreePlace, to: TreePlace, there: FileRow | undefined): boolean {
+  const key = catalog.rowKeyOf(from, false);
+  const row = key && catalog.rowAt(key);
+  if (!row || !isSaidOf(row)) return false;
+  const { unseen, told } = there ?? {};
+  // of a file that nobody has read it is not known yet whether it holds the same bytes
+  const bytes = there !== undefined && there.etag !== '' ? there : row;
+  const moved = followKey(catalog, { place: to, row: bytes }, { place: from, row });
+  if (unseen ?? told) catalog.putRow(to, { ...moved, ...(unseen && { unseen }), ...(told && { told }) });
+  return true;
+}
+
+function isSaidOf({ facts, published, from }: FileRow): boolean {
+  return facts !== undefined || published || from !== undefined;
 }
 
 function pathsOf(from: TreePlace, to: TreePlace): { path: string; from: string } {

@@ -106,9 +106,10 @@ export class Markers {
   ): string | undefined {
     const { core, publisher } = this;
     const { catalog } = core;
+    const dirs = this.dirsOf(bucket, key);
+    core.tracker.claim(dirs);
     const old = core.findOverflow(bucket, key);
     if (old) publisher.forgetOverflow(old);
-    const dirs = this.dirsOf(bucket, key);
     const bucketDirs = core.bucketDirs(bucket);
     const reached = core.reach(core.bucketDir(bucket), dirs.slice(bucketDirs.length));
     if (!reached) throw noSuchKey(key);

@@ -7,6 +7,7 @@ import { formatFingerprint } from '../fs/fingerprint.js';
 import { createHasher, prepareHashes } from '../fs/hash.js';
 import { stageBody, type StageOptions } from '../fs/stage.js';
 import { viaOf } from './attribution.js';
+import { claimWay } from './claim-way.js';
 import type { Attribution, ObjectInfo, PutOptions } from './contract.js';
 import { noSuchKey, type Core, type Found, type Target } from './core.js';
 import { describe } from './describe.js';
@@ -122,6 +123,7 @@ export class Objects {
     core.checkWritable();
     if (this.markers.find(bucket, key)) return this.markers.updateFacts(bucket, key, change, via);
     await this.reading.found(bucket, key);
+    claimWay(core, bucket, key);
     const { catalog } = core;
     const found = catalog.record((): Found => {
       const now = core.find(bucket, key);

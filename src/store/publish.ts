@@ -257,6 +257,9 @@ export class Publisher {
   async committed(line: Prepare, target: Target, act: (done: Done) => Arrived): Promise<Found> {
     const { core } = this;
     const { catalog } = core;
+    const dirs = target.place.kind === 'tree' ? target.place.dirs : undefined;
+    // first of all: the order of the lines must tell it, too
+    if (dirs) core.tracker.claim(dirs);
     const ticket = catalog.journal.prepare(line);
     const done: Done = { renamed: false, dirtied: new Set() };
     let recorded = false;
@@ -266,8 +269,9 @@ export class Publisher {
       if (core.durable) await catalog.journal.flush(ticket.segment);
       this.decide();
       const found = catalog.record((): Found => {
-        if (target.place.kind === 'tree') core.tracker.settleDirs(target.place.dirs);
+        if (dirs) core.tracker.settleDirs(dirs, 0, true);
         const { dir, name, kept } = act(done);
+        if (dirs) core.tracker.claimReached(dirs, dir);
         done.dirtied.add(dir.path);
         const stat = lstatSync(dir.at(name), { bigint: true });
         const seq = catalog.nextSeq();

@@ -6,6 +6,7 @@ import { subjectOf, type Place } from '../catalog/catalog.js';
 import type { ClientToken, Via } from '../catalog/lines.js';
 import { keyToPath } from '../fs/keypath.js';
 import { viaOf } from './attribution.js';
+import { claimWay } from './claim-way.js';
 import type { Attribution, ObjectRef, Removal } from './contract.js';
 import { lstatOf, type Core, type Found } from './core.js';
 import { sameFacts } from './describe.js';
@@ -45,6 +46,7 @@ export class Removing {
       const removed = await this.markers.remove(bucket, key, via, condition);
       if (removed) return true;
     }
+    claimWay(core, bucket, key);
     const dirtied = new Set<string>();
     let forgotten = false;
     const existed = await retried(async () => {
@@ -78,6 +80,7 @@ export class Removing {
     const via = viaOf(by, 'ObjectRemoved:Delete');
     core.checkWritable();
     core.bucketDir(bucket);
+    claimWay(core, bucket, ...removals.map(({ key }) => key));
     const known = await Promise.allSettled(removals.map((one) => publisher.current(bucket, one.key, one.condition)));
     const take = ({ key, condition }: Removal, known: Found | undefined): boolean => {
       const found = publisher.checkAgain(bucket, key, condition, known);

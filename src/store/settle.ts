@@ -37,6 +37,8 @@ export function adoptStanding(core: Core, line: Prepare): boolean {
   if (!fp.equals(parseFingerprint(line.bytes.fp)) || core.catalog.row(placeOf(line))?.fp.equals(fp) === true)
     return false;
   if (!endMove(core, line)) return false;
+  const place = placeOf(line);
+  if (place.kind === 'tree') core.tracker.claim(place.dirs);
   // ending a move changed the ctime
   core.catalog.adoptLine(line, lstatSync(path, { bigint: true }).ctimeNs);
   if ('key' in line) settleOverflow(core, line);
