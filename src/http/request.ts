@@ -65,15 +65,14 @@ export function parseTarget(
 }
 
 function locate(parts: Omit<Target, 'level' | 'key'> & { rawKey: string }): Target {
-  const { rawKey, ...rest } = parts;
-  const { bucket } = rest;
+  const { bucket, rawKey, query, path, url, style } = parts;
   // A bucket is one folder name; these would be another place. All other names are the store's to judge.
   if (/[/\0]/.test(bucket) || bucket === '.' || bucket === '..')
     throw new S3Error('InvalidBucketName', undefined, { data: { BucketName: bucket.replaceAll('\0', '') } });
-  if (rawKey === '') return { ...rest, key: '', level: bucket === '' ? 'service' : 'bucket' };
+  if (rawKey === '') return { bucket, key: '', level: bucket === '' ? 'service' : 'bucket', query, path, url, style };
   const key = decodeKey(rawKey);
   checkKey(key);
-  return { ...rest, key, level: 'object' };
+  return { bucket, key, level: 'object', query, path, url, style };
 }
 
 /** RFC 9112 section 3.2: origin-form, or absolute-form whose authority then stands for the Host header. */

@@ -10,6 +10,7 @@ const MAX_KEY = 1024;
  * @throws InvalidURI: broken escapes, bytes that are no UTF-8 (overlong forms and surrogates among them).
  */
 export function decodeKey(raw: string): string {
+  if (/^[ -$&-~]*$/.test(raw)) return raw;
   const ascii = raw.replace(/[\u0080-\u00ff]/g, (c) => `%${c.charCodeAt(0).toString(16)}`);
   try {
     return decodeURIComponent(ascii);
