@@ -51,6 +51,8 @@ export interface Opened {
   file: string;
   lock: string;
   witness: Witness;
+  /** Somebody may have opened it while we wrote: what was written then may be lost. */
+  overtaken: boolean;
   /** Snapshots that are in use: it must not be closed under them. */
   snapshots: number;
   /** To be closed with the last of them. */
@@ -85,6 +87,7 @@ export function openFile(path: string, owner: Ownership | undefined): Opened {
           file: fileAt(path),
           lock: fileAt(`${path}-lock`),
           witness,
+          overtaken: !gate.stands(),
           snapshots: 0,
           retired: false,
           close: () => close(opened),

@@ -3,28 +3,47 @@
  *
  * The index's own lock is not enough. Whoever opens an LMDB sets the number of its last transaction, which all processes share, to what it has read a
  * moment before (mdb_env_open2): what another process commits in that moment is lost without a word, and the next transaction takes its place.
+ *
+ * - The lock is in `gate-lock`: who has another file of that name open is not excluded. `gate` itself may be any file that LMDB can open, to each its own.
+ * - LMDB crashes on damaged ones, and lmdb-js whenever LMDB refuses one. So `gate` is opened only if it is byte for byte what LMDB makes, and a lock only
+ *   if it begins as one.
+ * - No process opens a lock twice: it would lose its hold on the first (fcntl(2)), and who comes next would begin the lock anew under those who use it.
+ *   Nor `gate`: LMDB would give it the one that it has, with the lock of that.
  */
+import { closeSync, lstatSync, openSync, readFileSync, readSync, rmSync } from 'node:fs';
 import { constants } from 'node:os';
 import { join } from 'node:path';
+import { crc32 } from '@node-rs/crc32';
 import { open, type RootDatabase } from 'lmdb';
 import type { Ownership } from '../fs/statefile.js';
 import { behindDoor } from './door.js';
 import { fileAt, makeFor, setAside } from './index-files.js';
 import { DamagedIndex } from './rows.js';
+import { MAGIC, PAGE_SIZE } from './witness.js';
 
 const NAME = 'gate';
-const OPTIONS = { encoding: 'binary', maxDbs: 1, noSubdir: true, noSync: true } as const;
+const OPTIONS = { encoding: 'binary', maxDbs: 1, pageSize: PAGE_SIZE, noSubdir: true, noSync: true } as const;
+/** An LMDB in which nothing was ever written: two pages. */
+const SIZE = 2 * PAGE_SIZE;
+const SUM = 814_690_243;
 
 type Environment = Pick<RootDatabase, 'getWriteTxnId' | 'transactionSync' | 'close'>;
 
+/** A gate as this process has it open. */
 interface Opened {
   env: Environment;
-  file: string;
+  /** Which files they are: `gate`, and its lock. */
+  data: string;
+  lock: string;
+  users: number;
 }
+
+const gates = new Set<Opened>();
 
 /** To be opened and closed behind the door. */
 export class Gate {
   private readonly path: string;
+  private readonly lock: string;
   private opened: Opened;
 
   /** @param directory of the index. */
@@ -33,13 +52,16 @@ export class Gate {
     private readonly owner: Ownership | undefined,
   ) {
     this.path = join(directory, NAME);
+    this.lock = `${this.path}-lock`;
     this.opened = this.open();
   }
 
-  /** Runs short, synchronous work, while no other process does such. @throws DamagedIndex if no lock can be had. */
+  /**
+   * Runs short, synchronous work, while no other process does such; but for those that have come after the lock was removed: see {@link stands}.
+   * @throws DamagedIndex if no lock can be had.
+   */
   during<T>(work: () => T): T {
-    // somebody has removed it: others would not meet us there
-    if (fileAt(this.path) !== this.opened.file) this.reopen(false);
+    if (!this.stands()) this.reopen(false);
     let entered = false;
     const enter = (): T => {
       lastOf(this.opened.env);
@@ -55,33 +77,85 @@ export class Gate {
     return this.opened.env.transactionSync(enter);
   }
 
-  close(): Promise<void> {
-    return this.opened.env.close();
+  /** Whether others meet us there: nobody has removed the lock. Asked afterwards, it tells whether all were excluded from what was done. */
+  stands(): boolean {
+    try {
+      return fileAt(this.lock) === this.opened.lock;
+    } catch {
+      // says nothing of one that is open
+      return true;
+    }
+  }
+
+  async close(): Promise<void> {
+    await leave(this.opened);
   }
 
   private open(): Opened {
+    const shared = withFile('lock', this.lock);
+    if (shared) {
+      shared.users++;
+      return shared;
+    }
     try {
       return this.openNow();
     } catch (error) {
       if (!isSpoilt(error)) throw error;
-      setAside(this.path);
+      setAside(this.path, ['-lock']);
       return this.openNow();
     }
   }
 
   private openNow(): Opened {
-    makeFor(this.owner, this.path, `${this.path}-lock`);
-    return { env: open({ path: this.path, ...OPTIONS }), file: fileAt(this.path) };
+    // those who have them open keep them
+    if (withFile('data', this.path) || !isNew(this.path)) rmSync(this.path, { recursive: true, force: true });
+    if (!isLock(this.lock)) rmSync(this.lock, { recursive: true, force: true });
+    makeFor(this.owner, this.path, this.lock);
+    const env = open({ path: this.path, ...OPTIONS });
+    const opened = { env, data: fileAt(this.path), lock: fileAt(this.lock), users: 1 };
+    gates.add(opened);
+    return opened;
   }
 
   /** @param spoilt its lock: unless another process has put it aside already, we do. */
   private reopen(spoilt: boolean): void {
     const old = this.opened;
     behindDoor(this.directory, this.owner, () => {
-      if (spoilt && fileAt(this.path) === old.file) setAside(this.path);
+      if (spoilt && this.stands()) setAside(this.path, ['-lock']);
       this.opened = this.open();
-      void old.env.close().catch(() => undefined);
+      void leave(old).catch(() => undefined);
     });
+  }
+}
+
+async function leave(opened: Opened): Promise<void> {
+  if (--opened.users > 0) return;
+  const closed = opened.env.close();
+  gates.delete(opened);
+  await closed;
+}
+
+/** The gate of which this process has a file open. */
+function withFile(which: 'data' | 'lock', path: string): Opened | undefined {
+  const file = fileAt(path);
+  return [...gates].find((gate) => gate[which] === file && file !== '');
+}
+
+/** Whether a file is what LMDB makes before anything is written to it. */
+function isNew(path: string): boolean {
+  const stat = lstatSync(path, { throwIfNoEntry: false });
+  return stat?.isFile() === true && stat.size === SIZE && crc32(readFileSync(path)) === SUM;
+}
+
+/** Not to be asked of a lock that this process has open: it would lose it. */
+function isLock(path: string): boolean {
+  if (lstatSync(path, { throwIfNoEntry: false })?.isFile() !== true) return false;
+  const fd = openSync(path, 'r');
+  try {
+    const head = Buffer.alloc(MAGIC.length);
+    return readSync(fd, head) === head.length && head.equals(MAGIC);
+  } finally {
+    closeSync(fd);
   }
 }
 

@@ -10,8 +10,10 @@
  *   (`store/upkeep.ts`). The file that lies at the path is the lock: one that lies elsewhere is never written to.
  */
 import type { BigIntStats } from 'node:fs';
+import { dirname } from 'node:path';
 import { Seen, forgetSeen } from '../base/turn.js';
 import type { Ownership } from '../fs/statefile.js';
+import { behindDoor } from './door.js';
 import { entriesOf, named, openFile, retire, type Opened, type Table, type TableName } from './environment.js';
 import { lastOf } from './gate.js';
 import { fileAt, fileOf, inodeOf, setAside, statAt } from './index-files.js';
@@ -116,10 +118,15 @@ export class Index {
       this.reopen();
       return true;
     }
-    const why = this.opened.witness.isUntouched(stat) ? undefined : this.examine(stat);
+    const why = this.doubt(stat);
     if (why === undefined) return false;
     this.distrust(why);
     return true;
+  }
+
+  private doubt(stat: BigIntStats): string | undefined {
+    if (this.opened.overtaken) return 'it was written to while others could not see that';
+    return this.opened.witness.isUntouched(stat) ? undefined : this.examine(stat);
   }
 
   /** It is to be made anew from now on. */
@@ -138,7 +145,7 @@ export class Index {
       witness.blank(this.path);
       return cut ? 'somebody has cut it' : 'it is no index any more';
     }
-    const committed = Math.max(...metas.map(({ last }) => last));
+    const committed = newest(metas);
     if (witness.isNewer(committed)) {
       // looked at after the number was read: all that this transaction has written is in it
       this.noteState(file, witness, committed);
@@ -149,7 +156,7 @@ export class Index {
         const now = statAt(this.path);
         if (!now || fileOf(now) !== file) return undefined;
         const last = lastOf(env);
-        if (this.isForged(now, last)) return 'somebody else has written to it';
+        if (this.isForged(now, last)) return FORGED;
         witness.note(now, last);
         return undefined;
       });
@@ -160,10 +167,12 @@ export class Index {
 
   /**
    * Whether somebody else has written to the file. A transaction that came to nothing has written, too, but only what LMDB does not look at: on a full
-   * disk, and in a process that was killed. Under the lock.
+   * disk, and in a process that was killed. Or to its lock, where LMDB keeps the number of the last transaction. Under the lock.
    */
   private isForged(stat: BigIntStats, last: number): boolean {
-    return this.opened.witness.isForged(stat, last) && hasRoom(this.path) && !this.killed();
+    const { witness } = this.opened;
+    const forged = witness.isLast(last) ? !witness.isUntouched(stat) : last !== newest(metaPages(this.path));
+    return forged && hasRoom(this.path) && !this.killed();
   }
 
   /** Whether it holds all that the journal says; else it is being made. */
@@ -201,13 +210,14 @@ export class Index {
     if (this.writing) return work();
     this.guard();
     if (this.isLost()) throw new NotReady('the index was set aside');
-    const { env, gate, file, witness } = this.opened;
+    const { opened } = this;
+    const { env, gate, file, witness } = opened;
     let last = -1;
     const transaction = (): T => {
       const stat = statAt(this.path);
       if (!stat || fileOf(stat) !== file) throw new Moved();
       const before = lastOf(env);
-      if (this.isForged(stat, before)) throw new Moved();
+      if (this.isForged(stat, before)) throw new Moved(FORGED);
       last = before;
       this.writing = true;
       this.dirty = false;
@@ -223,11 +233,13 @@ export class Index {
       return result;
     } catch (error) {
       if (!(error instanceof Moved)) throw named(error);
-      this.isLost();
+      if (error.why === undefined) this.isLost();
+      else this.distrust(error.why);
       throw new NotReady('the index was set aside');
     } finally {
       // what a transaction that failed has written is ours, too
       if (last >= 0) this.noteState(file, witness, last);
+      opened.overtaken ||= !gate.stands();
     }
   }
 
@@ -253,12 +265,15 @@ export class Index {
     const move = (): void => {
       if (fileAt(this.path) === file) setAside(this.path, ['']);
     };
-    try {
-      env.transactionSync(move);
-    } catch {
-      // too damaged even for the lock
-      move();
-    }
+    // not under the hands of another that opens it
+    behindDoor(dirname(this.path), this.owner, () => {
+      try {
+        env.transactionSync(move);
+      } catch {
+        // too damaged even for the lock
+        move();
+      }
+    });
     this.reopen();
   }
 
@@ -436,8 +451,19 @@ export class Index {
   }
 }
 
+const FORGED = 'somebody else has written to it';
+
 /** Thrown inside a transaction, to end it. */
-class Moved extends Error {}
+class Moved extends Error {
+  /** @param why it must be made anew, if that is known. */
+  constructor(readonly why?: string) {
+    super();
+  }
+}
+
+function newest(metas: { last: number }[] = []): number {
+  return Math.max(...metas.map(({ last }) => last));
+}
 
 function layoutKey(id: number): Buffer {
   const out = Buffer.alloc(6);

@@ -9,8 +9,8 @@ import { closeSync, ftruncateSync, openSync, readSync, statfsSync, writeSync, ty
 import { dirname } from 'node:path';
 
 export const PAGE_SIZE = 8192;
-/** `0xBEEFC0DE`, little-endian: in the head of LMDB's two meta pages. */
-const MAGIC = Buffer.from('dec0efbe', 'hex');
+/** `0xBEEFC0DE`, little-endian: in the head of LMDB's two meta pages, and of its lock file. */
+export const MAGIC = Buffer.from('dec0efbe', 'hex');
 /** With less room (bytes) a transaction may have failed midway, and there is none for another index. */
 const LEAST_ROOM = 1 << 20;
 
@@ -46,9 +46,9 @@ export class Witness {
     return size < this.size;
   }
 
-  /** Whether it changed by no transaction. Under the lock, or one may be under way. */
-  isForged(stat: BigIntStats, last: number): boolean {
-    return last === this.last && !this.isUntouched(stat);
+  /** Whether there was no transaction since: under the lock, or one may be under way. */
+  isLast(last: number): boolean {
+    return last === this.last;
   }
 
   /**
