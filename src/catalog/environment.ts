@@ -122,7 +122,7 @@ export function entriesOf(table: Table): number {
 /** LMDB gives the system's error as a number, or as text alone; a full disk has to be known as one. */
 export function named(error: unknown): unknown {
   if (!(error instanceof Error) || errno(error) !== undefined) return error;
-  if (/MDB_(CORRUPTED|PAGE_NOTFOUND|INVALID|PANIC|VERSION_MISMATCH|BAD_CHECKSUM)/.test(error.message))
+  if (/MDB_(CORRUPTED|PAGE_NOTFOUND|INVALID|PANIC|VERSION_MISMATCH|BAD_CHECKSUM|BAD_RSLOT|BAD_TXN)/.test(error.message))
     return new DamagedIndex(error.message);
   if ('code' in error && error.code === constants.errno.EACCES)
     return Object.assign(new Error('EACCES: the index belongs to another user', { cause: error }), { code: 'EACCES' });
