@@ -27,6 +27,18 @@ export function formerBytes(
   };
 }
 
+/** The row of a file that others have changed: what is known of the bytes goes, what clients said of the key stays, and is found by the file again. Inside a write. */
+export function changedRow(catalog: Catalog, row: FileRow, fp: Buffer, ctimeNs: bigint): FileRow {
+  const { facts, published, from, file, seq } = row;
+  return {
+    ...{ kind: 'file', fp, ctimeNs, seq, etag: '', published },
+    ...formerBytes(catalog, row, fp),
+    ...(facts && { facts }),
+    ...(from && { from }),
+    ...(file !== undefined && { file }),
+  };
+}
+
 /** The same as a line has it, for a file that we rename or copy while nobody knows its bytes. */
 export function formerFacts(catalog: Catalog, row: FileRow | undefined, fp: Buffer): ByteFacts {
   const unknown = { fp: formatFingerprint(fp), etag: '' };

@@ -13,7 +13,7 @@ import { openAgain } from '../fs/stage.js';
 import { noSuchKey, type Core, type Found } from './core.js';
 import { SMALL_FILE, knowledge, openIfThere, toldOf } from './describe.js';
 import { endsOf, etagOf, md5sOf } from './etag.js';
-import { formerEtag, formerLayout } from './former.js';
+import { changedRow, formerEtag, formerLayout } from './former.js';
 import type { HashOutcome, Md5 } from './live-contract.js';
 import { noteRestored } from './restored.js';
 import { endMove } from './settle.js';
@@ -187,12 +187,14 @@ export class Identifier {
         for (const found of due) {
           const { place, fp, stat } = found;
           const old = catalog.row(place);
-          const row: FileRow = old ?? { kind: 'file', fp, ctimeNs: stat.ctimeNs, seq: 0, etag: '', published: false };
+          let row: FileRow = old ?? { kind: 'file', fp, ctimeNs: stat.ctimeNs, seq: 0, etag: '', published: false };
           if (row.etag === '' && !row.fp.equals(fp)) {
             row.unseen = isSeen(old) ? 'changed' : 'new';
             row.fp = fp;
             row.ctimeNs = stat.ctimeNs;
           } else if (!old) row.unseen = 'new';
+          else if (this.isOverwritten(found, old))
+            row = { ...changedRow(catalog, old, fp, stat.ctimeNs), unseen: 'changed' };
           // a rename must not make it certain again
           if (row.etag !== '' && row.fp.equals(fp) && row.ctimeNs !== stat.ctimeNs) row.doubtful = true;
           const [, etag, ctime] = toldOf({ ...found, row }) === undefined ? [] : (row.told ?? []);
@@ -204,6 +206,14 @@ export class Identifier {
     } catch (error) {
       core.log('warn', 'an ETag that was told could not be noted', { error: String(error) });
     }
+  }
+
+  /** Whether other bytes than the known ones stand at a place, as they were found. Without a hash only this tells, and by their file they are known again. */
+  private isOverwritten(found: Found, row: FileRow): boolean {
+    const { catalog, tracker } = this.core;
+    const isOther = row.appendFrom === undefined && knowledge({ ...found, row }) === 'unknown';
+    // somebody may have put an object meanwhile
+    return isOther && catalog.standing?.(found.place)?.equals(found.fp) === true && tracker.isAmongOwn(found);
   }
 
   private read(found: Found, again: Again, md5?: Md5): Promise<Reading | undefined> {

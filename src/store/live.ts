@@ -2,23 +2,14 @@
 import { lstatSync, type BigIntStats } from 'node:fs';
 import { NO_FINGERPRINT } from '../catalog/catalog.js';
 import { childPagesInTurns } from '../catalog/children.js';
-import {
-  dirStamp,
-  isGone,
-  isPresent,
-  isUnhashed,
-  rowKey,
-  rowName,
-  type DirRow,
-  type FileRow,
-} from '../catalog/rows.js';
+import { dirStamp, isGone, isPresent, isUnhashed, rowKey, rowName, type DirRow } from '../catalog/rows.js';
 import { looksRestored } from '../fs/fingerprint.js';
 import { isPossibleName } from '../fs/keypath.js';
 import { errno } from '../base/errors.js';
 import { isAbsent, lstatOf, type Core, type Found } from './core.js';
 import { isAppending, knowledge } from './describe.js';
 import type { DirReader } from './dir-reader.js';
-import { formerBytes } from './former.js';
+import { changedRow } from './former.js';
 import { absence, isNoFolder, noteGone, noteMarkerBack } from './ghosts.js';
 import { isSettled, isUnproven, type Identifier } from './identifier.js';
 import type {
@@ -244,12 +235,7 @@ export class LiveIndex implements Live {
         if (row.appendFrom !== undefined) continue;
         if (row.fp.equals(fp) || state === 'same') {
           catalog.putRow(place, { ...row, ...(isNewlyDoubtful(found) && { doubtful: true }) });
-        } else {
-          const { facts, published, from, seq } = row;
-          const now: FileRow = { kind: 'file', fp, ctimeNs: stat.ctimeNs, seq, etag: '', published };
-          const fresh = { ...now, ...formerBytes(catalog, row, fp) };
-          catalog.putRow(place, { ...fresh, ...(facts && { facts }), ...(from && { from }) });
-        }
+        } else catalog.putRow(place, changedRow(catalog, row, fp, stat.ctimeNs));
         if (place.kind !== 'tree') continue;
         if (gone !== undefined || dangling === true) catalog.untold.noteBack(place.dirs, place.name, row.fp.equals(fp));
         else if (state === 'changed') catalog.untold.note(place.dirs, place.name, 'created');

@@ -572,3 +572,38 @@ describe('an ETag that was told before the file was hashed', () => {
     expect(store.live.hashes).toBe(0);
   });
 });
+
+describe('a file that another program overwrites and then renames, where hashing is off and nobody watches', () => {
+  beforeEach(async () => {
+    await store.close();
+    store = await openStore(root, { ...OPTIONS, hash: 'off' });
+  });
+
+  it.each<[string, string, () => Promise<unknown>]>([
+    ['HEAD', 'rather longer', () => head('k')],
+    ['HEAD', 'xyz', () => head('k')],
+    ['a listing', 'rather longer', () => list(store)],
+  ])('keeps what clients said of it once %s has told of %s', async (_how, content, look) => {
+    await put('k', 'abc');
+    const { etag } = await head('k');
+    await moment(50);
+    writeFileSync(at('k'), content);
+    await look();
+    expect((await head('k')).etag).not.toBe(etag);
+    renameSync(at('k'), at('n'));
+    await list(store);
+    await moment();
+    expect((await head('n')).facts).toEqual(SAID);
+    expect(await text(store, 'n')).toBe(content);
+    await refuses(head('k'), 'NoSuchKey');
+    expect((await head('n')).etag).not.toBe(etag);
+  });
+
+  it('leaves an object alone that was put meanwhile', async () => {
+    await put('k', 'abc');
+    await moment(50);
+    writeFileSync(at('k'), 'rather longer');
+    await Promise.all([head('k'), put('k', 'new'), head('k'), list(store)]);
+    expect((await head('k')).etag).toBe(md5('new'));
+  });
+});
