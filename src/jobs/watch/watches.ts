@@ -3,7 +3,8 @@
  * from the index, so nothing is read here. A watch follows the directory's inode, not its name: after renames
  * {@link Watches.keep} finds out and starts anew.
  */
-import { readFileSync, watch, type FSWatcher } from 'node:fs';
+import { readFileSync, watch, type BigIntStats, type FSWatcher } from 'node:fs';
+import { basename, dirname } from 'node:path';
 import { errno } from '../../base/errors.js';
 import { decodeName } from '../../fs/keypath.js';
 import { lstatOf } from '../../fs/stat.js';
@@ -12,6 +13,8 @@ import { lstatOf } from '../../fs/stat.js';
 const WATCHES_LIMIT = 32_768;
 /** Share of our watches that is given back when the system has no more: other programs of this user want some. */
 const GIVE_BACK = 8;
+/** One that was made so long (ms) before it was watched is told by its birth time from one that gets its inode number. */
+const DISTINCT_MS = 1_000;
 
 export interface WatchEvents {
   /** @param name absent: something in the directory. @param moved whether the name came or went; else its content changed. */
@@ -23,8 +26,13 @@ export interface WatchEvents {
 }
 
 interface Watched {
+  /** Inode numbers are used again at once, so the birth time belongs to it. */
   id: string;
+  /** Nothing else has, or will have, this id. */
+  distinct: boolean;
   handle: FSWatcher;
+  /** The directory may be gone, and the watch with it. */
+  ended?: boolean;
 }
 
 export class Watches {
@@ -67,11 +75,12 @@ export class Watches {
       if (known) this.drop(dir);
       return known !== undefined;
     }
-    const id = `${stat.dev}:${stat.ino}`;
-    if (known?.id === id) return false;
-    if (known) this.drop(dir);
-    this.start(dir, path, id);
-    return true;
+    const id = `${stat.dev}:${stat.ino}:${stat.birthtimeNs}`;
+    const same = known?.id === id;
+    if (same && known?.ended !== true) return false;
+    if (known && !same) this.drop(dir);
+    this.start(dir, path, { id, distinct: isDistinct(stat) });
+    return !same || known?.distinct !== true;
   }
 
   /** Ends the watches of a directory and of all below it. */
@@ -87,7 +96,16 @@ export class Watches {
     this.watched.clear();
   }
 
-  private start(dir: string, path: string, id: string): void {
+  /** In place of the watch that it had, if it had one. */
+  private start(dir: string, path: string, what: Pick<Watched, 'id' | 'distinct'>): void {
+    const before = this.watched.get(dir);
+    this.watched.delete(dir);
+    this.open(dir, path, what);
+    // last, for the new one goes on with what the old one was to be told of, if the directory has not ended
+    before?.handle.close();
+  }
+
+  private open(dir: string, path: string, what: Pick<Watched, 'id' | 'distinct'>): void {
     if (this.full) return;
     if (this.watched.size >= WATCHES_LIMIT) {
       this.exhaust(`there are more than ${WATCHES_LIMIT.toLocaleString('en')} folders`);
@@ -101,7 +119,7 @@ export class Watches {
         this.end(dir);
         this.events.overflow();
       });
-      this.watched.set(dir, { id, handle });
+      this.watched.set(dir, { ...what, handle });
     } catch (error) {
       const code = errno(error);
       if (code === 'ENOSPC') {
@@ -122,8 +140,18 @@ export class Watches {
     if (name === null) this.events.hint(dir, undefined, moved);
     else {
       const text = decodeName(name);
-      if (text !== undefined) this.events.hint(dir, text, moved);
+      if (text === undefined) return;
+      this.events.hint(dir, text, moved);
+      if (moved && dir !== '' && text === basename(dir)) this.mayHaveEnded(dir);
     }
+  }
+
+  /** A name as the directory's own came or went in it, or the directory itself did: both are told alike. */
+  private mayHaveEnded(dir: string): void {
+    const watched = this.watched.get(dir);
+    if (watched) watched.ended = true;
+    const above = dirname(dir);
+    this.events.hint(above === '.' ? '' : above, basename(dir), false);
   }
 
   private end(dir: string): void {
@@ -140,6 +168,10 @@ export class Watches {
     this.full = true;
     this.events.exhausted(cause);
   }
+}
+
+function isDistinct({ birthtimeNs }: BigIntStats): boolean {
+  return birthtimeNs > 0n && Date.now() - Number(birthtimeNs / 1_000_000n) > DISTINCT_MS;
 }
 
 /** Events that the kernel keeps for us, less a margin for those that never reach us. */
