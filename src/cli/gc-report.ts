@@ -4,11 +4,22 @@ import { count, humanSize } from './output.js';
 
 export function resultLine(report: GcReport, dryRun: boolean): string {
   if (report.busy) return 'another process is at it; nothing was done';
-  const { uploads, staging, settled, quarantined, forgotten, directories, segments, segmentBytes, journalBytes } =
-    report;
+  const {
+    uploads,
+    staging,
+    returned,
+    settled,
+    quarantined,
+    forgotten,
+    directories,
+    segments,
+    segmentBytes,
+    journalBytes,
+  } = report;
   const done = [
     uploads > 0 && `${count(uploads, 'upload')} ended`,
     staging > 0 && `${count(staging, 'staging file')} removed`,
+    returned > 0 && `${count(returned, 'object')} brought back from .gos3rve/quarantine`,
     settled > 0 && `${count(settled, 'overflow object')} moved to the path of the key`,
     quarantined > 0 && `${count(quarantined, 'file')} without a record put into .gos3rve/quarantine`,
     forgotten > 0 && `${count(forgotten, 'file')} long gone forgotten`,

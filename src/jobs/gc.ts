@@ -15,6 +15,8 @@ export interface GcReport {
   staging: number;
   /** Overflow objects that moved to their path. */
   settled: number;
+  /** Overflow objects that had been put aside by mistake, and came back. */
+  returned: number;
   /** Files without a record, put aside. */
   quarantined: number;
   /** Files that were found to be gone, and those whose facts were dropped. */
@@ -33,6 +35,7 @@ export async function gc(collector: Collector, question: GcQuestion): Promise<Gc
     busy: false,
     uploads: 0,
     staging: 0,
+    returned: 0,
     settled: 0,
     quarantined: 0,
     missing: 0,
@@ -65,6 +68,7 @@ const STEPS: readonly Step[] = [
     report.staging = await collector.staging(question);
   },
   async (collector, question, report) => {
+    report.returned = await collector.returned(question);
     report.settled = (await collector.overflow(question)).settled;
     report.quarantined = await collector.strays(question);
   },

@@ -118,16 +118,28 @@ export class Removing {
   /** Under the lock: what is remembered of a key whose file is gone, in case it came back. @returns whether there was anything. */
   private forget(bucket: string, key: string): boolean {
     const { core } = this;
+    const forgotten = this.forgetBodiless(bucket, key);
     const path = keyToPath(key);
-    if (!path || path.name === '') return false;
+    if (!path || path.name === '') return forgotten;
     const place: Place = { kind: 'tree', dirs: [...core.bucketDirs(bucket), ...path.dirs], name: path.name };
     const row = core.catalog.row(place);
-    if (!row || (row.etag === '' && !row.facts && !row.published)) return false;
-    if (lstatOf(`${core.pathOf(place.dirs)}/${place.name}`)) return false;
+    if (!row || (row.etag === '' && !row.facts && !row.published)) return forgotten;
+    if (lstatOf(`${core.pathOf(place.dirs)}/${place.name}`)) return forgotten;
     // its file may have been renamed
     const kept = core.catalog.keepBytes(place, undefined);
     core.catalog.removeRow(place);
     this.publisher.recordDelete(subjectOf(place), [], { kept });
+    return true;
+  }
+
+  /** The same of an overflow object: its body may come back from quarantine. */
+  private forgetBodiless(bucket: string, key: string): boolean {
+    const { core, publisher } = this;
+    const place: Place = { kind: 'overflow', bucket: core.overflowFolder(bucket), key };
+    const file = core.catalog.row(place)?.file;
+    if (file === undefined || core.findOverflow(bucket, key)) return false;
+    core.catalog.removeRow(place);
+    publisher.recordDelete(subjectOf(place), [], { file });
     return true;
   }
 

@@ -8,6 +8,7 @@ const NOTHING = {
   uploads: 0,
   staging: 0,
   settled: 0,
+  returned: 0,
   quarantined: 0,
   missing: 0,
   forgotten: 0,

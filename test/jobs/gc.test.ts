@@ -18,7 +18,7 @@ import { startJobs } from '../../src/jobs/schedule.js';
 import { processToken } from '../../src/base/process.js';
 import { silentLog } from '../../src/base/log.js';
 import { openStore, type LocalStore } from '../../src/store/open.js';
-import { body } from '../suites/store/kit.js';
+import { body, text } from '../suites/store/kit.js';
 
 let root: string;
 let store: LocalStore;
@@ -117,6 +117,28 @@ describe('gc', () => {
     expect(readFileSync(join(root, '.gos3rve/quarantine', day, 'b-stray'), 'utf8')).toBe('whose?');
     expect(readFileSync(join(root, '.gos3rve/quarantine', day, 'beside'), 'utf8')).toBe('and whose?');
     expect(await keys()).toEqual(['a//b']);
+  });
+
+  it('brings objects back from quarantine that the journal speaks of, and none that were replaced or deleted since', async () => {
+    for (const key of ['a//back', 'a//replaced', 'a//deleted'])
+      await store.put('b', key, body(key), { facts: metadata });
+    const { etag } = await store.head('b', 'a//back');
+    const [folder, day] = [join(root, '.gos3rve/overflow/b'), join(root, '.gos3rve/quarantine/2026-01-01')];
+    mkdirSync(day, { recursive: true });
+    for (const name of readdirSync(folder)) renameSync(join(folder, name), join(day, `b-${name}`));
+    await store.close();
+    rmSync(join(root, '.gos3rve/index'), { recursive: true });
+    store = await openStore(root);
+    await store.put('b', 'a//replaced', body('new'));
+    await store.delete('b', 'a//deleted');
+    expect(await run({ dryRun: true })).toMatchObject({ returned: 1 });
+    expect(await run()).toMatchObject({ returned: 1, quarantined: 0 });
+    expect(await run()).toMatchObject({ returned: 0 });
+    expect(await keys()).toEqual(['a//back', 'a//replaced']);
+    expect(await text(store, 'a//back', 'b')).toBe('a//back');
+    expect(await text(store, 'a//replaced', 'b')).toBe('new');
+    expect(await store.head('b', 'a//back')).toMatchObject({ etag, facts: metadata });
+    expect(readdirSync(day)).toHaveLength(2);
   });
 
   it('removes small files that a killed process was about to put in place, and none of one that lives', async () => {

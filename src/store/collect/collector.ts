@@ -19,6 +19,7 @@ import type { Uploads } from '../uploads.js';
 import { pruneMade } from './directories.js';
 import { collectGhosts, type GhostReport } from './ghost-rows.js';
 import { quarantineStrays, settleOverflow, type OverflowReport } from './overflow.js';
+import { bringBack } from './quarantine.js';
 import type { CollectOptions } from './rows.js';
 import { abortStale } from './uploads.js';
 
@@ -81,6 +82,11 @@ export class Collector {
   /** Moves overflow objects to their path where nothing is in the way any more (DESIGN rule 5). */
   overflow(options: CollectOptions): Promise<OverflowReport> {
     return this.whole((index) => settleOverflow(this.core, index, this.parts.transfer, options));
+  }
+
+  /** Brings bodies of overflow objects back from quarantine that records speak of, and nothing has superseded. @returns how many. */
+  returned(options: CollectOptions): Promise<number> {
+    return this.whole((index) => bringBack(this.core, index, options));
   }
 
   /** Puts files without a record aside, into `.gos3rve/quarantine/<date>/`. @returns how many. */
