@@ -5,7 +5,7 @@
  *
  * Everything here runs synchronously; what changes something, under the lock.
  */
-import { lstatSync, opendirSync, type BigIntStats } from 'node:fs';
+import { lstatSync, type BigIntStats } from 'node:fs';
 import { firstChildren, hasChildren } from '../catalog/children.js';
 import { subjectOf, type Catalog, type MovedFile, type Place } from '../catalog/catalog.js';
 import { identityOf, type Seen } from '../catalog/identities.js';
@@ -19,17 +19,15 @@ import type { Dir } from '../fs/dirs.js';
 import { isPossibleName } from '../fs/keypath.js';
 import type { Mounts } from '../fs/mounts.js';
 import { isAbsent, lstatOf } from '../fs/stat.js';
+import { Beside } from './beside.js';
 import { formerEtag } from './former.js';
 import { followKey, putDoubt, saidUnder } from './key-follows.js';
 import { leaveMissing, settleAway, settleLost } from './left.js';
 
 /** Time stamps of one rename(2) may lie this far apart. */
 const TICK_NS = 20_000_000n;
-/** A directory that has gone is looked for beside its path if there are no more entries than these. */
-const BESIDE_LIMIT = 1000;
 /** So many of what was known in a directory are looked for in the one that has its place. */
 const KNOWN_ASKED = 100;
-const SOUGHT_LIMIT = 1000;
 
 type TreePlace = Extract<Place, { kind: 'tree' }>;
 /** What of the store's core is needed here. */
@@ -68,10 +66,11 @@ export class Tracker {
     | undefined;
   /** Directories that are looked for just now. */
   private readonly settling = new Set<string>();
-  /** What stood above a directory when that was looked for. */
-  private readonly sought = new Map<string, string>();
+
+  private readonly beside: Beside;
 
   constructor(private readonly core: Ground) {
+    this.beside = new Beside(core);
     core.catalog.world = (dirs) => this.identityAt(dirs);
     core.catalog.standing = (place, file) => this.fingerprintAt(place, file);
   }
@@ -292,13 +291,13 @@ export class Tracker {
    */
   private findElsewhere(dirs: readonly string[], identity: Buffer): boolean {
     const path = dirs.join('/');
-    if (this.settling.size > 0 || this.isSought(dirs, path)) return false;
+    if (this.settling.size > 0) return false;
     const above = dirs.slice(0, -1);
     this.settling.add(path);
     try {
-      const there = this.beside(dirs).find(
-        (name) => this.identityIfSeen([...above, name])?.equals(identity) && isPossibleName(name),
-      );
+      const there = this.beside
+        .of(dirs)
+        .find((name) => this.identityIfSeen([...above, name])?.equals(identity) && isPossibleName(name));
       if (there === undefined) return false;
       // a folder that nobody has looked at has no row yet
       this.core.catalog.ensureDir([...above, there]);
@@ -308,34 +307,6 @@ export class Tracker {
     } finally {
       this.settling.delete(path);
     }
-  }
-
-  /** Whether it was looked for, and nothing beside it has been renamed since. */
-  private isSought(dirs: readonly string[], path: string): boolean {
-    const above = lstatOf(this.core.pathOf(dirs.slice(0, -1)));
-    const stamp = above && !this.core.clock.isYoung(above.mtimeNs) ? `${above.ino}:${above.mtimeNs}` : undefined;
-    if (stamp !== undefined && this.sought.get(path) === stamp) return true;
-    if (this.sought.size >= SOUGHT_LIMIT) this.sought.clear();
-    if (stamp !== undefined) this.sought.set(path, stamp);
-    return false;
-  }
-
-  /** Names of other directories beside one. */
-  private beside(dirs: readonly string[]): string[] {
-    const above = this.core.pathOf(dirs.slice(0, -1));
-    const names: string[] = [];
-    const limit = dirs.length === 1 ? Infinity : BESIDE_LIMIT;
-    const directory = opendirSync(above);
-    try {
-      let n = 0;
-      for (let entry = directory.readSync(); entry; entry = directory.readSync()) {
-        if (++n > limit) return [];
-        if (entry.isDirectory() && entry.name !== dirs.at(-1)) names.push(entry.name);
-      }
-    } finally {
-      directory.closeSync();
-    }
-    return names;
   }
 
   /** Whether a known directory no longer stands where it was seen. */
