@@ -33,8 +33,18 @@ export class FileClock {
 
   /** ms since a stamp (ms) of the file system. */
   ageMs(stamp: number): number {
-    const ours = Date.now() - stamp;
-    return ours * 1e6 > Number(PLAINLY_OLD_NS) ? ours : Number(this.now() / 1_000_000n) - stamp;
+    return this.ages()(stamp);
+  }
+
+  /** The same for stamps of one moment: the file system is asked once, if at all. */
+  ages(): (stamp: number) => number {
+    let now: number | undefined;
+    return (stamp) => {
+      const ours = Date.now() - stamp;
+      if (ours * 1e6 > Number(PLAINLY_OLD_NS)) return ours;
+      now ??= Number(this.now() / 1_000_000n);
+      return now - stamp;
+    };
   }
 
   /** ns since 1970, as the file system counts them. */

@@ -174,7 +174,8 @@ export class LiveIndex implements Live {
   /** Compares files of one directory with their rows, and remembers what was found, in few transactions. */
   private examine(dirs: readonly string[], names: readonly string[], told: boolean): FileReport[] {
     const { core } = this;
-    const looks = names.map((name) => this.look(dirs, name));
+    const looks = core.dirs.together(() => names.map((name) => this.look(dirs, name)));
+    const ageMs = core.clock.ages();
     const missing = looks.flatMap(({ state, name, known }) => (state === 'gone' && known ? [{ dirs, name }] : []));
     noteGone(core, missing);
     const open = looks.flatMap(({ found, name }) =>
@@ -193,7 +194,7 @@ export class LiveIndex implements Live {
         state,
         size: Number(stat.size),
         // not the mtime, which anybody can set
-        quietForMs: Math.max(0, core.clock.ageMs(Number(stat.ctimeNs / 1_000_000n))),
+        quietForMs: Math.max(0, ageMs(Number(stat.ctimeNs / 1_000_000n))),
         hashed: knowledge(now.get(found) ?? found) === 'known',
       };
     });
