@@ -209,7 +209,8 @@ export class Index {
   write<T>(work: () => T): T {
     if (this.writing) return work();
     this.guard();
-    if (this.isLost()) throw new NotReady('the index was set aside');
+    // under the lock it is looked at again
+    if (this.seemsLost()) throw new NotReady('the index was set aside');
     const { opened } = this;
     const { env, gate, file, witness } = opened;
     let last = -1;
