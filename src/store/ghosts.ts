@@ -110,7 +110,7 @@ export function isFolderGone(core: Core, dirs: readonly string[]): boolean {
 }
 
 /** What a link leads to, where such links are followed, may come back without a trace. */
-export function isNoFolder(core: Core, stat: BigIntStats | undefined): boolean {
+function isNoFolder(core: Core, stat: BigIntStats | undefined): boolean {
   if (!stat) return true;
   return stat.isSymbolicLink() ? core.symlinks !== 'all' : !stat.isDirectory();
 }

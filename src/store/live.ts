@@ -10,7 +10,7 @@ import { isAbsent, lstatOf, type Core, type Found } from './core.js';
 import { isAppending, knowledge } from './describe.js';
 import type { DirReader } from './dir-reader.js';
 import { changedRow } from './former.js';
-import { absence, isNoFolder, noteGone, noteMarkerBack } from './ghosts.js';
+import { absence, isFolderGone, noteGone, noteMarkerBack } from './ghosts.js';
 import { isSettled, isUnproven, type Identifier } from './identifier.js';
 import type {
   DirReport,
@@ -73,7 +73,7 @@ export class LiveIndex implements Live {
     if (!this.isServed(dirs) || core.isBeyondKeys(dirs)) return undefined;
     const stat = dirStat(core.pathOf(dirs));
     if (!stat) {
-      if (options.files) this.noteMissing(dirs);
+      this.noteMissing(dirs);
       return undefined;
     }
     const report: DirReport = { subdirs: [], added: 0, gone: 0, changed: 0 };
@@ -121,7 +121,7 @@ export class LiveIndex implements Live {
           const there = lstatOf(`${this.core.pathOf(dirs)}/${name.slice(0, -1)}`);
           if (there) live++;
           if (there?.isDirectory()) report.subdirs.push(name.slice(0, -1));
-          else if (files) this.noteMissing([...dirs, name.slice(0, -1)], there);
+          else this.noteMissing([...dirs, name.slice(0, -1)]);
         } else if (!isGone(value)) {
           live++;
           names.push(name);
@@ -138,8 +138,9 @@ export class LiveIndex implements Live {
     return { live, gone };
   }
 
-  private noteMissing(dirs: readonly string[], there = lstatOf(this.core.pathOf(dirs))): void {
-    if (dirs.length > 0 && isNoFolder(this.core, there) && this.core.catalog.findDir(dirs)) this.missing.note(dirs);
+  /** A directory that had a row and is there no more. */
+  private noteMissing(dirs: readonly string[]): void {
+    if (dirs.length > 0 && this.core.catalog.findDir(dirs) && isFolderGone(this.core, dirs)) this.missing.note(dirs);
   }
 
   private async findGone(dirs: readonly string[], row: DirRow, report: DirReport): Promise<void> {
@@ -159,6 +160,8 @@ export class LiveIndex implements Live {
     this.begin();
     this.core.tracker.settleDirs(dirs);
     if (name === '') return this.lookAtMarker(dirs);
+    // made and gone before anybody could watch it; or a file has taken its place
+    if (isPossibleName(name)) this.noteMissing([...dirs, name]);
     return this.examine(dirs, [name], told)[0] ?? { state: 'gone' };
   }
 
