@@ -7,7 +7,7 @@ import { errno } from '../base/errors.js';
 import type { Ownership } from '../fs/statefile.js';
 import { behindDoor } from './door.js';
 import { Gate, lastOf } from './gate.js';
-import { fileAt, makeFor } from './index-files.js';
+import { dropSpoilt, fileAt, makeFor } from './index-files.js';
 import { DamagedIndex } from './rows.js';
 import { PAGE_SIZE, Witness } from './witness.js';
 
@@ -60,6 +60,9 @@ export interface Opened {
   close: () => Promise<void>;
 }
 
+/** Locks that this process has or has had open. */
+const locks = new Set<string>();
+
 /** @param owner of the files, if we make them for somebody else. */
 export function openFile(path: string, owner: Ownership | undefined): Opened {
   const directory = dirname(path);
@@ -72,8 +75,11 @@ export function openFile(path: string, owner: Ownership | undefined): Opened {
         });
       let env: Opened['env'] | undefined;
       try {
+        if (!locks.has(fileAt(`${path}-lock`))) dropSpoilt(`${path}-lock`);
         makeFor(owner, path, `${path}-lock`);
         const opened = (env = gate.during(() => open<Buffer, Buffer>({ path, ...OPTIONS })));
+        const lock = fileAt(`${path}-lock`);
+        locks.add(lock);
         // before anything else: without its lock LMDB would go on without a transaction
         opened.transactionSync(() => lastOf(opened));
         // what this commits in a new file is safe as well: others that would open it wait at the door
@@ -85,7 +91,7 @@ export function openFile(path: string, owner: Ownership | undefined): Opened {
           gate,
           tables,
           file: fileAt(path),
-          lock: fileAt(`${path}-lock`),
+          lock,
           witness,
           overtaken: !gate.stands(),
           snapshots: 0,

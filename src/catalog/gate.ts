@@ -10,16 +10,16 @@
  * - No process opens a lock twice: it would lose its hold on the first (fcntl(2)), and who comes next would begin the lock anew under those who use it.
  *   Nor `gate`: LMDB would give it the one that it has, with the lock of that.
  */
-import { closeSync, lstatSync, openSync, readFileSync, readSync, rmSync } from 'node:fs';
+import { lstatSync, readFileSync, rmSync } from 'node:fs';
 import { constants } from 'node:os';
 import { join } from 'node:path';
 import { crc32 } from '@node-rs/crc32';
 import { open, type RootDatabase } from 'lmdb';
 import type { Ownership } from '../fs/statefile.js';
 import { behindDoor } from './door.js';
-import { fileAt, makeFor, setAside } from './index-files.js';
+import { dropSpoilt, fileAt, makeFor, setAside } from './index-files.js';
 import { DamagedIndex } from './rows.js';
-import { MAGIC, PAGE_SIZE } from './witness.js';
+import { PAGE_SIZE } from './witness.js';
 
 const NAME = 'gate';
 const OPTIONS = { encoding: 'binary', maxDbs: 1, pageSize: PAGE_SIZE, noSubdir: true, noSync: true } as const;
@@ -109,7 +109,7 @@ export class Gate {
   private openNow(): Opened {
     // those who have them open keep them
     if (withFile('data', this.path) || !isNew(this.path)) rmSync(this.path, { recursive: true, force: true });
-    if (!isLock(this.lock)) rmSync(this.lock, { recursive: true, force: true });
+    dropSpoilt(this.lock);
     makeFor(this.owner, this.path, this.lock);
     const env = open({ path: this.path, ...OPTIONS });
     const opened = { env, data: fileAt(this.path), lock: fileAt(this.lock), users: 1 };
@@ -145,18 +145,6 @@ function withFile(which: 'data' | 'lock', path: string): Opened | undefined {
 function isNew(path: string): boolean {
   const stat = lstatSync(path, { throwIfNoEntry: false });
   return stat?.isFile() === true && stat.size === SIZE && crc32(readFileSync(path)) === SUM;
-}
-
-/** Not to be asked of a lock that this process has open: it would lose it. */
-function isLock(path: string): boolean {
-  if (lstatSync(path, { throwIfNoEntry: false })?.isFile() !== true) return false;
-  const fd = openSync(path, 'r');
-  try {
-    const head = Buffer.alloc(MAGIC.length);
-    return readSync(fd, head) === head.length && head.equals(MAGIC);
-  } finally {
-    closeSync(fd);
-  }
 }
 
 /** Whether LMDB finds fault with the file or with its lock, and not the system with us. LMDB's own codes are negative. */

@@ -1,7 +1,18 @@
 /** The files of an LMDB: which they are, whose they are, and what becomes of those that are of no use. */
-import { closeSync, existsSync, openSync, renameSync, rmSync, statSync, type BigIntStats } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  lstatSync,
+  openSync,
+  readSync,
+  renameSync,
+  rmSync,
+  statSync,
+  type BigIntStats,
+} from 'node:fs';
 import { errno, toS3Error } from '../base/errors.js';
 import { giveOpen, giveTo, type Ownership } from '../fs/statefile.js';
+import { MAGIC } from './witness.js';
 
 /** Makes files that are missing, empty as LMDB takes them, and gives all to their owner before anybody has a reason to open them. */
 export function makeFor(owner: Ownership | undefined, ...paths: string[]): void {
@@ -40,6 +51,25 @@ export function fileOf(stat: BigIntStats | undefined): string {
 /** Of what {@link fileAt} says; a disk that comes back may be another device. */
 export function inodeOf(file: string): string {
   return file.slice(file.indexOf(':') + 1);
+}
+
+/**
+ * Removes what lies in the place of a lock file and does not begin as one: lmdb-js crashes when LMDB refuses it. Those who have it open keep it, and soon
+ * find out themselves. Not to be asked of a lock that this process has open: it would lose its hold on it (fcntl(2)).
+ */
+export function dropSpoilt(lock: string): void {
+  if (!isLock(lock)) rmSync(lock, { recursive: true, force: true });
+}
+
+function isLock(path: string): boolean {
+  if (lstatSync(path, { throwIfNoEntry: false })?.isFile() !== true) return false;
+  const fd = openSync(path, 'r');
+  try {
+    const head = Buffer.alloc(MAGIC.length);
+    return readSync(fd, head) === head.length && head.equals(MAGIC);
+  } finally {
+    closeSync(fd);
+  }
 }
 
 /** Moves an index and its lock file out of the way; of copies set aside one is enough to look at. */

@@ -94,7 +94,19 @@ describe('a gate that somebody removes again and again', () => {
   );
 });
 
-describe('an index whose own lock somebody has removed', () => {
+describe('an index whose own lock somebody has removed or spoilt', () => {
+  it('is opened by others', async () => {
+    const index = Index.open(file);
+    index.write(() => index.next('times'));
+    // by another process: this one would let go of it
+    const spoil = `require('node:fs').writeFileSync(process.argv[1], Buffer.alloc(8272), { flag: 'r+' })`;
+    await promisify(execFile)(process.execPath, ['-e', spoil, `${file}-lock`]);
+    const other = await use(200);
+    expect(other.wrong).toEqual([]);
+    expect(other.times).toBeGreaterThan(0);
+    await index.close();
+  });
+
   it('is made anew before anything is written that others cannot see', async () => {
     const doubts: string[] = [];
     const index = Index.open(
