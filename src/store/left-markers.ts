@@ -46,7 +46,8 @@ export function leaveMarker(
   const from = dirs.join('/');
   catalog.changeDir(dirs, (one) => delete one.marker);
   // under no path that it had, nobody was told
-  const known = dirs[0] === '' ? undefined : catalog.missed.get(row.id);
+  const missed = catalog.missed.get(row.id);
+  const known = dirs[0] === '' ? undefined : missed;
   catalog.missed.remove(row.id);
   if (catalog.findDir(to)?.marker) catalog.journal.append({ op: 'unmark', seq: catalog.nextSeq(), path: from });
   else {
@@ -55,6 +56,8 @@ export function leaveMarker(
     catalog.setMarker(to, marker, seq);
     catalog.journal.append({ op: 'marker', seq, path: to.join('/'), ...marker, from });
     if (!isThere(to)) miss(catalog, to, known);
+    // whoever was told that it went is told that it is back
+    else if (missed !== undefined) catalog.untold.noteBack(to, '');
   }
   catalog.noteSettled();
 }

@@ -46,7 +46,7 @@ export function leaveMissing(ground: Ground, id: number, home: readonly string[]
   // what has gone from it as a whole may turn up elsewhere, with all that it has
   const isAway = (row: DirRow, below: readonly string[]): boolean => {
     const here = [...dirs, ...below];
-    const elsewhere = isElsewhere(ground, row, here);
+    const elsewhere = isElsewhere(ground, row, here) && !isReplaced(ground, row, here);
     if ((elsewhere || (row.marker && !row.identity)) && !isDirectory(ground, here))
       leaveKnownMarkers(ground, { row, dirs: here }, [...home, ...below]);
     if (!elsewhere) return false;
@@ -210,6 +210,22 @@ function isElsewhere({ catalog }: Ground, { identity }: DirRow, dirs: readonly s
     // not to be seen: nobody can tell
     return false;
   }
+}
+
+/**
+ * Whether a directory that nobody knows from elsewhere stands in its place: the rows are of that one from now on. What has come to it since, as by a client
+ * who put something at the old name, went along with the one above.
+ */
+function isReplaced({ catalog }: Ground, row: DirRow, dirs: readonly string[]): boolean {
+  const { identities, index } = catalog;
+  const identity = catalog.world?.(dirs);
+  const at = identities.placeOf(row.id);
+  if (!identity || !at || identities.find(identity)) return false;
+  const { noted } = row;
+  identities.setDir(row, identity);
+  index.putRow(at.parent, at.name, row);
+  if (noted) catalog.noteDir(row, dirs);
+  return true;
 }
 
 function isDirectory(ground: Ground, dirs: readonly string[]): boolean {

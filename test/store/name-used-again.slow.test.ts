@@ -1,5 +1,7 @@
 /** A folder that went, in one whose place another has taken: what is made under its name later is told as created. */
-import { mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { list } from '../suites/store/kit.js';
 import { Watched } from './watched.js';
@@ -57,4 +59,43 @@ describe('what went with its folder', () => {
     mkdirSync(box.at('d/m'));
     await box.tells('ObjectCreated d/m/');
   });
+});
+
+describe('an object that is put where a folder of that name went', () => {
+  const put = 'ObjectCreated k/f/g/z';
+  it.each([
+    ['the folder above', 'box/k', 'box/k2', ['k2/f/g/z', 'k2/z']],
+    ['its bucket', 'box', 'box2', ['k/f/g/z', 'k/z']],
+  ])('goes along when %s is renamed at once', async (_what, from, to, keys) => {
+    for (const key of ['k/f/g/y', 'k/z']) await box.put(key);
+    await box.begin();
+    rmSync(box.at('k/f/g'), { recursive: true });
+    await box.tells('ObjectRemoved k/f/g/y');
+    const away = `${box.root}-away`;
+    renameSync(box.at('k/f'), away);
+    try {
+      await sleep(1000);
+      await box.put('k/f/g/z');
+      renameSync(path.join(box.root, from), path.join(box.root, to));
+      const gone = ['ObjectRemoved k/f/g/z', 'ObjectRemoved k/z'];
+      await box.tells(put, ...gone, ...keys.map((key) => `ObjectCreated ${key}`));
+    } finally {
+      rmSync(away, { recursive: true });
+    }
+  });
+});
+
+it('what was restored to its folder is told under the new name of the one above', async () => {
+  for (const key of ['k/g/z', 'k/z']) await box.put(key);
+  await box.begin();
+  const copy = `${box.root}-copy`;
+  renameSync(box.at('k/g'), copy);
+  try {
+    cpSync(copy, box.at('k/g'), { recursive: true, preserveTimestamps: true });
+    renameSync(box.at('k'), box.at('k2'));
+    const gone = ['ObjectRemoved k/z', 'ObjectRemoved k/g/z'];
+    await box.tellsAtLeastOnce(...gone, 'ObjectCreated k2/z', 'ObjectCreated k2/g/z');
+  } finally {
+    rmSync(copy, { recursive: true });
+  }
 });

@@ -112,6 +112,14 @@ export class Watched {
     this.take();
   }
 
+  /** The same, but some of them may come twice. */
+  async tellsAtLeastOnce(...expected: string[]): Promise<void> {
+    await this.until(() => (this.take(), expected.every((one) => this.told.includes(one))));
+    await sleep(4 * QUIET_MS);
+    this.take();
+    expect([...new Set(this.told.splice(0))].sort()).toEqual(expected.sort());
+  }
+
   private take(): void {
     const changes = this.feed.next(1000);
     this.told.push(...changes.map(({ event, names }) => `${event.split(':')[0] ?? ''} ${names[0]?.key ?? ''}`));
