@@ -16,7 +16,15 @@ import { crc32 } from '@node-rs/crc32';
 import { UsageError, errno } from '../base/errors.js';
 import { bootId, processToken, sleepSync, tokenAlive } from '../base/process.js';
 import { scriptOf } from '../base/scripts.js';
-import { leaveNote, makeStateDir, readNote, syncDirSync, syncFileSync, type Ownership } from '../fs/statefile.js';
+import {
+  isFull,
+  leaveNote,
+  makeStateDir,
+  readNote,
+  syncDirSync,
+  syncFileSync,
+  type Ownership,
+} from '../fs/statefile.js';
 import { setAside } from './index-files.js';
 import { PAGE_SIZE, metaPages } from './witness.js';
 
@@ -88,9 +96,10 @@ export class Claim {
     try {
       syncFileSync(path);
     } catch (error) {
-      // set aside, by us or by another process
-      if (errno(error) === 'ENOENT') return;
-      throw error;
+      if (errno(error) !== 'ENOENT') throw error;
+      // set aside, by us or by another process; or there was never room for it
+      if (this.mark !== undefined) rmSync(this.mark, { force: true });
+      return;
     }
     // before our mark goes: whoever opens it in between would find neither
     if (marks(this.directory).length === 1) this.noteClosed(path);
@@ -105,8 +114,8 @@ export class Claim {
     try {
       leaveNote(closed, stateOf(path), this.owner);
     } catch (error) {
-      // another process has noted the same at the same moment, or has set the index aside
-      if (errno(error) !== 'EEXIST' && errno(error) !== 'ENOENT') throw error;
+      // another process has noted the same at the same moment, or has set the index aside; or there is no inode left: then it is made anew
+      if (errno(error) !== 'EEXIST' && errno(error) !== 'ENOENT' && !isFull(error)) throw error;
     }
   }
 

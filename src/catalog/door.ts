@@ -5,11 +5,11 @@
  * A file that is there while somebody is at it. It says who, so that one that was left by a killed process is known.
  */
 import { randomBytes } from 'node:crypto';
-import { closeSync, linkSync, openSync, readFileSync, renameSync, rmSync, statSync, writeSync } from 'node:fs';
+import { closeSync, linkSync, lstatSync, openSync, renameSync, rmSync, symlinkSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { errno } from '../base/errors.js';
 import { processToken, sleepSync, tokenAlive } from '../base/process.js';
-import { giveOpen, type Ownership } from '../fs/statefile.js';
+import { giveOpen, readNote, type Ownership } from '../fs/statefile.js';
 
 const NAME = 'door';
 /** ms; opening takes some ten. */
@@ -38,7 +38,7 @@ export function behindDoor<T>(directory: string, owner: Ownership | undefined, w
 function enter(path: string, owner: Ownership | undefined): boolean {
   for (const end = performance.now() + PATIENCE_MS; ; sleepSync(POLL_MS)) {
     try {
-      sign(openSync(path, 'wx', 0o644), owner);
+      if (!make(path, owner)) symlinkSync(processToken(), path);
       return true;
     } catch (error) {
       if (errno(error) !== 'EEXIST') return false;
@@ -47,12 +47,16 @@ function enter(path: string, owner: Ownership | undefined): boolean {
   }
 }
 
-function sign(fd: number, owner: Ownership | undefined): void {
+/** @returns false if there is no room for a name in it: a link needs none, and one that is left by a killed process must say so. @throws EEXIST. */
+function make(path: string, owner: Ownership | undefined): boolean {
+  const fd = openSync(path, 'wx', 0o644);
   try {
     giveOpen(fd, owner);
     writeSync(fd, processToken());
+    return true;
   } catch {
-    // a full disk: without a name it is there all the same
+    rmSync(path, { force: true });
+    return false;
   } finally {
     closeSync(fd);
   }
@@ -62,13 +66,13 @@ function sign(fd: number, owner: Ownership | undefined): void {
 function takeLeft(path: string): boolean {
   const aside = `${path}-${randomBytes(4).toString('hex')}`;
   try {
-    const token = readFileSync(path, 'utf8');
-    const old = Date.now() - statSync(path).mtimeMs > PATIENCE_MS;
+    const token = readNote(path) ?? '';
+    const old = Date.now() - lstatSync(path).mtimeMs > PATIENCE_MS;
     // none: not written yet
     if (!old && (token === '' || tokenAlive(token, 0))) return false;
     renameSync(path, aside);
     // somebody else has taken it away, and this is the one of who came next
-    if (readFileSync(aside, 'utf8') !== token) linkSync(aside, path);
+    if (readNote(aside) !== token) linkSync(aside, path);
   } catch (error) {
     // gone, or taken away by another, meanwhile
     return errno(error) === 'ENOENT';

@@ -7,9 +7,9 @@ import { errno } from '../base/errors.js';
 import type { Ownership } from '../fs/statefile.js';
 import { behindDoor } from './door.js';
 import { Gate, lastOf } from './gate.js';
-import { dropSpoilt, fileAt, makeFor } from './index-files.js';
+import { dropSpoilt, fileAt, makeFiles } from './index-files.js';
 import { DamagedIndex } from './rows.js';
-import { PAGE_SIZE, Witness } from './witness.js';
+import { PAGE_SIZE, Witness, hasRoom } from './witness.js';
 
 /** One constant for all processes; a change needs another file name. */
 const OPTIONS = {
@@ -20,6 +20,9 @@ const OPTIONS = {
   noSubdir: true,
   noSync: true,
 } as const;
+
+/** Bytes that a new index takes at first, with the gate. */
+const NEW_BYTES = 160 << 10;
 
 export type Table = Database<Buffer, Buffer>;
 
@@ -63,8 +66,16 @@ export interface Opened {
 /** Locks that this process has or has had open. */
 const locks = new Set<string>();
 
-/** @param owner of the files, if we make them for somebody else. */
-export function openFile(path: string, owner: Ownership | undefined): Opened {
+/**
+ * Opens the index, or makes it.
+ * @param owner of the files, if we make them for somebody else.
+ * @param makeRoom asked where there is too little room for a new one; false if it knows of nothing that could go.
+ * @throws ENOSPC, DamagedIndex, and what the system says.
+ */
+export function openFile(path: string, owner: Ownership | undefined, makeRoom: () => boolean): Opened {
+  // LMDB prints each write that finds no room
+  const size = statSync(path, { throwIfNoEntry: false })?.size ?? 0;
+  if (size <= 2 * PAGE_SIZE) while (!hasRoom(path, NEW_BYTES) && makeRoom());
   const directory = dirname(path);
   try {
     return behindDoor(directory, owner, () => {
@@ -76,7 +87,7 @@ export function openFile(path: string, owner: Ownership | undefined): Opened {
       let env: Opened['env'] | undefined;
       try {
         if (!locks.has(fileAt(`${path}-lock`))) dropSpoilt(`${path}-lock`);
-        makeFor(owner, path, `${path}-lock`);
+        makeFiles(path, owner);
         const opened = (env = gate.during(() => open<Buffer, Buffer>({ path, ...OPTIONS })));
         const lock = fileAt(`${path}-lock`);
         locks.add(lock);
@@ -99,12 +110,12 @@ export function openFile(path: string, owner: Ownership | undefined): Opened {
           close: () => close(opened),
         };
       } catch (error) {
-        void close(env);
+        void close(env).catch(() => undefined);
         throw error;
       }
     });
   } catch (error) {
-    throw named(error);
+    throw named(error, path);
   }
 }
 
@@ -125,15 +136,20 @@ export function entriesOf(table: Table): number {
   return entryCount ?? 0;
 }
 
-/** LMDB gives the system's error as a number, or as text alone; a full disk has to be known as one. */
-export function named(error: unknown): unknown {
+/** LMDB gives the system's error as a number, or as text alone; a full disk has to be known as one. @param path of the file that was written to. */
+export function named(error: unknown, path?: string): unknown {
   if (!(error instanceof Error) || errno(error) !== undefined) return error;
   if (/MDB_(CORRUPTED|PAGE_NOTFOUND|INVALID|PANIC|VERSION_MISMATCH|BAD_CHECKSUM|BAD_RSLOT|BAD_TXN)/.test(error.message))
     return new DamagedIndex(error.message);
   if ('code' in error && error.code === constants.errno.EACCES)
     return Object.assign(new Error('EACCES: the index belongs to another user', { cause: error }), { code: 'EACCES' });
+  const code = 'code' in error ? error.code : undefined;
   const full =
-    ('code' in error && error.code === constants.errno.ENOSPC) || /No space left on device/.test(error.message);
+    code === constants.errno.ENOSPC ||
+    code === constants.errno.EDQUOT ||
+    /No space left on device|Disk quota exceeded/.test(error.message) ||
+    // a write of which a part found room
+    (code === constants.errno.EIO && path !== undefined && !hasRoom(path));
   return full
     ? Object.assign(new Error('ENOSPC: the index finds no room', { cause: error }), { code: 'ENOSPC' })
     : error;

@@ -17,7 +17,7 @@ import { crc32 } from '@node-rs/crc32';
 import { open, type RootDatabase } from 'lmdb';
 import type { Ownership } from '../fs/statefile.js';
 import { behindDoor } from './door.js';
-import { dropSpoilt, fileAt, makeFor, setAside } from './index-files.js';
+import { dropSpoilt, fileAt, makeFiles, setAside } from './index-files.js';
 import { DamagedIndex } from './rows.js';
 import { PAGE_SIZE } from './witness.js';
 
@@ -110,7 +110,7 @@ export class Gate {
     // those who have them open keep them
     if (withFile('data', this.path) || !isNew(this.path)) rmSync(this.path, { recursive: true, force: true });
     dropSpoilt(this.lock);
-    makeFor(this.owner, this.path, this.lock);
+    makeFiles(this.path, this.owner);
     const env = open({ path: this.path, ...OPTIONS });
     const opened = { env, data: fileAt(this.path), lock: fileAt(this.lock), users: 1 };
     gates.add(opened);

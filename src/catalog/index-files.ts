@@ -1,33 +1,111 @@
 /** The files of an LMDB: which they are, whose they are, and what becomes of those that are of no use. */
+import { randomBytes } from 'node:crypto';
 import {
   closeSync,
   existsSync,
+  linkSync,
   lstatSync,
   openSync,
   readSync,
+  readdirSync,
   renameSync,
   rmSync,
   statSync,
+  writeFileSync,
+  writeSync,
   type BigIntStats,
 } from 'node:fs';
+import { join } from 'node:path';
 import { errno, toS3Error } from '../base/errors.js';
 import { giveOpen, giveTo, type Ownership } from '../fs/statefile.js';
-import { MAGIC } from './witness.js';
+import { MAGIC, PAGE_HEAD, PAGE_SIZE } from './witness.js';
 
-/** Makes files that are missing, empty as LMDB takes them, and gives all to their owner before anybody has a reason to open them. */
-export function makeFor(owner: Ownership | undefined, ...paths: string[]): void {
-  if (!owner) return;
-  for (const path of paths) {
+/** As large as LMDB makes it, for 126 readers; of another size it has room for more or fewer. */
+const LOCK_BYTES = 8272;
+/** Here lies a byte of its first 4 KiB that nothing is ever written to: entries of readers have 64 bytes, and use 24. */
+const UNUSED_AT = 4095;
+/** Of a page that it is a meta page (P_META). */
+const IS_META = 8;
+/** MDB_INTEGERKEY, of its table of free pages, and MDB_NOSUBDIR. */
+const META_FLAGS = 0x4008;
+/** What a file says of the size of its map, which grows as it needs to. */
+const MAP_BYTES = 0x20000;
+
+/**
+ * Makes the two files of an LMDB, as far as they are missing, and gives them to their owner before anybody has a reason to open them.
+ *
+ * LMDB would make them itself, and on a full disk end the process: it writes its locks through a mapping of a file that has no blocks yet (SIGBUS),
+ * and does not stand it that the first pages of its data find no room (SIGSEGV). So both get theirs here, where a write only fails.
+ * @throws ENOSPC, EDQUOT; nothing is left behind then.
+ */
+export function makeFiles(path: string, owner: Ownership | undefined): void {
+  makeWhole(path, owner, emptyPages());
+  const lock = `${path}-lock`;
+  makeWhole(lock, owner, Buffer.alloc(LOCK_BYTES));
+  fillHole(lock);
+}
+
+/** Lock files that this process may have locks on. */
+const locks = new Set<string>();
+
+/** Gives a lock file its first block that has none: a version before this one made it, and was ended by that. */
+function fillHole(lock: string): void {
+  const stat = statSync(lock, { bigint: true });
+  if (stat.blocks === 0n && !locks.has(fileOf(stat))) {
+    const fd = openSync(lock, 'r+');
     try {
-      const fd = openSync(path, 'wx', 0o644);
-      giveOpen(fd, owner);
+      // no bits of a reader's entry: so it does no harm where blocks are not told
+      writeSync(fd, Buffer.alloc(1), 0, 1, UNUSED_AT);
+    } finally {
       closeSync(fd);
-    } catch (error) {
-      if (errno(error) !== 'EEXIST') throw error;
-      // not opened: to close it would end the locks that this process may have on it (fcntl(2))
-      giveTo(path, owner);
     }
   }
+  locks.add(fileOf(stat));
+}
+
+/** Behind the door; where there is none, whoever is first makes it. */
+function makeWhole(path: string, owner: Ownership | undefined, bytes: Buffer): void {
+  const size = statSync(path, { throwIfNoEntry: false })?.size;
+  // not opened: to close it would end the locks that this process may have on it (fcntl(2))
+  if (size !== undefined && size > 0) return giveTo(path, owner);
+  const whole = `${path}-${randomBytes(4).toString('hex')}.tmp`;
+  try {
+    const fd = openSync(whole, 'wx', 0o644);
+    try {
+      giveOpen(fd, owner);
+      writeFileSync(fd, bytes);
+    } finally {
+      closeSync(fd);
+    }
+    if (size === undefined) linkSync(whole, path);
+    // left by a version that a full disk has ended
+    else renameSync(whole, path);
+  } catch (error) {
+    if (errno(error) !== 'EEXIST') throw error;
+  } finally {
+    rmSync(whole, { force: true });
+  }
+}
+
+/** What LMDB writes to a new file: two meta pages that tell of no other page (mdb_env_init_meta). */
+function emptyPages(): Buffer {
+  const pages = Buffer.alloc(2 * PAGE_SIZE);
+  for (const number of [0, 1]) {
+    const page = pages.subarray(number * PAGE_SIZE);
+    page.writeUInt32LE(number, 0);
+    page.writeUInt16LE(IS_META, 18);
+    const meta = page.subarray(PAGE_HEAD);
+    MAGIC.copy(meta);
+    meta.writeUInt32LE(2, 4);
+    meta.writeUInt32LE(MAP_BYTES, 16);
+    meta.writeUInt32LE(PAGE_SIZE, 24);
+    meta.writeUInt16LE(META_FLAGS, 28);
+    // the roots of both of its tables, and the last page
+    meta.fill(0xff, 64, 72);
+    meta.fill(0xff, 112, 120);
+    meta.writeUInt32LE(1, 120);
+  }
+  return pages;
 }
 
 /** @throws the S3 error of what the system says: it must not be taken for an error of a file that is served. */
@@ -84,4 +162,12 @@ export function setAside(path: string, suffixes = ['', '-lock']): void {
       if (errno(error) !== 'ENOENT') throw error;
     }
   }
+}
+
+/** Removes the copies that were set aside. @returns whether there were any. */
+export function dropAside(directory: string): boolean {
+  const names = existsSync(directory) ? readdirSync(directory) : [];
+  const copies = names.filter((name) => name.endsWith('.aside'));
+  for (const name of copies) rmSync(join(directory, name), { recursive: true, force: true });
+  return copies.length > 0;
 }

@@ -12,7 +12,7 @@
 import type { BigIntStats } from 'node:fs';
 import { dirname } from 'node:path';
 import { Seen, forgetSeen } from '../base/turn.js';
-import type { Ownership } from '../fs/statefile.js';
+import { isFull, type Ownership } from '../fs/statefile.js';
 import { behindDoor } from './door.js';
 import { entriesOf, named, openFile, retire, type Opened, type Table, type TableName } from './environment.js';
 import { lastOf } from './gate.js';
@@ -28,6 +28,25 @@ export const ROOT_ID = 1;
 /** The index is being made anew: nothing can be recorded now. */
 export class NotReady extends Error {}
 
+/** ms between attempts to make an index that found no room. */
+const RETRY_MS = 500;
+
+/** What an index is told of the world, and asks of it. All is optional: a test needs none. */
+export interface Surroundings {
+  /** Called when the file is no longer there or another: makes its folder and marks it as open. `again`: its disk was away. */
+  claim?: (again: boolean) => string;
+  /** Called before anything is written: throws if the index must be left alone. */
+  guard?: () => void;
+  /** Told why the file is set aside that others have written to. */
+  damaged?: (why: string) => void;
+  /** Whose its files shall be, if not ours. */
+  owner?: Ownership | undefined;
+  /** Tells whether a process that had the file open has been killed since this was last asked. */
+  killed?: () => boolean;
+  /** Asked on a full disk to take something away; false if nothing is left to take. */
+  makeRoom?: () => boolean;
+}
+
 /** See {@link Index.snapshot}. */
 export interface Snapshot {
   get(table: TableName, key: Buffer): Buffer | undefined;
@@ -40,7 +59,12 @@ export interface Snapshot {
 }
 
 export class Index {
-  private current: Opened;
+  /** None on a disk without room for one. */
+  private current: Opened | undefined;
+  /** Why there is none. */
+  private lacking: unknown;
+  /** When (ms) it was last tried to make one. */
+  private tried = -Infinity;
   /** Its disk is away: see {@link detach}. */
   private detached = false;
   private writing = false;
@@ -54,46 +78,77 @@ export class Index {
   /** How many files this process has gone over to: what was read or written before says nothing of the one that is open now. */
   generation = 0;
 
+  private readonly claimed: (again: boolean) => string;
+  private readonly guard: () => void;
+  private readonly damaged: (why: string) => void;
+  private readonly owner: Ownership | undefined;
+  private readonly killed: () => boolean;
+  /** Asked on a full disk: takes something away that can be done without. @returns false if nothing is left. */
+  readonly makeRoom: () => boolean;
+
   private constructor(
     private path: string,
-    private readonly claimed: (again: boolean) => string,
-    private readonly guard: () => void,
-    private readonly damaged: (why: string) => void,
-    private readonly owner: Ownership | undefined,
-    private readonly killed: () => boolean,
+    around: Surroundings,
   ) {
-    this.current = openFile(path, owner);
+    this.claimed = around.claim ?? (() => path);
+    this.guard = around.guard ?? (() => undefined);
+    this.damaged = around.damaged ?? (() => undefined);
+    this.owner = around.owner;
+    this.killed = around.killed ?? (() => false);
+    this.makeRoom = around.makeRoom ?? (() => false);
+    this.openCurrent(() => path);
   }
 
   private get opened(): Opened {
     if (this.detached) throw new NotReady('the disk of the index is away');
+    if (!this.current) throw this.lacking;
     return this.current;
   }
 
   /**
+   * On a disk without room for one it is as one that is empty, and into which nothing can be written; it is tried again to make it.
    * @param path of the LMDB file; its lock file lies beside it.
-   * @param claim called when the file is no longer there or another: makes its folder and marks it as open. `again`: its disk was away.
-   * @param guard called before anything is written: throws if the index must be left alone.
-   * @param damaged told why the file is set aside that others have written to.
-   * @param owner whose its files shall be, if not ours.
-   * @param killed tells whether a process that had the file open has been killed since this was last asked.
    */
-  static open(
-    path: string,
-    claim: (again: boolean) => string = () => path,
-    guard: () => void = () => undefined,
-    damaged: (why: string) => void = () => undefined,
-    owner?: Ownership,
-    killed: () => boolean = () => false,
-  ): Index {
-    return new Index(path, claim, guard, damaged, owner, killed);
+  static open(path: string, around: Surroundings = {}): Index {
+    return new Index(path, around);
+  }
+
+  /** @throws what keeps it from being opened, but that there is no room. */
+  private openCurrent(pathOf: () => string): void {
+    this.tried = performance.now();
+    do {
+      try {
+        this.path = pathOf();
+        this.current = openFile(this.path, this.owner, this.makeRoom);
+        return;
+      } catch (error) {
+        if (!isFull(error)) throw error;
+        this.lacking = error;
+      }
+    } while (this.makeRoom());
+    this.current = undefined;
+  }
+
+  /** Whether there is none. */
+  private get lacks(): boolean {
+    return !this.current && !this.detached;
+  }
+
+  /** Makes one that found no room before. @returns whether there is one now. */
+  private makeAfterAll(): boolean {
+    if (performance.now() - this.tried < RETRY_MS) return false;
+    this.openCurrent(() => this.claimed(false));
+    if (!this.current) return false;
+    this.generation++;
+    this.dirsRemoved++;
+    return true;
   }
 
   /** Lets reads of this turn see what other processes have committed. */
   refresh(): void {
     if (this.writing) return;
     this.seemsLost();
-    this.opened.env.resetReadTxn();
+    if (!this.lacks) this.opened.env.resetReadTxn();
   }
 
   /** {@link isLost} as it was seen in this turn. */
@@ -107,6 +162,7 @@ export class Index {
   /** Looks whether the file is still the one that was opened, and nobody else has written to it; else it is to be made anew from now on. */
   isLost(): boolean {
     if (this.writing) return false;
+    if (this.lacks) return this.makeAfterAll();
     let stat: BigIntStats | undefined;
     try {
       stat = statAt(this.path);
@@ -177,7 +233,7 @@ export class Index {
 
   /** Whether it holds all that the journal says; else it is being made. */
   get ready(): boolean {
-    if (this.detached) return false;
+    if (this.detached || !this.current) return false;
     this.whole ||= this.number('ready') === this.birthmark();
     return this.whole;
   }
@@ -233,7 +289,7 @@ export class Index {
       if (this.dirty) last++;
       return result;
     } catch (error) {
-      if (!(error instanceof Moved)) throw named(error);
+      if (!(error instanceof Moved)) throw named(error, this.path);
       if (error.why === undefined) this.isLost();
       else this.distrust(error.why);
       throw new NotReady('the index was set aside');
@@ -262,6 +318,7 @@ export class Index {
 
   /** Sets the file aside (one copy is kept) and begins an empty one, unless another process has done so. */
   discard(): void {
+    if (this.lacks) return;
     const { env, file } = this.opened;
     const move = (): void => {
       if (fileAt(this.path) === file) setAside(this.path, ['']);
@@ -283,7 +340,7 @@ export class Index {
     if (this.detached) return;
     this.detached = true;
     this.whole = false;
-    retire(this.current);
+    if (this.current) retire(this.current);
   }
 
   /**
@@ -292,9 +349,12 @@ export class Index {
    */
   attach(): void {
     if (!this.detached) return;
-    this.path = this.claimed(true);
-    if (inodeOf(fileAt(this.path)) === inodeOf(this.current.file)) setAside(this.path);
-    this.current = openFile(this.path, this.owner);
+    const before = this.current && inodeOf(this.current.file);
+    this.openCurrent(() => {
+      const path = this.claimed(true);
+      if (before !== undefined && inodeOf(fileAt(path)) === before) setAside(path);
+      return path;
+    });
     this.generation++;
     this.detached = false;
     this.dirsRemoved++;
@@ -312,8 +372,7 @@ export class Index {
     } catch {
       // the old file is of no use, and its lock neither
     }
-    this.path = this.claimed(false);
-    this.current = openFile(this.path, this.owner);
+    this.openCurrent(() => this.claimed(false));
     this.generation++;
     this.whole = false;
     this.dirsRemoved++;
@@ -321,6 +380,7 @@ export class Index {
   }
 
   get(table: TableName, key: Buffer): Buffer | undefined {
+    if (this.lacks) return undefined;
     try {
       return this.table(table).get(key);
     } catch (error) {
@@ -329,6 +389,7 @@ export class Index {
   }
 
   has(table: TableName, key: Buffer): boolean {
+    if (this.lacks) return false;
     try {
       return this.table(table).doesExist(key);
     } catch (error) {
@@ -351,6 +412,7 @@ export class Index {
   /** Up to `limit` entries with start <= key < end, copied. */
   page(table: TableName, start: Buffer, end: Buffer, limit: number): { key: Buffer; value: Buffer }[] {
     if (this.isLost()) throw new NotReady('the index was set aside');
+    if (this.lacks) return [];
     const out: { key: Buffer; value: Buffer }[] = [];
     try {
       for (const { key, value } of this.table(table).getRange({ start, end, limit })) out.push({ key, value });
@@ -434,15 +496,15 @@ export class Index {
 
   /** Frees reader slots of dead processes. */
   checkReaders(): void {
-    if (this.detached) return;
+    if (this.detached || !this.current) return;
     this.current.env.readerCheck();
     // whoever was killed before now has written what it has: no later change is its own
     if (!this.isLost()) this.killed();
   }
 
   async close(): Promise<void> {
-    if (this.detached) return;
-    await this.opened.close();
+    if (this.detached || !this.current) return;
+    await this.current.close();
   }
 
   private table(name: TableName): Table {

@@ -8,6 +8,8 @@ import { giveOpen, isFull, type Ownership } from '../fs/statefile.js';
 
 /** Bytes that are kept. */
 const KEPT = 256 << 10;
+/** Bytes of them that an index which is made on a full disk leaves alone. */
+export const KEPT_FOR_LINES = 64 << 10;
 /** Bytes that are given at a time: a page of the index, and many lines. */
 const PIECE = 8 << 10;
 /** What was filled is looked at again after this time, ms: other processes use it, too. */
@@ -51,13 +53,13 @@ export class Reserve {
     }
   }
 
-  /** Gives a piece of it back to the file system. @returns false if nothing is left. */
-  release(): boolean {
+  /** Gives a piece of it back to the file system. @returns false if nothing is left but `least` bytes. */
+  release(least = 0): boolean {
     if (this.path === undefined) return false;
     this.fresh = 0;
     try {
       const { size } = statSync(this.path);
-      if (size === 0) return false;
+      if (size <= least) return false;
       truncateSync(this.path, Math.floor((size - 1) / PIECE) * PIECE);
       return true;
     } catch {

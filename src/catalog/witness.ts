@@ -11,6 +11,8 @@ import { dirname } from 'node:path';
 export const PAGE_SIZE = 8192;
 /** `0xBEEFC0DE`, little-endian: in the head of LMDB's two meta pages, and of its lock file. */
 export const MAGIC = Buffer.from('dec0efbe', 'hex');
+/** Bytes of a page before what it holds. */
+export const PAGE_HEAD = 24;
 /** With less room (bytes) a transaction may have failed midway, and there is none for another index. */
 const LEAST_ROOM = 1 << 20;
 
@@ -66,10 +68,10 @@ export class Witness {
   }
 }
 
-/** Whether there is room for another index. */
-export function hasRoom(path: string): boolean {
+/** Whether there is room for another index, or for so many bytes. */
+export function hasRoom(path: string, least = LEAST_ROOM): boolean {
   const { bavail, bsize } = statfsSync(dirname(path));
-  return bavail * bsize >= LEAST_ROOM;
+  return bavail * bsize >= least;
 }
 
 /**
@@ -85,7 +87,7 @@ export function metaPages(path: string): { pages: number; last: number }[] | und
   } finally {
     closeSync(fd);
   }
-  const metas = [0, PAGE_SIZE].map((page) => head.subarray(page + 24));
+  const metas = [0, PAGE_SIZE].map((page) => head.subarray(page + PAGE_HEAD));
   if (metas.some((meta) => meta.indexOf(MAGIC) !== 0 || meta.readUInt32LE(24) !== PAGE_SIZE)) return undefined;
   const number = (meta: Buffer, at: number): number => Number(meta.readBigUInt64LE(24 + 96 + at));
   return metas.map((meta) => ({ pages: number(meta, 0) + 1, last: number(meta, 8) }));

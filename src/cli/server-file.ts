@@ -30,6 +30,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { UsageError, errno } from '../base/errors.js';
 import { bootId, namespace, processState, processToken, startOf, type ProcessIdentity } from '../base/process.js';
 export { bootId } from '../base/process.js';
+import { Reserve } from '../catalog/reserve.js';
 import { giveOpen, giveTo, isFull, ownershipOf, type Ownership } from '../fs/statefile.js';
 
 export interface ServerRecord {
@@ -101,6 +102,9 @@ export class ServerFile {
     const candidate = join(stateDir, `server.json.${processToken()}-${record.id}.tmp`);
     try {
       writeRecord(candidate, record, options.owner);
+      // an empty record says that somebody is there, and not who: who comes after one that was killed would wait for its heartbeat
+      const reserve = new Reserve(join(stateDir, 'reserve'), options.owner);
+      while (isEmpty(candidate) && reserve.release()) writeTo(candidate, record);
       while (!publish(candidate, path)) {
         const other = readRecord(path);
         if (!other) continue;
@@ -390,6 +394,19 @@ function writeRecord(path: string, record: ServerRecord, owner: Ownership | unde
     closeSync(fd);
   }
   giveTo(path, owner);
+}
+
+function isEmpty(path: string): boolean {
+  return statSync(path).size === 0;
+}
+
+function writeTo(path: string, record: ServerRecord): void {
+  const fd = openSync(path, 'r+');
+  try {
+    overwrite(fd, record);
+  } finally {
+    closeSync(fd);
+  }
 }
 
 /** On a full disk a record that was never written stays empty, which says no less than that somebody is there; its mtime says when. */

@@ -5,7 +5,7 @@
  * state knows to which root it belongs, and two servers of such a root with two states are not noticed.
  */
 import { randomBytes } from 'node:crypto';
-import { linkSync, readFileSync, readdirSync, realpathSync, statSync, unlinkSync, writeFileSync } from 'node:fs';
+import { linkSync, readFileSync, readdirSync, realpathSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { UsageError, errno } from '../base/errors.js';
 import { STATE_DIR } from './keypath.js';
@@ -193,8 +193,8 @@ function read<T extends { id: string }>(path: string): T | undefined {
 function create<T extends { id: string }>(path: string, name: T, owner: Ownership | undefined): T {
   const text = `${JSON.stringify(name, null, 2)}\n`;
   const temporary = `${path}.${newId()}.tmp`;
-  writeFileSync(temporary, text, { flag: 'wx', mode: 0o600 });
   try {
+    writeFileSync(temporary, text, { flag: 'wx', mode: 0o600 });
     syncFileSync(temporary);
     giveTo(temporary, owner);
     linkSync(temporary, path);
@@ -203,7 +203,7 @@ function create<T extends { id: string }>(path: string, name: T, owner: Ownershi
     if (['EPERM', 'ENOTSUP', 'EOPNOTSUPP'].includes(errno(error) ?? '')) createPlainly(path, text, owner);
     else if (errno(error) !== 'EEXIST') throw error;
   } finally {
-    unlinkSync(temporary);
+    rmSync(temporary, { force: true });
   }
   syncDirSync(dirname(path));
   return read<T>(path) ?? name;

@@ -26,6 +26,7 @@ import { processToken } from '../base/process.js';
 import { Tracker } from './identity.js';
 import { Likeness, makeDirLike, makeNewDir } from './likeness.js';
 import { Room } from './room.js';
+import { whereRoom } from './where-room.js';
 
 export interface StoreOptions {
   /** Where state lies; default `<root>/.gos3rve`. Staging and overflow always lie on the root's mount, for they hold bodies. */
@@ -304,7 +305,7 @@ export class Core {
     const dirs = [...bucketDirs, ...path.dirs];
     let row = this.catalog.findDir(dirs);
     if (!row?.marker || row.identity) {
-      this.tracker.settleDirs(dirs);
+      whereRoom(() => this.tracker.settleDirs(dirs));
       row = this.catalog.findDir(dirs);
     }
     if (!row?.marker || !this.existingDir(bucketDirs, path.dirs)) return undefined;

@@ -4,7 +4,7 @@
  *
  * The stamp is taken before reading and trusted only if it is old enough that no change can hide behind it.
  */
-import { lstatSync, type Dirent } from 'node:fs';
+import { lstatSync, type Dir, type Dirent } from 'node:fs';
 import { opendir } from 'node:fs/promises';
 import { errno } from '../base/errors.js';
 import { NO_FINGERPRINT } from '../catalog/catalog.js';
@@ -12,13 +12,16 @@ import { GONE_COUNTER } from '../catalog/ghost.js';
 import { dirStamp, encodeRow, isGone, isStampAt, isUnseenNew, rowKey, type DirRow } from '../catalog/rows.js';
 import { decodeName, isPossibleName } from '../fs/keypath.js';
 import { lstatOf } from '../fs/stat.js';
+import { isFull } from '../fs/statefile.js';
 import { isAbsent, type Core } from './core.js';
 
 const CHUNK = 1000;
 /** Of a million unreadable files the first are enough. */
 const MAX_COMPLAINTS = 1000;
+/** After the index found no room, nothing is read into it for so long, ms. */
+const FULL_MS = 1000;
 /** A file that was seen and nothing more. */
-const SEEN = encodeRow({ kind: 'file', fp: NO_FINGERPRINT, ctimeNs: 0n, seq: 0, etag: '', published: false });
+export const SEEN = encodeRow({ kind: 'file', fp: NO_FINGERPRINT, ctimeNs: 0n, seq: 0, etag: '', published: false });
 
 export interface ReadDir {
   row: DirRow;
@@ -33,6 +36,8 @@ export class DirReader {
   /** To begin when the one under way has ended; all that ask meanwhile share it. */
   private readonly waiting = new Map<string, Promise<ReadDir | undefined>>();
   private readonly complained = new Set<string>();
+  /** Until when (ms) it is not tried again to write down what a directory holds. */
+  private full: { until: number; error: unknown } = { until: 0, error: undefined };
 
   constructor(private readonly core: Core) {}
 
@@ -63,6 +68,7 @@ export class DirReader {
   }
 
   private async readNow(path: string, segments: readonly string[], settled: number): Promise<ReadDir | undefined> {
+    if (performance.now() < this.full.until) throw this.full.error;
     const { catalog, clock } = this.core;
     const { index } = catalog;
     try {
@@ -86,10 +92,36 @@ export class DirReader {
       return { row, ...counts };
     } catch (error) {
       if (isAbsent(error)) return undefined;
+      if (isFull(error)) this.full = { until: performance.now() + FULL_MS, error };
       if (errno(error) !== 'EACCES' && errno(error) !== 'EPERM') throw error;
       this.warnOnce(path, 'a directory cannot be read and is not listed');
       throw error;
     }
+  }
+
+  /**
+   * Up to `max` names of rows that a directory's entries would have, in order, from `from` on; nothing is recorded. The directory is read through for each
+   * page, so that memory is that of the page.
+   */
+  async namesFrom(path: string, from: Buffer, max: number): Promise<string[]> {
+    const least: { name: string; bytes: Buffer }[] = [];
+    const keepLeast = (): void => {
+      least.sort((a, b) => a.bytes.compare(b.bytes));
+      least.length = Math.min(least.length, max);
+    };
+    let limit: Buffer | undefined;
+    for await (const entry of await openNames(path)) {
+      for (const name of this.rowNames(entry, path)) {
+        const bytes = Buffer.from(name);
+        if (bytes.compare(from) < 0 || (limit && bytes.compare(limit) >= 0)) continue;
+        least.push({ name, bytes });
+      }
+      if (least.length < 2 * max) continue;
+      keepLeast();
+      limit = least.at(-1)?.bytes;
+    }
+    keepLeast();
+    return least.map(({ name }) => name);
   }
 
   /** Tells once of a directory whose entries may not be looked at, or of one entry alone. */
@@ -116,7 +148,7 @@ export class DirReader {
   ): Promise<{ names: number; added: number }> {
     const { index, untold } = this.core.catalog;
     const tells = known && untold.wanted;
-    const directory = await opendir(path, { encoding: 'buffer' as BufferEncoding, bufferSize: CHUNK });
+    const directory = await openNames(path);
     let names = 0;
     let added = 0;
     let batch: string[] = [];
@@ -202,4 +234,9 @@ export class DirReader {
     if (stat?.isSymbolicLink()) return this.linkNames(name);
     return stat?.isFile() ? [name] : [];
   }
+}
+
+/** Names are given as bytes: not all are UTF-8. */
+function openNames(path: string): Promise<Dir> {
+  return opendir(path, { encoding: 'buffer' as BufferEncoding, bufferSize: CHUNK });
 }

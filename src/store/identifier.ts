@@ -10,6 +10,7 @@ import type { FileRow, Layout } from '../catalog/rows.js';
 import { derivedEtag, formatFingerprint } from '../fs/fingerprint.js';
 import { changeOf, isTorn, type OpenFile } from '../fs/reader.js';
 import { openAgain } from '../fs/stage.js';
+import { isFull } from '../fs/statefile.js';
 import { noSuchKey, type Core, type Found } from './core.js';
 import { SMALL_FILE, knowledge, openIfThere, toldOf } from './describe.js';
 import { endsOf, etagOf, md5sOf } from './etag.js';
@@ -25,6 +26,8 @@ type Again = () => Found | undefined;
 const TICK_MS = 25;
 /** An ETag that is told again and again is noted this often, ms. */
 const TOLD_AGAIN_MS = 60_000;
+/** Where hashes find no room, no more files are read for so long, ms. */
+const FULL_MS = 1000;
 /** Files that wait for the background; what is asked for again comes again. */
 const QUEUE_LIMIT = 1000;
 /** How often a path is looked at again whose folders were renamed between two looks. */
@@ -45,6 +48,7 @@ export class Identifier {
   private readonly queue = new Map<string, () => Promise<unknown>>();
   private busy = false;
   private closed = false;
+  private fullUntil = 0;
 
   constructor(private readonly core: Core) {}
 
@@ -58,7 +62,7 @@ export class Identifier {
     const again = (): Found | undefined => this.core.find(bucket, key);
     const now = this.recall([{ found, again }])[0];
     if (!now) throw noSuchKey(key);
-    if (isDone(now) || this.core.hash === 'off') return now;
+    if (isDone(now) || this.core.hash === 'off' || this.isFull) return now;
     if (Number(now.stat.size) > SMALL_FILE) {
       this.later(now, again);
       return now;
@@ -82,6 +86,7 @@ export class Identifier {
       isSettled(found) ? [] : [{ at, found, again: (): Found | undefined => this.core.find(bucket, key) }],
     );
     if (open.length === 0 || !this.core.catalog.index.ready) return out;
+    if (this.isFull) budget = 0;
     const readings: Reading[] = [];
     for (const [i, now] of this.recall(open).entries()) {
       const { at = 0, again } = open[i] ?? {};
@@ -283,11 +288,23 @@ export class Identifier {
   private record(readings: readonly Reading[]): number {
     if (readings.length === 0) return 0;
     const { catalog } = this.core;
-    return catalog.index.write(() => {
-      const done = readings.filter((reading) => this.recordOne(reading)).length;
-      catalog.noteSettled();
-      return done;
-    });
+    try {
+      return catalog.index.write(() => {
+        const done = readings.filter((reading) => this.recordOne(reading)).length;
+        catalog.noteSettled();
+        return done;
+      });
+    } catch (error) {
+      if (!isFull(error)) throw error;
+      // a full disk must not keep files from being read: they have the ETag of a file that nobody has hashed
+      this.fullUntil = performance.now() + FULL_MS;
+      return 0;
+    }
+  }
+
+  /** Whether what files hold found no room a moment ago: it is of no use to read them for it. */
+  private get isFull(): boolean {
+    return performance.now() < this.fullUntil;
   }
 
   private recordOne({ found, again, ctimeNs, etag }: Reading): boolean {

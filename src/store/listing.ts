@@ -9,6 +9,7 @@ import { adoptLost, noteGone, type Missing } from './ghosts.js';
 import type { Identifier } from './identifier.js';
 import { markerInfo } from './markers.js';
 import type { DirReader } from './dir-reader.js';
+import { whereRoom } from './where-room.js';
 import { Walker, type Bound, type Walked } from './walker.js';
 
 /** Files that nobody has hashed: this much is read a page at most. */
@@ -30,14 +31,14 @@ export class Lister {
     if (query.max <= 0) return { entries: [] };
     let source = new Merged(this.core, this.reader, bucket, query.prefix, denied);
     let { found, truncated } = await walk(source, query);
-    const adopted = adoptLost(this.core, source.missing);
+    const adopted = whereRoom(() => adoptLost(this.core, source.missing)) === true;
     // what came before a folder was known again has the keys of its old name
     if (adopted || source.rekeyed) {
       source = new Merged(this.core, this.reader, bucket, query.prefix, denied);
       ({ found, truncated } = await walk(source, query));
     }
     const entries = await this.entries(bucket, found);
-    noteGone(this.core, source.missing);
+    whereRoom(() => noteGone(this.core, source.missing));
     const last = found.at(-1);
     return { entries, ...(truncated && last && { next: last.key }) };
   }

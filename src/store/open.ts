@@ -1,7 +1,7 @@
 /** The library door to a directory: opens (or makes) its state and gives the store. */
 import { accessSync, constants, realpathSync, statSync } from 'node:fs';
 import { hostname } from 'node:os';
-import { join, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { UsageError, errno } from '../base/errors.js';
 import { bootId, processToken } from '../base/process.js';
 import { Catalog } from '../catalog/catalog.js';
@@ -9,11 +9,12 @@ import { Journal } from '../catalog/journal.js';
 import type { JournalLine } from '../catalog/lines.js';
 import { Index, setAside } from '../catalog/lmdb.js';
 import { Claim } from '../catalog/claim.js';
-import { Reserve } from '../catalog/reserve.js';
+import { dropAside } from '../catalog/index-files.js';
+import { KEPT_FOR_LINES, Reserve } from '../catalog/reserve.js';
 import { STATE_DIR } from '../fs/keypath.js';
 import { Presence } from '../fs/presence.js';
 import { bindState, checkState, checkStatePlace } from '../fs/state-dir.js';
-import { makeStateDir, ownershipOf, type Ownership } from '../fs/statefile.js';
+import { isFull, makeStateDir, ownershipOf, type Ownership } from '../fs/statefile.js';
 import { parseAliases } from './aliases.js';
 import { Core, type StoreOptions } from './core.js';
 import { LocalStoreImpl, type LocalStore } from './local.js';
@@ -45,6 +46,7 @@ export async function openStore(root: string, options: StoreOptions = {}): Promi
       `cannot write to ${path}, where uploads are staged`,
       'pass --read-only, or make it writable',
     );
+  const reserve = new Reserve(join(stateDir, 'reserve'), owner);
   makeState(
     () => {
       bindState(path, stateDir, write, owner);
@@ -52,11 +54,12 @@ export async function openStore(root: string, options: StoreOptions = {}): Promi
     },
     `cannot keep state in ${stateDir}`,
     'pass --state-dir with a directory that can be written',
+    () => reserve.release(),
   );
   const log = options.log ?? (() => undefined);
   const claim = new Claim(join(stateDir, 'index'), owner, (message, data) => log('warn', message, data));
   const presence = new Presence(path, stateDir);
-  const index = openIndex(claim, presence, owner, (why) =>
+  const index = openIndex(claim, presence, owner, reserve, (why) =>
     log('error', 'the index is damaged; it is made anew from the journal', { error: why }),
   );
   tellOfKilled(claim, index);
@@ -74,7 +77,7 @@ export async function openStore(root: string, options: StoreOptions = {}): Promi
     owner,
     header,
     (message, data) => log('error', message, data),
-    new Reserve(join(stateDir, 'reserve'), owner),
+    reserve,
   );
   const catalog = new Catalog(index, journal);
   const core = new Core(path, stateDir, catalog, options, presence);
@@ -111,18 +114,19 @@ function openIndex(
   claim: Claim,
   presence: Presence,
   owner: Ownership | undefined,
+  reserve: Reserve,
   damaged: (why: string) => void,
 ): Index {
   const path = claim.take();
   const open = (): Index =>
-    Index.open(
-      path,
-      (again) => (again ? claim.takeAgain() : claim.take()),
-      () => presence.check(),
+    Index.open(path, {
+      claim: (again) => (again ? claim.takeAgain() : claim.take()),
+      guard: () => presence.check(),
       damaged,
       owner,
-      () => claim.killed(),
-    );
+      killed: () => claim.killed(),
+      makeRoom: () => dropAside(dirname(path)) || reserve.release(KEPT_FOR_LINES),
+    });
   try {
     return open();
   } catch (error) {
@@ -170,11 +174,14 @@ function checkedRoot(root: string): string {
   }
 }
 
-function makeState(make: () => void, what: string, wayOut: string): void {
+/** @param makeRoom asked on a full disk; false if it knows of nothing that could go. */
+function makeState(make: () => void, what: string, wayOut: string, makeRoom = (): boolean => false): void {
   try {
     make();
   } catch (error) {
     if (error instanceof UsageError) throw error;
-    throw new UsageError(`${what} (${errno(error) ?? 'unknown error'}); ${wayOut}`, 1);
+    if (isFull(error) && makeRoom()) return makeState(make, what, wayOut, makeRoom);
+    const way = isFull(error) ? `make room, or ${wayOut}` : wayOut;
+    throw new UsageError(`${what} (${errno(error) ?? 'unknown error'}); ${way}`, 1);
   }
 }

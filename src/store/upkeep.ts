@@ -7,13 +7,14 @@
  */
 import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { S3Error, errno, toS3Error } from '../base/errors.js';
+import { S3Error, toS3Error } from '../base/errors.js';
 import { tokenAlive } from '../base/process.js';
 import { Aside } from '../catalog/damaged.js';
 import { NotReady } from '../catalog/lmdb.js';
 import { Replay, type Dangling } from '../catalog/replay.js';
 import { DamagedIndex } from '../catalog/rows.js';
 import { baseOf, type Damage } from '../catalog/segments.js';
+import { isFull } from '../fs/statefile.js';
 import type { Core } from './core.js';
 
 /** Time of one slice of work, ms: as long as a request may be kept waiting. */
@@ -25,6 +26,8 @@ const POLL_MS = 50;
 const DIRS_AT_ONCE = 500;
 /** Between attempts that failed: no room, an unreadable journal. */
 const RETRY_MS = 1000;
+/** How long (ms) an index is waited for that found no room a moment ago. */
+const FULL_MS = 50;
 const BUILDER = Buffer.from('builder');
 
 /** How manieth damaged lines of a segment are told: 1, 2, 3, 10, 100 … */
@@ -68,7 +71,9 @@ export class Upkeep {
     for (const until = performance.now() + patience; this.rebuilding || !this.opened;) {
       this.begin();
       await this.within(Math.min(until - performance.now(), 100));
-      if (this.failure !== undefined && errno(this.failure) !== 'ENOSPC') throw this.failure;
+      // it was told of, and is tried again as long as the store is open
+      if (isFull(this.failure)) return;
+      if (this.failure !== undefined) throw this.failure;
       if (performance.now() < until || !this.work) continue;
       this.core.log(
         'info',
@@ -107,7 +112,7 @@ export class Upkeep {
   async ready(ms: number): Promise<boolean> {
     if (!this.rebuilding) return true;
     this.begin();
-    await this.within(ms);
+    await this.within(isFull(this.failure) ? Math.min(ms, FULL_MS) : ms);
     return !this.rebuilding;
   }
 
@@ -144,6 +149,7 @@ export class Upkeep {
 
   /** Tries until it is done. */
   private async catchUp(): Promise<void> {
+    const { index } = this.core.catalog;
     while (!this.closed) {
       try {
         if (await this.attempt()) {
@@ -153,8 +159,8 @@ export class Upkeep {
       } catch (error) {
         // the disk is away: it goes on when it is back
         if (!this.core.presence.here) await sleep(RETRY_MS);
-        else if (error instanceof DamagedIndex) this.core.catalog.index.discard();
-        else if (!(error instanceof NotReady)) {
+        else if (error instanceof DamagedIndex) index.discard();
+        else if (!(error instanceof NotReady) && !(isFull(error) && index.makeRoom())) {
           if (this.failure === undefined)
             this.core.log('error', 'the index cannot be made anew; trying again', { error: String(error) });
           this.failure = error instanceof Error ? error : new Error(String(error));

@@ -13,8 +13,9 @@ import type { ObjectInfo } from './contract.js';
 import { MAX_KEY_BYTES, isAbsent, lstatOf, type Core, type Found } from './core.js';
 import { identityOf } from '../catalog/identities.js';
 import { fingerprint } from '../fs/fingerprint.js';
+import { isFull } from '../fs/statefile.js';
 import { markerInfo } from './markers.js';
-import type { DirReader } from './dir-reader.js';
+import { SEEN, type DirReader } from './dir-reader.js';
 import type { Missing } from './ghosts.js';
 
 /** Rows are fetched in pages that grow: a delimiter's listing takes one entry of a directory and goes elsewhere. */
@@ -22,6 +23,10 @@ const FIRST_PAGE = 4;
 const PAGE = 256;
 /** Of names without a file so many are noted at a time. */
 const MAX_MISSING = 2000;
+/** Names that are kept of a directory that is read through without being recorded. */
+const UNRECORDED_PAGE = 2000;
+/** Stands for the row of a directory that has none, nor has anything in it. */
+const UNRECORDED: DirRow = { kind: 'dir', id: 2 ** 40, seq: 0, made: false, stampTrusted: false };
 /** Files that are looked at together. */
 const AHEAD = 64;
 
@@ -62,6 +67,8 @@ interface Frame {
   end: boolean;
   /** Nothing has come or gone since the directory was read: what was missing then is missing now. */
   unchanged: boolean;
+  /** There was no room to read it into the index: its names are read from the directory itself, a page at a time. */
+  unread: boolean;
   /** Bytes that the first entry still has to be at or after, below its own directory. */
   bound: Bound | undefined;
 }
@@ -108,7 +115,7 @@ export class Walker {
     for (;;) {
       const frame = this.stack.at(-1);
       if (!frame) return undefined;
-      const entry = this.take(frame);
+      const entry = await this.take(frame);
       if (!entry) {
         this.stack.pop();
         continue;
@@ -234,13 +241,17 @@ export class Walker {
     const id = `${stat.dev}:${stat.ino}`;
     if (above.includes(id)) return undefined;
     let row = known?.kind === 'dir' ? known : undefined;
+    let unread = false;
     if (!row?.stamp || !row.stampTrusted || !row.stamp.equals(dirStamp(stat, this.core.view))) {
-      const read = await this.reader.read(path, segments, settled).catch((error: unknown) =>
-        this.permitted(path, () => {
+      const read = await this.reader.read(path, segments, settled).catch((error: unknown) => {
+        // a full disk must not keep it from being listed
+        if (isFull(error)) return { row: row ?? UNRECORDED };
+        return this.permitted(path, () => {
           throw error;
-        }),
-      );
+        });
+      });
       if (!read) return undefined;
+      unread = !('names' in read);
       row = read.row;
     }
     const first = bound ? firstName(bound) : Buffer.alloc(0);
@@ -257,7 +268,8 @@ export class Walker {
       pageSize: FIRST_PAGE,
       next: rowKey(row.id, first),
       end: false,
-      unchanged: row.stampTrusted,
+      unchanged: row.stampTrusted && !unread,
+      unread,
       bound: bound && bound.bytes.length > 0 ? bound : undefined,
     };
   }
@@ -277,7 +289,7 @@ export class Walker {
     return identity?.equals(identityOf(fingerprint(stat, this.core.mounts.idOf(stat.dev, path)))) === true;
   }
 
-  private take(frame: Frame): Entry | undefined {
+  private async take(frame: Frame): Promise<Entry | undefined> {
     for (;;) {
       const entry = frame.page[frame.at++];
       if (entry) {
@@ -286,6 +298,10 @@ export class Walker {
         return entry;
       }
       if (frame.end) return undefined;
+      if (frame.unread) {
+        await this.readUnrecorded(frame);
+        continue;
+      }
       const page = this.core.catalog.index.page('tree', frame.next, rowKey(frame.row.id + 1, ''), frame.pageSize);
       frame.page = page.map(({ key, value }) => ({ name: Buffer.from(rowName(key)), value }));
       frame.at = 0;
@@ -294,6 +310,20 @@ export class Walker {
       const last = page.at(-1);
       if (last) frame.next = Buffer.concat([last.key, Buffer.from([0])]);
     }
+  }
+
+  /** The next names of a directory whose rows are not those of its names, with the rows that they have. */
+  private async readUnrecorded(frame: Frame): Promise<void> {
+    const from = rowName(frame.next);
+    const names = await this.reader.namesFrom(frame.path, from, UNRECORDED_PAGE);
+    frame.page = names.map((name) => ({
+      name: Buffer.from(name),
+      value: this.core.catalog.index.get('tree', rowKey(frame.row.id, name)) ?? SEEN,
+    }));
+    frame.at = 0;
+    frame.end = names.length < UNRECORDED_PAGE;
+    const last = names.at(-1);
+    if (last !== undefined) frame.next = rowKey(frame.row.id, Buffer.concat([Buffer.from(last), Buffer.alloc(1)]));
   }
 
   private isWithin(key: string): boolean {

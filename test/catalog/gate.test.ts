@@ -109,12 +109,7 @@ describe('an index whose own lock somebody has removed or spoilt', () => {
 
   it('is made anew before anything is written that others cannot see', async () => {
     const doubts: string[] = [];
-    const index = Index.open(
-      file,
-      () => file,
-      () => undefined,
-      (why) => doubts.push(why),
-    );
+    const index = Index.open(file, { damaged: (why) => doubts.push(why) });
     index.write(() => index.next('times'));
     rmSync(`${file}-lock`);
     expect((await use(200)).wrong).toEqual([]);

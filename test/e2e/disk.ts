@@ -10,12 +10,12 @@ const run = (program: string, ...args: string[]): string =>
 export class Disk {
   private readonly image: string;
 
-  /** @param directory where its file is put. */
-  constructor(directory: string, name: string, size = 64 << 20) {
+  /** @param directory where its file is put. @param options of mkfs.ext4. */
+  constructor(directory: string, name: string, size = 64 << 20, ...options: string[]) {
     this.image = path.join(directory, `${name}.img`);
     fs.writeFileSync(this.image, '');
     fs.truncateSync(this.image, size);
-    run('mkfs.ext4', '-q', '-m', '0', this.image);
+    run('mkfs.ext4', '-q', '-m', '0', ...options, this.image);
   }
 
   mount(point: string): void {
