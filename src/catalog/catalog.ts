@@ -369,10 +369,14 @@ export class Catalog {
    */
   nextSeq(): number {
     if (!this.index.ready) throw new NotReady('the index is being made anew');
-    const next = this.index.next('seq');
-    this.given = Math.max(next, this.given + 1);
-    if (this.given !== next) this.index.setNumber('seq', this.given);
+    this.given = this.comingSeq();
+    this.index.setNumber('seq', this.given);
     return this.given;
+  }
+
+  /** What {@link nextSeq} will give. Only inside a write. */
+  comingSeq(): number {
+    return Math.max(this.index.number('seq'), this.given) + 1;
   }
 
   /**

@@ -47,7 +47,7 @@ export function carryState(core: Core, { from, to, identity }: Renamed): { overf
     );
   }
   const keys = { from: keysBelow(from), to: keysBelow(to) };
-  return moveOverflow(core, keys, core.catalog.index.number('seq') + 1);
+  return moveOverflow(core, keys, core.catalog.comingSeq());
 }
 
 /** Name of the bucket that a folder is; `/<number>` for one that was lost; undefined for what is no folder at the top. */
@@ -80,7 +80,7 @@ export function setAsideBucket(core: Core, name: string): void {
   // an alias names the folder, and keeps what was put through it
   if (core.isBucketFolder([name])) return;
   const known = catalog.findDir([name]) !== undefined;
-  const left = catalog.index.number('seq') + 1;
+  const left = catalog.comingSeq();
   const aside = `/${left}`;
   const { overflow } = moveOverflow(core, { from: { bucket: name, key: '' }, to: { bucket: aside, key: '' } }, left);
   const uploads = uploadsOf(core, name).length > 0;
@@ -109,7 +109,7 @@ function putAside(core: Core, name: string, identity: string): void {
   const { catalog } = core;
   const there = readSettings(settingsPath(core, name));
   const foreign = there !== undefined && there.folder !== identity;
-  const next = catalog.index.number('seq') + 1;
+  const next = catalog.comingSeq();
   // named as the folder that is lost by the line after this one
   const aside = `/${next + 1}`;
   const { overflow } = moveOverflow(core, { from: { bucket: name, key: '' }, to: { bucket: aside, key: '' } }, next);
