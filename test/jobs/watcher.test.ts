@@ -108,7 +108,8 @@ describe('the watcher', () => {
   });
 
   it('tells of what others do, once each when it is quiet, and hashes it', async () => {
-    writeFileSync(join(root, 'b', 'old'), 'old');
+    // a file of others that nobody knew would be a change
+    await store.put('b', 'old', body('old'));
     start();
     await acquainted();
     mkdirSync(join(root, 'b', 'deep', 'er'), { recursive: true });
