@@ -127,7 +127,8 @@ function isOldFile(path: string): boolean {
   return stat?.isFile() === true && Date.now() - Number(stat.ctimeMs) > YOUNG_MS;
 }
 
-function names(directory: string): string[] {
+/** Names in a folder of ours; of one that was never made none. */
+export function names(directory: string): string[] {
   try {
     return readdirSync(directory);
   } catch (error) {

@@ -1,7 +1,6 @@
 /** Files in quarantine that records speak of after all: they were put aside when the index was not whole, and nothing has come to their keys since. */
-import { readdirSync, renameSync } from 'node:fs';
+import { renameSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { errno } from '../../base/errors.js';
 import type { Place } from '../../catalog/catalog.js';
 import { decodeRow, unpairKey } from '../../catalog/rows.js';
 import type { WholeIndex } from '../../catalog/whole.js';
@@ -9,12 +8,13 @@ import { fingerprint } from '../../fs/fingerprint.js';
 import { lstatOf } from '../../fs/stat.js';
 import { makeStateDir, syncDirSync } from '../../fs/statefile.js';
 import { stateName, type Core } from '../core.js';
+import { names } from './overflow.js';
 import { rowsOf, type CollectOptions } from './rows.js';
 
 /** @returns how many objects have their bodies again, or would have. */
 export async function bringBack(core: Core, whole: WholeIndex, { dryRun, signal }: CollectOptions): Promise<number> {
   const top = join(core.dataDir, 'quarantine');
-  const days = daysOf(top).map((day) => join(top, day));
+  const days = names(top).map((day) => join(top, day));
   if (days.length === 0) return 0;
   let back = 0;
   for await (const { key, value } of rowsOf(core, whole, 'overflow', signal)) {
@@ -51,13 +51,4 @@ function putBack(core: Core, whole: WholeIndex, place: Extract<Place, { kind: 'o
   for (const path of [directory, dirname(from)]) syncDirSync(path);
   core.log('warn', 'an object was brought back from quarantine', { bucket: place.bucket, key: place.key });
   return true;
-}
-
-function daysOf(top: string): string[] {
-  try {
-    return readdirSync(top);
-  } catch (error) {
-    if (errno(error) === 'ENOENT') return [];
-    throw error;
-  }
 }
