@@ -166,10 +166,7 @@ export class Buckets {
       this.publisher.recordDelete({ path: name }, [name]);
       this.remove(name);
     }, true);
-    if (core.durable) {
-      await core.catalog.journal.flush(core.catalog.journal.segment);
-      await core.syncDirs([core.root]);
-    }
+    await core.flushed([core.root]);
     await ended?.remove();
   }
 

@@ -599,10 +599,10 @@ export class Core {
     for (const one of ended) if (one.status === 'rejected') throw one.reason;
   }
 
-  /** Flushes what was appended to the journal, and directories, unless durability is `fast`. */
-  async flushed(dirs: Iterable<string>): Promise<void> {
+  /** Flushes what was appended to the journal, to its segment or to these, and directories; unless durability is `fast`. */
+  async flushed(dirs: Iterable<string>, segments: Iterable<string> = [this.catalog.journal.segment]): Promise<void> {
     if (!this.durable) return;
-    await this.catalog.journal.flush(this.catalog.journal.segment);
+    await Promise.all([...segments].map((segment) => this.catalog.journal.flush(segment)));
     await this.syncDirs(dirs);
   }
 

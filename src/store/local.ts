@@ -234,7 +234,7 @@ export class LocalStoreImpl implements LocalStore {
       results.push(...(await Promise.allSettled(looked)));
     }
     try {
-      await this.run(() => removing.flush(unflushed));
+      await this.run(() => this.core.flushed(unflushed.dirs, unflushed.segments));
     } catch (reason) {
       for (const i of together) results[i] = { status: 'rejected', reason };
     }

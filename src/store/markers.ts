@@ -209,7 +209,7 @@ export class Markers {
       catalog.noteSettled();
       return marker;
     });
-    if (core.durable) await catalog.journal.flush(catalog.journal.segment);
+    await core.flushed([]);
     return markerInfo(bucket, key, marker);
   }
 }

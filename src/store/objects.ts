@@ -143,7 +143,7 @@ export class Objects {
       catalog.noteSettled();
       return { ...now, row };
     });
-    await core.flushed(new Set());
+    await core.flushed([]);
     return describe(bucket, key, found);
   }
 }

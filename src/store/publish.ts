@@ -360,8 +360,7 @@ export class Publisher {
         const old = core.findOverflowIn(bucket, key);
         if (old?.name === file) this.drop(old, dirtied);
       });
-      if (core.durable) await core.catalog.journal.flush(core.catalog.journal.segment);
-      await core.syncDirs(dirtied);
+      await core.flushed(dirtied);
       return true;
     } catch (error) {
       core.log('warn', 'a superseded object of the same key could not be removed yet', { key, error: String(error) });

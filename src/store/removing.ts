@@ -66,7 +66,7 @@ export class Removing {
   }
 
   /**
-   * Deletes the first of these that are files under one lock, as many as a moment allows; {@link flush} comes behind.
+   * Deletes the first of these that are files under one lock, as many as a moment allows; they are to be flushed (`Core.flushed`) behind.
    * @returns of each that was looked at whether there was one, or undefined where {@link delete} must decide. @throws if the index could not be written:
    * then {@link delete} must decide of all.
    */
@@ -105,14 +105,6 @@ export class Removing {
       });
     });
     return results;
-  }
-
-  /** Makes durable what {@link some} did, unless durability is `fast`. */
-  async flush({ dirs, segments }: Unflushed): Promise<void> {
-    const { core } = this;
-    if (!core.durable) return;
-    await Promise.all([...segments].map((segment) => core.catalog.journal.flush(segment)));
-    await core.syncDirs(dirs);
   }
 
   /** Under the lock: what is remembered of a key whose file is gone, in case it came back. @returns whether there was anything. */

@@ -121,8 +121,7 @@ export class Uploads {
         ...(digests.store && value && { checksum: { algorithm: digests.store, value: value.toString('base64') } }),
       };
       const old = this.record(bucket, key, uploadId, part, staged.path);
-      if (core.durable) await core.catalog.journal.flush(core.catalog.journal.segment);
-      await core.syncDirs([directory]);
+      await core.flushed([directory]);
       if (old) discard(join(directory, old.file));
       return partOf(part);
     } finally {

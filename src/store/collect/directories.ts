@@ -26,13 +26,10 @@ export async function pruneMade(
 }
 
 async function prune(core: Core, whole: WholeIndex, publisher: Publisher, dirs: readonly string[]): Promise<number> {
-  const { catalog } = core;
   const paths = whole.write(() => publisher.pruneRecorded(dirs, { path: `${dirs.join('/')}/` }));
   if (paths.length === 0) return 0;
-  if (core.durable) await catalog.journal.flush(catalog.journal.segment);
-  const parents = paths.map((path) => core.pathOf(path.split('/').slice(0, -1)));
-  // a parent may have gone as well
-  await core.syncDirs(parents.filter((path) => lstatOf(path)));
+  // a parent may have gone as well: that needs none
+  await core.flushed(paths.map((path) => core.pathOf(path.split('/').slice(0, -1))));
   return paths.length;
 }
 
