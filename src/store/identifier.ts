@@ -54,7 +54,7 @@ export class Identifier {
 
   /**
    * The object at a key with its true ETag if that is known or cheap to know.
-   * @param prove the bytes are to be told: what is known of a small file by a rename alone is checked. @throws NoSuchKey if it is gone by now.
+   * @param prove its ETag is to be told or compared: what is known of a small file by a rename alone is checked. @throws NoSuchKey if it is gone by now.
    */
   async identify(bucket: string, key: string, found: Found, prove = false): Promise<Found> {
     const isDone = (one: Found): boolean => knowledge(one) === 'known' && !(prove && isUnproven(one));
@@ -83,7 +83,9 @@ export class Identifier {
   ): Promise<(Found | undefined)[]> {
     const out: (Found | undefined)[] = page.map(({ found }) => found);
     const open = page.flatMap(({ key, found }, at) =>
-      isSettled(found) ? [] : [{ at, found, again: (): Found | undefined => this.core.find(bucket, key) }],
+      isSettled(found) && !isUnproven(found)
+        ? []
+        : [{ at, found, again: (): Found | undefined => this.core.find(bucket, key) }],
     );
     if (open.length === 0 || !this.core.catalog.index.ready) return out;
     if (this.isFull) budget = 0;
@@ -91,7 +93,7 @@ export class Identifier {
     for (const [i, now] of this.recall(open).entries()) {
       const { at = 0, again } = open[i] ?? {};
       out[at] = now;
-      if (!now || !again || knowledge(now) === 'known' || this.core.hash === 'off') continue;
+      if (!now || !again || this.core.hash === 'off' || (knowledge(now) === 'known' && !isUnproven(now))) continue;
       const size = Number(now.stat.size);
       if (size > SMALL_FILE || size > budget) continue;
       budget -= size;

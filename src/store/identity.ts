@@ -557,7 +557,8 @@ export class Tracker {
    * Whether the ctime is that of the rename or link, which also changed the directory, and of nothing later.
    *
    * A write before the rename that nobody has seen, of the same size and with the mtime put back, leaves no trace that a system call tells: the
-   * rename's ctime covers its own. So byte facts follow, but as `unproven`: a GET of a small file reads it first, and so does the background.
+   * rename's ctime covers its own. So byte facts follow, but as `unproven`: whoever tells or compares the ETag of a small file reads it first, and so
+   * does the background.
    */
   private isExplained({ stat, dir }: Found, source: FileRow): boolean {
     if (stat.ctimeNs === source.ctimeNs) return true;

@@ -494,7 +494,7 @@ export class Publisher {
   async current(bucket: string, key: string, condition: WriteCondition | undefined): Promise<Found | undefined> {
     if (!namesEtag(condition)) return undefined;
     const found = this.core.find(bucket, key);
-    return found && this.identifier.identify(bucket, key, found);
+    return found && this.identifier.identify(bucket, key, found, true);
   }
 
   /**

@@ -51,7 +51,7 @@ export class Reading {
   async head(bucket: string, key: string): Promise<ObjectInfo> {
     const marker = this.markers.find(bucket, key);
     if (marker) return marker;
-    const found = await this.found(bucket, key);
+    const found = await this.found(bucket, key, true);
     this.identifier.tell([found]);
     return describe(bucket, key, found);
   }

@@ -253,7 +253,7 @@ export class Transfer {
     const { publisher } = this.objects;
     const { condition } = options;
     const hold = holdBucket(core, to.bucket);
-    const source = await this.objects.reading.found(from.bucket, from.key);
+    const source = await this.objects.reading.found(from.bucket, from.key, options.sourceCondition !== undefined);
     if (core.tracker.settleNow(source)) throw new Retry();
     if (options.sourceCondition) checkRead(options.sourceCondition, describe(from.bucket, from.key, source), 'rename');
     const known = await publisher.current(to.bucket, to.key, condition);

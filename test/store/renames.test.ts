@@ -161,6 +161,7 @@ describe('a folder that is renamed', () => {
   });
 });
 
+// a small one is read once, before its ETag is told: a write just before the rename leaves no trace
 describe('a file that is renamed', () => {
   it('keeps its hash at once and its metadata once the old path has stayed away', async () => {
     await put('a', 'x');
@@ -171,7 +172,7 @@ describe('a file that is renamed', () => {
     await moment();
     expect((await head('b')).facts).toEqual(SAID);
     await refuses(head('a'), 'NoSuchKey');
-    expect(store.live.hashes).toBe(0);
+    expect(store.live.hashes).toBe(1);
     await rebuild();
     expect(await head('b')).toMatchObject({ etag: md5('x'), facts: SAID });
     expect(store.live.hashes).toBe(0);
@@ -206,7 +207,7 @@ describe('a file that is renamed', () => {
     const backup = await head('a~');
     expect(backup.etag).toBe(md5('first'));
     expect(backup.facts.metadata).toBeUndefined();
-    expect(store.live.hashes).toBe(1);
+    expect(store.live.hashes).toBe(2);
   });
 
   it('keeps its hash though the old path was looked at with other bytes first', async () => {
@@ -215,7 +216,7 @@ describe('a file that is renamed', () => {
     writeFileSync(at('a'), 'second');
     expect((await head('a')).etag).toBe(md5('second'));
     expect((await head('a~')).etag).toBe(md5('first'));
-    expect(store.live.hashes).toBe(1);
+    expect(store.live.hashes).toBe(2);
   });
 
   it('keeps its hash though a client wrote to the old key first', async () => {
@@ -223,7 +224,7 @@ describe('a file that is renamed', () => {
     renameSync(at('a'), at('b'));
     await put('a', 'second');
     expect((await head('b')).etag).toBe(md5('first'));
-    expect(store.live.hashes).toBe(0);
+    expect(store.live.hashes).toBe(1);
   });
 
   it('keeps hashes and leaves metadata with the keys when two are swapped', async () => {
@@ -234,7 +235,7 @@ describe('a file that is renamed', () => {
     renameSync(at('t'), at('b'));
     expect(await head('a')).toMatchObject({ etag: md5('two'), facts: { contentType: 'text/a' } });
     expect(await head('b')).toMatchObject({ etag: md5('one'), facts: { contentType: 'text/b' } });
-    expect(store.live.hashes).toBe(0);
+    expect(store.live.hashes).toBe(2);
   });
 
   it('copies what is known of the bytes to another name of the same file', async () => {
@@ -243,7 +244,7 @@ describe('a file that is renamed', () => {
     expect((await head('b')).etag).toBe(md5('x'));
     expect((await head('b')).facts.metadata).toBeUndefined();
     expect(await head('a')).toMatchObject({ etag: md5('x'), facts: SAID });
-    expect(store.live.hashes).toBe(0);
+    expect(store.live.hashes).toBe(1);
   });
 
   it('keeps parts and checksums', async () => {
