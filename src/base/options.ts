@@ -3,6 +3,7 @@
  * list are all derived from its rows: `minFree` is the flag `--min-free`, the variable `GOS3RVE_MIN_FREE` and the key `minFree`
  * (or `min-free`).
  */
+import { availableParallelism } from 'node:os';
 import {
   choice,
   domain,
@@ -60,6 +61,8 @@ export const DEFAULT_EXCLUDES: readonly string[] = [
 ];
 
 const MIB = 1024 * 1024;
+/** Unless told otherwise. */
+const MOST_WORKERS = 4;
 
 /** An option with a default. */
 export function one<T>(option: Omit<Option<T>, 'default'> & { default: NoInfer<T> }): Option<T> {
@@ -87,7 +90,8 @@ export const OPTIONS = {
   workers: one({
     value: 'number',
     parse: processes,
-    default: 1,
+    default: Math.min(availableParallelism(), MOST_WORKERS),
+    shown: `one a core, at most ${MOST_WORKERS}`,
     help: 'processes that answer requests',
   }),
   accessKey: maybe({ value: 'id', parse: keyId, help: 'access key id (AWS_ACCESS_KEY_ID works too)' }),
