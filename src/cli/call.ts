@@ -5,6 +5,7 @@ import type { LocalStore, StoreOptions } from '../store/open.js';
 import type { Call, Options, Values } from './commands/command.js';
 import { Output, Stopped } from './output.js';
 import type { Root } from './root.js';
+import { onSignals } from './signals.js';
 
 type Flags = Call['flags'];
 
@@ -59,12 +60,13 @@ export class RunningCall implements Call {
 
   /** The first signal lets the command end in order, a second one ends it at once. */
   heedSignals(): void {
-    const codes = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 } as const;
-    for (const [name, code] of Object.entries(codes))
-      process.on(name, () => {
+    onSignals(
+      (_signal, code) => {
         if (this.signal.aborted) process.exit(code);
         this.#abort.abort(new Stopped(code));
-      });
+      },
+      (code) => process.exit(code),
+    );
   }
 
   async close(): Promise<void> {

@@ -24,6 +24,7 @@ import { checkDirectory, tilde } from './root.js';
 import type { Served } from './gateway.js';
 import { ServerFile } from './server-file.js';
 import { DEFAULT_REGION, minFreeBytes, noteServing } from './settings.js';
+import { onSignals } from './signals.js';
 import { StatusLine } from './status-line.js';
 import { version } from './version.js';
 
@@ -291,10 +292,7 @@ function secretsIn(config: { path: string; document: unknown }, settings: Settin
 
 /** The first signal drains and exits 0, a second one gives up on that. */
 function handleSignals(running: Running): void {
-  let stopping = false;
-  const onSignal = (signal: NodeJS.Signals) => {
-    if (stopping) process.exit(1);
-    stopping = true;
+  const finish = (signal: NodeJS.Signals): void => {
     running.log.info(`${signal}: finishing requests under way, then stopping`);
     stop(running).then(
       () => process.exit(0),
@@ -305,7 +303,7 @@ function handleSignals(running: Running): void {
       },
     );
   };
-  for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, onSignal);
+  onSignals(finish, () => process.exit(1));
   // Whoever read our output may have gone; that is no reason to stop serving.
   process.stdout.on('error', () => undefined);
   process.on('unhandledRejection', (error) => running.log.error('unhandled rejection (a bug in gos3rve)', { error }));

@@ -125,6 +125,19 @@ describe.runIf(process.platform === 'linux')('a server of several processes (nee
     expect(pids.filter(isAlive)).toEqual([]);
   });
 
+  it('takes two signals at the same time for one: npx hands on what the terminal has sent to both', async () => {
+    const { server } = await start();
+    const s3 = clientOf(server.url, 1);
+    await put(s3, 'large', randomBytes(64 * MiB));
+    const answer = await s3.send(new GetObjectCommand({ Bucket, Key: 'large' }));
+    const stopped = server.stop();
+    await sleep(50);
+    process.kill(server.pid, 'SIGTERM');
+    await sleep(200);
+    expect((await answer.Body?.transformToByteArray())?.length).toBe(64 * MiB);
+    expect(await stopped).toBe(0);
+  });
+
   it('does not wait for requests when it is told so twice', async () => {
     const { server } = await start();
     const s3 = clientOf(server.url, 1);
@@ -132,7 +145,7 @@ describe.runIf(process.platform === 'linux')('a server of several processes (nee
     const answer = await s3.send(new GetObjectCommand({ Bucket, Key: 'large' }));
     const pids = childrenOf(server.pid);
     const first = server.stop();
-    await sleep(300);
+    await sleep(1_000);
     process.kill(server.pid, 'SIGTERM');
     expect(await first).toBe(1);
     await expect.poll(() => pids.filter(isAlive), { timeout: 15_000 }).toEqual([]);
