@@ -79,15 +79,28 @@ function escaped(letter: string): string {
   return `%(?:25)*${letter.charCodeAt(0).toString(16)}`;
 }
 
-/** Hides signatures, tokens and passwords; control characters come out percent-encoded, so that no line can forge another. */
+/** Longer ones are cut: keys end at 1,024 bytes, and a line must fit into {@link WHOLE_WRITE}. */
+const LONGEST_URL = 3_500;
+
+/**
+ * Hides signatures, tokens and passwords; what is no plain character comes out percent-encoded, so that no line can forge another.
+ * @param url a byte string (Latin-1), as node:http gives request targets.
+ */
 export function redactUrl(url: string): string {
   const hidden = /[?%]/.test(url) ? url.replace(SECRET_PARAMETERS, '$1REDACTED') : url;
-  return escapeControls(hidden.replace(USER, '$1REDACTED@'));
+  const plain = hidden.replace(USER, '$1REDACTED@').replace(NOT_PLAIN, percent);
+  return plain.length > LONGEST_URL ? `${plain.slice(0, LONGEST_URL)}...` : plain;
 }
 
+/** Not only controls: bytes of UTF-8 sent as they are, and the two characters that JSON would write as two. */
+const NOT_PLAIN = /[^\x20\x21\x23-\x5b\x5d-\x7e]/g;
 const CONTROLS = /[\x00-\x1f\x7f-\x9f\u2028\u2029]/g;
 function escapeControls(text: string): string {
-  return text.replace(CONTROLS, (c) => `%${c.charCodeAt(0).toString(16).padStart(2, '0').toUpperCase()}`);
+  return text.replace(CONTROLS, percent);
+}
+
+function percent(c: string): string {
+  return `%${c.charCodeAt(0).toString(16).padStart(2, '0').toUpperCase()}`;
 }
 
 /** Opens the log. pino is loaded only for JSON lines, so that a start on a terminal need not wait for it. */
@@ -108,9 +121,15 @@ export const silentLog: Log = {
   flush: () => undefined,
 };
 
+/** Bytes that a pipe takes in one piece, whoever else writes to it (PIPE_BUF): several processes share one standard error. */
+const WHOLE_WRITE = 4096;
+/** Bytes of lines that wait for a reader who does not read; further ones are dropped. */
+const MOST_WAITING = 16 * 1024 * 1024;
+
 async function jsonLog(level: LogLevel, stream: LogStream | undefined): Promise<Log> {
   const { pino } = await import('pino');
-  const destination = stream ?? pino.destination({ fd: 2, sync: false });
+  const destination =
+    stream ?? pino.destination({ fd: 2, sync: false, maxWrite: WHOLE_WRITE, maxLength: MOST_WAITING });
   const root = pino(
     {
       level,
@@ -120,6 +139,14 @@ async function jsonLog(level: LogLevel, stream: LogStream | undefined): Promise<
     },
     destination,
   );
+  if ('on' in destination) {
+    let dropped = 0;
+    destination.on('drop', () => dropped++);
+    destination.on('drain', () => {
+      if (dropped > 0) root.warn({ lines: dropped }, 'nobody read the log: lines were dropped');
+      dropped = 0;
+    });
+  }
   // Standard error may be closed under us (a log collector that died); that must not end the server.
   if ('on' in destination) destination.on('error', () => undefined);
   const flush = () => {

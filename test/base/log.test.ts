@@ -36,6 +36,8 @@ describe('redactUrl', () => {
     ['http://user:secret@host/k', 'http://REDACTED@host/k'],
     ['/k@v?x=http://a@b', '/k@v?x=http://a@b'],
     ['/k\u009b31m\nforged', '/k%9B31m%0Aforged'],
+    ['/k\u00c3\u00a4"\\', '/k%C3%A4%22%5C'],
+    [`/${'k'.repeat(3_498)}\u00e4`, `/${'k'.repeat(3_498)}%...`],
   ])('%j', (url, expected) => expect(redactUrl(url)).toBe(expected));
 });
 

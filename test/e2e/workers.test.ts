@@ -1,9 +1,11 @@
 /** A server of several processes, as users start it: workers that die, a primary that dies, a stop while requests are under way, settings that all learn of. */
+import { execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { readFileSync } from 'node:fs';
-import { mkdir, writeFile } from 'node:fs/promises';
+import { createReadStream, readFileSync } from 'node:fs';
+import { mkdir, mkdtemp, open as openFile, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import {
@@ -214,6 +216,34 @@ describe.runIf(process.platform === 'linux')('a server of several processes (nee
       await s3.send(new DeleteBucketPolicyCommand({ Bucket }));
       expect(await codes()).toEqual(new Set([403]));
     }
+  });
+
+  it('tears no log line of one process by those of another, however slowly they are read', async () => {
+    const folder = await mkdtemp(path.join(tmpdir(), 'gos3rve-log-'));
+    const fifo = path.join(folder, 'log');
+    execFileSync('mkfifo', [fifo]);
+    const held = await openFile(fifo, 'r+');
+    const made = await bench({ workers: 2, wrap: ['sh', '-c', `exec "$@" 2> '${fifo}'`, 'sh'] });
+    let written = '';
+    try {
+      const { url, pid } = made.server;
+      await expect.poll(() => childrenOf(pid)).toHaveLength(1);
+      // more than a pipe holds, on connections that either process may take
+      const ask = async (i: number): Promise<void> => {
+        for (let n = 0; n < 40; n++)
+          await fetch(`${url}/${'k'.repeat(900 + i)}`, { headers: { connection: 'close' } }).then((r) => r.text());
+      };
+      await Promise.all(Array.from({ length: 20 }, (_, i) => ask(i)));
+      createReadStream(fifo, { highWaterMark: 1000 }).on('data', (chunk) => (written += String(chunk)));
+      await expect.poll(() => written.match(/"msg":"request"/g)?.length, { timeout: 20_000 }).toBe(800);
+    } finally {
+      await made.end();
+      await held.close();
+      await rm(folder, { recursive: true });
+    }
+    const lines = written.split('\n').filter((line) => line !== '');
+    const pids = new Set(lines.map((line) => (JSON.parse(line) as { pid: number }).pid));
+    expect(pids.size).toBe(2);
   });
 
   it('sends events of what any worker did', async () => {
