@@ -144,8 +144,10 @@ describe.each([
     await look('dir2');
     await store.live.settleRenames();
     await after();
-    expect(await said('dir2/g')).toBe('dir/f');
     expect(store.live.hashes).toBe(0);
+    expect(await said('dir2/g')).toBe('dir/f');
+    // a small file that was renamed itself is read once before its ETag is told
+    expect(store.live.hashes).toBe(1);
   });
 
   it('goes through several names in one moment', async () => {
