@@ -138,8 +138,9 @@ export class JournalReader implements ChangeReader {
         const via: Via = { ...(prepare.via ?? { event: '' }), time };
         const before = this.goneBefore(prepare, line.seq, via, line.over === true);
         if (prepare.from) before.push(...this.goneBefore(prepare.from, line.seq, via));
-        this.tell(prepare, prepare.bytes.fp);
+        // first: an overflow object that goes to its path has that in both
         if (prepare.from) this.tell(prepare.from, '');
+        this.tell(prepare, prepare.bytes.fp);
         if (!prepare.via) return [];
         const gone = [...before, ...(prepare.from ? this.removed(line.seq, prepare.from, via) : [])];
         return [...gone, ...this.change(line.seq, prepare, via, bytesFacts(prepare.bytes))];
@@ -189,9 +190,9 @@ export class JournalReader implements ChangeReader {
 
   private deleted(line: Extract<Event['line'], { op: 'delete' }>): Change[] {
     const { seq, via } = line;
-    const isPath = 'path' in line && !line.path.endsWith('/');
-    const before = isPath && via ? this.goneBefore(line, seq, via) : [];
-    if (isPath) this.tell(line, '');
+    const isFile = !('path' in line) || !line.path.endsWith('/');
+    const before = isFile && via ? this.goneBefore(line, seq, via) : [];
+    if (isFile) this.tell(line, '');
     if (!via) return [];
     return [...before, ...this.change(seq, line, via)];
   }
@@ -254,11 +255,43 @@ export class JournalReader implements ChangeReader {
   /** @param fp '' if it is gone. Nothing if that was told already. */
   private outside(seq: number, time: number, path: string, fp: string | undefined, etag = ''): Change[] {
     if (fp === undefined || this.toldOf.get(path) === fp) return [];
+    if (fp === '') return this.goneFrom(seq, time, path);
     this.tell({ path }, fp);
     const names = this.names(placeOf({ path }), false);
     if (names.length === 0) return [];
-    const event = fp === '' ? 'ObjectRemoved:Delete' : 'ObjectCreated:Put';
-    return [{ seq, time, event, names, outside: true, ...(fp !== '' && bytesFacts({ fp, etag })) }];
+    return [{ seq, time, event: 'ObjectCreated:Put', names, outside: true, ...bytesFacts({ fp, etag }) }];
+  }
+
+  /** What another program took away; where an overflow object has the key, that is what it has now. @param path of a marker it ends in `/`. */
+  private goneFrom(seq: number, time: number, path: string): Change[] {
+    const told = this.toldOf.get(path);
+    this.tell({ path }, '');
+    const gone: Change['names'] = [];
+    const others: Change[] = [];
+    for (const name of this.namesAt(path)) {
+      const row = this.overflowAt(name);
+      if (!row) {
+        gone.push(name);
+        continue;
+      }
+      const fp = formatFingerprint(row.fp);
+      this.tell({ path }, fp);
+      if (fp === told) continue;
+      const facts = bytesFacts({ fp, etag: row.etag });
+      others.push({ seq, time, event: 'ObjectCreated:Put', names: [name], outside: true, ...facts });
+    }
+    return gone.length === 0
+      ? others
+      : [{ seq, time, event: 'ObjectRemoved:Delete', names: gone, outside: true }, ...others];
+  }
+
+  private namesAt(path: string): Change['names'] {
+    const marker = path.endsWith('/');
+    return this.names(placeOf({ path: marker ? path.slice(0, -1) : path }), marker);
+  }
+
+  private overflowAt({ bucket, key }: Change['names'][number]): FileRow | undefined {
+    return this.core.findOverflow(bucket, key)?.row;
   }
 
   private seenFile(line: Extract<Event['line'], { op: 'seen' }>): Change[] {
@@ -275,11 +308,10 @@ export class JournalReader implements ChangeReader {
   private outsideMarker({ seq, time, path, event }: Extract<Event['line'], { op: 'seen' }>): Change[] {
     const now = event === 'created' ? MARKER : '';
     if (this.toldOf.get(path) === now) return [];
-    const before = now === '' ? this.goneOutside(path, seq, time, true, true) : [];
+    if (now === '') return [...this.goneOutside(path, seq, time, true, true), ...this.goneFrom(seq, time, path)];
     this.tell({ path }, now);
-    const names = this.names(placeOf({ path: path.slice(0, -1) }), true);
-    if (names.length === 0) return before;
-    if (now === '') return [...before, { seq, time, event: 'ObjectRemoved:Delete', names, outside: true }];
+    const names = this.namesAt(path);
+    if (names.length === 0) return [];
     return [{ seq, time, event: 'ObjectCreated:Put', names, outside: true, ...NOTHING }];
   }
 
@@ -354,7 +386,7 @@ export class JournalReader implements ChangeReader {
   }
 
   private isThere(subject: Subject, marker: boolean): boolean {
-    if (marker && 'path' in subject) return this.core.catalog.findDir(split(subject.path))?.marker !== undefined;
+    if (marker && 'path' in subject) return this.stands(`${subject.path}/`);
     return this.core.catalog.row(placeOf(subject)) !== undefined;
   }
 
@@ -433,20 +465,26 @@ export class JournalReader implements ChangeReader {
     }
   }
 
-  /** Whether another file, or marker, is known there by now. */
+  /** Whether another file, or marker, is known there by now, or an overflow object. */
   private stands(path: string): boolean {
+    if (this.namesAt(path).some((name) => this.overflowAt(name) !== undefined)) return true;
     if (path.endsWith('/')) return this.core.catalog.findDir(dirsOf(path))?.marker !== undefined;
     const row = this.core.catalog.row(placeOf({ path }));
     return row !== undefined && isPresent(row);
   }
 
+  /** An overflow object is remembered by the path that its key would be. */
   private tell(subject: Subject, fp: string): void {
-    if (!('path' in subject)) return;
-    this.toldOf.delete(subject.path);
-    this.toldOf.set(subject.path, fp);
+    const path = 'path' in subject ? subject.path : pathOf(subject);
+    this.toldOf.delete(path);
+    this.toldOf.set(path, fp);
     const oldest = this.toldOf.size > TOLD_LIMIT ? this.toldOf.keys().next() : undefined;
     if (oldest?.done === false) this.toldOf.delete(oldest.value);
   }
+}
+
+function pathOf({ bucket, key }: Extract<Subject, { key: string }>): string {
+  return bucket === '.' ? key : `${bucket}/${key}`;
 }
 
 /** Of a file that nobody has looked at not even the size is known. */

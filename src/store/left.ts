@@ -154,7 +154,7 @@ function leaveAll(ground: Ground, row: DirRow, dirs: readonly string[], home: re
   for (const place of filesBelow(ground, row, dirs, [])) {
     const to: TreePlace = { kind: 'tree', dirs: [...home, ...place.dirs.slice(dirs.length)], name: place.name };
     const there = catalog.row(to);
-    const stands = !isEmpty(ground, to.dirs, to.name);
+    const stands = !isEmpty(ground, to.dirs, to.name) && !isDirectory(ground, [...to.dirs, to.name]);
     if (there && (isSaidOf(there) || !stands)) continue;
     if ((stands ? giveBack(catalog, place, to, there) : leave(ground, place, to)) && ++left === max) break;
   }
