@@ -1,6 +1,7 @@
 /**
  * From a handler's result, or from what it threw, to bytes on the wire. The only place that turns an S3Error into XML.
  */
+import { STATUS_CODES } from 'node:http';
 import { S3Error, toS3Error } from '../base/errors.js';
 import type { OpResult } from '../ops/types.js';
 import type { OpenObject } from '../store/contract.js';
@@ -148,12 +149,16 @@ function writeChunk(exchange: Exchange, chunk: Buffer): Promise<void> {
 function writeHead(exchange: Exchange, status: number, headers: Record<string, string>): void {
   const { response } = exchange;
   if (!exchange.keepsConnection()) response.shouldKeepAlive = false;
-  response.writeHead(status, {
+  // Behind Content-Length, Node takes the bytes of Content-Disposition for UTF-8 and decodes them: into what no header can carry, or others.
+  const { 'Content-Length': length, ...others } = headers;
+  // the phrase, too: what failed on its way out has left its own
+  response.writeHead(status, STATUS_CODES[status] ?? '', {
     'x-amz-id-2': exchange.hostId,
     'x-amz-request-id': exchange.requestId,
     Server: 'gos3rve',
     ...exchange.extraHeaders,
-    ...headers,
+    ...others,
+    ...(length === undefined ? {} : { 'Content-Length': length }),
   });
 }
 

@@ -170,6 +170,8 @@ export function signedRequest(
 
 export interface RawAnswer {
   status: number;
+  /** The phrase behind it. */
+  reason: string;
   headers: Map<string, string>;
   body: string;
 }
@@ -209,12 +211,13 @@ export class Connection {
     const headers = new Map(
       lines.map((line) => [line.slice(0, line.indexOf(':')).toLowerCase(), line.slice(line.indexOf(':') + 1).trim()]),
     );
-    const status = Number(statusLine.split(' ')[1]);
-    if (bodiless || status === 100 || status === 204 || status === 304) return { status, headers, body: '' };
-    if (headers.get('transfer-encoding') === 'chunked') return { status, headers, body: await this.#chunked() };
+    const [, code, ...phrase] = statusLine.split(' ');
+    const [status, reason] = [Number(code), phrase.join(' ')];
+    if (bodiless || status === 100 || status === 204 || status === 304) return { status, reason, headers, body: '' };
+    if (headers.get('transfer-encoding') === 'chunked') return { status, reason, headers, body: await this.#chunked() };
     const length = Number(headers.get('content-length') ?? 0);
     await this.#until(() => (this.#buffer.length >= length ? 1 : 0));
-    return { status, headers, body: this.#take(length).toString('latin1') };
+    return { status, reason, headers, body: this.#take(length).toString('latin1') };
   }
 
   /** Bytes that came and were not read as an answer yet. */

@@ -5,19 +5,20 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { S3Error } from '../../src/base/errors.js';
 import { Exchange } from '../../src/http/exchange.js';
 import { keepAlive, sendError, sendResult } from '../../src/http/respond.js';
+import type { OpenObject } from '../../src/store/contract.js';
 import { el } from '../../src/wire/xml.js';
 import { roundTrip } from './harness.js';
 
 let server: Server | undefined;
 afterEach(() => server?.closeAllConnections());
 
-async function answerOf(serve: (exchange: Exchange) => Promise<void>) {
+async function answerOf(serve: (exchange: Exchange) => Promise<void>, method = 'POST') {
   server = createServer((request, response) => {
     void serve(new Exchange(request, response, { awaitsContinue: false, idleMs: 1000 }));
   });
   await new Promise<void>((resolve) => server?.listen(0, '127.0.0.1', resolve));
   const { port } = server.address() as AddressInfo;
-  const answer = await roundTrip(port, 'POST /photos/k?uploadId=1 HTTP/1.1\r\nHost: x\r\n\r\n');
+  const answer = await roundTrip(port, `${method} /photos/k?uploadId=1 HTTP/1.1\r\nHost: x\r\n\r\n`, method === 'HEAD');
   server.close();
   return answer;
 }
@@ -62,5 +63,26 @@ describe('sendError', () => {
       ),
     );
     expect(answer.status).toBe(500);
+    expect(answer.reason).toBe('Internal Server Error');
+  });
+});
+
+describe('sendResult', () => {
+  it.each(['GET', 'HEAD'])('sends the bytes of a Content-Disposition as they are: %s', async (method) => {
+    const disposition = 'attachment; filename="日本 – é.txt"';
+    const open = {
+      read: (_start: number, _end: number, sink: (chunk: Buffer) => Promise<void>) => sink(Buffer.from('hello')),
+      close: () => Promise.resolve(),
+    } as unknown as OpenObject;
+    const answer = await answerOf(
+      (exchange) =>
+        sendResult(exchange, {
+          headers: { 'Content-Disposition': Buffer.from(disposition).toString('latin1'), 'Content-Length': '5' },
+          object: { open, start: 0, end: 5 },
+        }).catch((error: unknown) => sendError(exchange, error, '/')),
+      method,
+    );
+    expect([answer.status, answer.body]).toEqual([200, method === 'GET' ? 'hello' : '']);
+    expect(Buffer.from(answer.headers.get('content-disposition') ?? '', 'latin1').toString()).toBe(disposition);
   });
 });
