@@ -192,7 +192,7 @@ const BUCKETS: readonly Operation[] = [
   row('PutBucketTagging', 'PUT bucket ?tagging', 'PutBucketTagging', putBucketTagging),
   row('DeleteBucketTagging', 'DELETE bucket ?tagging', 'PutBucketTagging', deleteBucketTagging),
   row('CreateSession', 'GET bucket ?session', 'CreateSession'),
-  row('WriteGetObjectResponse', 'POST service #x-amz-request-route', 'WriteGetObjectResponse'),
+  row('WriteGetObjectResponse', 'POST bucket #x-amz-request-route', 'WriteGetObjectResponse'),
 ];
 
 const OWNERSHIP = 'BucketOwnershipControls';

@@ -34,6 +34,15 @@ describe('authentication and authorization', () => {
     expect([signed.status, codeOf(signed)]).toEqual([501, 'NotImplemented']);
   });
 
+  it('takes the answer of a Lambda function for what it is, not for a form', async () => {
+    const sent = signedRequest(fixture, 'POST', '/WriteGetObjectResponse', {
+      'x-amz-request-route': 'r',
+      'x-amz-request-token': 't',
+    });
+    const answer = await roundTrip(fixture.port, sent);
+    expect([answer.status, codeOf(answer)]).toEqual([501, 'NotImplemented']);
+  });
+
   it('refuses another owner', async () => {
     const lines = signedLines(fixture, 'GET', '/photos/cat.jpg', {}, undefined, OTHER);
     const answer = await roundTrip(fixture.port, `GET /photos/cat.jpg HTTP/1.1\r\n${lines}\r\n`);

@@ -1,6 +1,6 @@
 /**
  * Every operation of the S3 model: name, method, URI with the query parameters that are required, required headers.
- * Taken from botocore's data/s3/2006-03-01/service-2.json.gz (Apache-2.0); WriteGetObjectResponse has a path of its own there.
+ * Taken from botocore's data/s3/2006-03-01/service-2.json.gz (Apache-2.0).
  */
 export const S3_MODEL: readonly (readonly [name: string, method: string, uri: string, headers: readonly string[]])[] = [
   ['AbortMultipartUpload', 'DELETE', '/{Bucket}/{Key+}?uploadId=1', []],
@@ -118,5 +118,5 @@ export const S3_MODEL: readonly (readonly [name: string, method: string, uri: st
   ['UpdateObjectEncryption', 'PUT', '/{Bucket}/{Key+}?encryption', []],
   ['UploadPart', 'PUT', '/{Bucket}/{Key+}?partNumber=1&uploadId=1', []],
   ['UploadPartCopy', 'PUT', '/{Bucket}/{Key+}?partNumber=1&uploadId=1', ['x-amz-copy-source']],
-  ['WriteGetObjectResponse', 'POST', '/', ['x-amz-request-route', 'x-amz-request-token']],
+  ['WriteGetObjectResponse', 'POST', '/WriteGetObjectResponse', ['x-amz-request-route', 'x-amz-request-token']],
 ];

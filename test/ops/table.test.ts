@@ -66,7 +66,7 @@ describe('matchOperation', () => {
     ['POST', '/b', 'PostObject'],
     ['POST', '/b?acl', 'method-not-allowed'],
     ['POST', '/b/k', 'method-not-allowed'],
-    ['POST', '/', 'method-not-allowed'],
+    ['POST', '/', undefined],
     ['PUT', '/', undefined],
     ['PATCH', '/b/k', undefined],
   ])('%s %s -> %s', (method, uri, name) => {
