@@ -190,10 +190,11 @@ export class JournalReader implements ChangeReader {
 
   private deleted(line: Extract<Event['line'], { op: 'delete' }>): Change[] {
     const { seq, via } = line;
-    const isFile = !('path' in line) || !line.path.endsWith('/');
-    const before = isFile && via ? this.goneBefore(line, seq, via) : [];
-    if (isFile) this.tell(line, '');
+    // what is known of a key, and no object, was removed: of what another program has taken away another line tells
     if (!via) return [];
+    const isFile = !('path' in line) || !line.path.endsWith('/');
+    const before = isFile ? this.goneBefore(line, seq, via) : [];
+    if (isFile) this.tell(line, '');
     return [...before, ...this.change(seq, line, via)];
   }
 

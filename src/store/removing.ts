@@ -4,6 +4,7 @@ import { S3Error, errno } from '../base/errors.js';
 import type { WriteCondition } from '../base/model.js';
 import { subjectOf, type Place } from '../catalog/catalog.js';
 import type { ClientToken, Via } from '../catalog/lines.js';
+import { isPresent } from '../catalog/rows.js';
 import { keyToPath } from '../fs/keypath.js';
 import { viaOf } from './attribution.js';
 import { claimWay } from './claim-way.js';
@@ -120,6 +121,7 @@ export class Removing {
     // its file may have been renamed
     const kept = core.catalog.keepBytes(place, undefined);
     core.catalog.removeRow(place);
+    if (isPresent(row)) core.catalog.untold.note(place.dirs, place.name, 'removed');
     this.publisher.recordDelete(subjectOf(place), [], { kept });
     return true;
   }
