@@ -2,6 +2,7 @@
 import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
 import { UsageError } from '../base/errors.js';
 import type { Owner } from '../base/model.js';
+import { remember } from '../base/remember.js';
 import type { AuthResult, Credential, Identity } from './types.js';
 
 /** A credential on one day in one region: what signatures are checked with. */
@@ -27,6 +28,11 @@ export interface Grantees {
 
 /** A presigned request whose signature was right; whether it has expired is asked each time. */
 export interface PresignedUse {
+  /** What the signature covers beside the URL. */
+  method: string;
+  host: string | undefined;
+  /** That signatures had to name, or `any`. */
+  region: string;
   result: AuthResult;
   /** When it was signed, ms. */
   date: number;
@@ -88,14 +94,14 @@ export class Keyring implements Grantees {
     remember(this.#scopes, text, scope, REMEMBERED_SCOPES);
   }
 
-  /** @param text all that the signature covers, and the signature: a lookup by hash, which tells nothing of one that is nearly right. */
-  recallPresigned(text: string): PresignedUse | undefined {
-    return this.#presigned.get(text);
+  /** @param url with the signature: a lookup by hash, which tells nothing of one that is nearly right. */
+  recallPresigned(url: string): PresignedUse | undefined {
+    return this.#presigned.get(url);
   }
 
   /** Call it only for what was verified. */
-  rememberPresigned(text: string, use: PresignedUse): void {
-    remember(this.#presigned, text, use, REMEMBERED_URLS);
+  rememberPresigned(url: string, use: PresignedUse): void {
+    remember(this.#presigned, url, use, REMEMBERED_URLS);
   }
 
   #add(credential: Credential): void {
@@ -122,14 +128,6 @@ export class Keyring implements Grantees {
   #digest(token: string): Buffer {
     return createHmac('sha256', this.#pepper).update(token).digest();
   }
-}
-
-function remember<T>(map: Map<string, T>, name: string, value: T, limit: number): void {
-  if (map.size >= limit) {
-    const oldest = map.keys().next();
-    if (oldest.done !== true) map.delete(oldest.value);
-  }
-  map.set(name, value);
 }
 
 export function identityOf(credential: Credential): Identity {

@@ -20,9 +20,12 @@ export function authenticateQuery(
   keyring: Keyring,
   options: AuthOptions,
 ): AuthResult {
-  const name = nameOf(request, options);
-  const known = name === undefined ? undefined : keyring.recallPresigned(name);
-  if (known) {
+  const { method, url, headers } = request;
+  const { host } = headers;
+  const { region } = options;
+  const alone = isCoveredAlone(headers);
+  const known = alone ? keyring.recallPresigned(url) : undefined;
+  if (known?.method === method && known.host === host && known.region === region) {
     checkTime(known, options);
     return known.result;
   }
@@ -30,16 +33,15 @@ export function authenticateQuery(
   const fields = readFields(pairs);
   const result = authenticatePairs(request, path, pairs, fields, keyring, options);
   const isPlain = fields.signedHeaders === 'host' && result.payload.kind === 'unsigned';
-  if (name !== undefined && isPlain) {
-    keyring.rememberPresigned(name, { result, date: fields.date, expires: fields.expires });
-  }
+  const { date, expires } = fields;
+  if (alone && isPlain) keyring.rememberPresigned(url, { method, host, region, result, date, expires });
   return result;
 }
 
-/** All that decides on a request whose only signed header is `host`; undefined if other headers have a say. */
-function nameOf({ method, url, headers }: SignedRequest, { region }: AuthOptions): string | undefined {
-  for (const header in headers) if (header.startsWith('x-amz-')) return undefined;
-  return `${region}\n${method}\n${headers.host ?? ''}\n${url}`;
+/** Whether no header but `host` has a say. */
+function isCoveredAlone(headers: SignedRequest['headers']): boolean {
+  for (const header in headers) if (header.startsWith('x-amz-')) return false;
+  return true;
 }
 
 function authenticatePairs(

@@ -12,8 +12,8 @@ export interface Log {
   info(message: string, data?: LogData): void;
   warn(message: string, data?: LogData): void;
   error(message: string, data?: LogData): void;
-  /** The line of one request, at level info. */
-  access(record: AccessRecord): void;
+  /** The line of one request, at level info. @param record made only if it is written. */
+  access(record: () => AccessRecord): void;
   /** A log that adds `data` to each line. */
   child(data: LogData): Log;
   /** Writes out what is buffered; call before the process ends. */
@@ -163,7 +163,9 @@ async function jsonLog(level: LogLevel, stream: LogStream | undefined): Promise<
     warn: (message, data) => logger.warn(plain(data), message),
     error: (message, data) => logger.error(plain(data), message),
     access: (record) => {
-      if (logger.isLevelEnabled('info')) logger.info({ ...record, url: redactUrl(record.url) }, 'request');
+      if (!logger.isLevelEnabled('info')) return;
+      const told = record();
+      logger.info({ ...told, url: redactUrl(told.url) }, 'request');
     },
     child: (data) => wrap(logger.child(data)),
     flush,
@@ -191,7 +193,7 @@ function prettyLog(level: LogLevel, out: LogStream, bound: LogData = {}): Log {
     warn: line('warn', paint.yellow('warn')),
     error: line('error', paint.red('error')),
     access: (record) => {
-      if (RANK.info >= RANK[level]) out.write(accessLine(paint, record));
+      if (RANK.info >= RANK[level]) out.write(accessLine(paint, record()));
     },
     child: (data) => prettyLog(level, out, { ...bound, ...data }),
     flush: () => undefined,

@@ -5,6 +5,7 @@
 import { join } from 'node:path';
 import { FINGERPRINT_BYTES, formatFingerprint, parseFingerprint } from '../fs/fingerprint.js';
 import type { KeyFacts } from '../base/model.js';
+import { Seen } from '../base/turn.js';
 import { Appends } from './appends.js';
 import { hasChildren } from './children.js';
 import { ClientTokens } from './client-tokens.js';
@@ -17,6 +18,7 @@ import { Untold } from './untold.js';
 import { Records } from './records.js';
 import {
   decodeRow,
+  dirIdOf,
   encodeRow,
   pairKey,
   rowKey,
@@ -46,6 +48,7 @@ export interface Completed extends CompletedUpload {
 }
 
 export class Catalog {
+  private readonly dirsSeen = new Seen<number | undefined>();
   readonly identities: Identities;
   /** By number. */
   readonly lost: Records<LostDir>;
@@ -93,6 +96,22 @@ export class Catalog {
       row = this.index.row(row.id, `${name}/`);
     }
     return row?.kind === 'dir' ? row : undefined;
+  }
+
+  private rowKeySeen({ dirs, name }: Extract<Place, { kind: 'tree' }>): Buffer | undefined {
+    const id = this.dirsSeen.get(dirs.join('/'), () => this.findDirId(dirs));
+    return id === undefined ? undefined : rowKey(id, name);
+  }
+
+  /** The same, its id only: the rest is not decoded. */
+  private findDirId(dirs: readonly string[]): number | undefined {
+    if (dirs[0] === '') return this.findDir(dirs)?.id;
+    let id: number | undefined = 0;
+    for (let depth = 0; depth <= dirs.length && id !== undefined; depth++) {
+      const bytes = this.index.get('tree', rowKey(id, `${depth === 0 ? '' : (dirs[depth - 1] ?? '')}/`));
+      id = bytes && dirIdOf(bytes);
+    }
+    return id;
   }
 
   /** Rows of all directories on the way to one, that of the root first, as far as they are known: each is asked for once. */
@@ -297,9 +316,14 @@ export class Catalog {
 
   /** What is known of a place. An ACL and an owner from under another top-level folder are not told: they never cross buckets. */
   row(place: Place): FileRow | undefined {
-    const key = this.rowKeyOf(place, false);
-    const bytes = key && this.index.get(place.kind === 'tree' ? 'tree' : 'overflow', key);
+    const bytes = this.rowBytes(place);
     return bytes && this.rowOf(bytes, place);
+  }
+
+  /** The same as it is in the index: as long as it has these bytes, it says the same. @param seen for a read: its folder as it was seen in this turn will do. */
+  rowBytes(place: Place, seen = false): Buffer | undefined {
+    const key = seen && place.kind === 'tree' ? this.rowKeySeen(place) : this.rowKeyOf(place, false);
+    return key && this.index.get(place.kind === 'tree' ? 'tree' : 'overflow', key);
   }
 
   /** The same, its bytes having been read. */
@@ -606,9 +630,9 @@ export class Catalog {
     const path = this.dirIds && place.dirs.join('/');
     const known = path === undefined ? undefined : this.dirIds?.get(path, this.index.dirsRemoved);
     if (known !== undefined) return rowKey(known, place.name);
-    const dir = make ? this.ensureDir(place.dirs) : this.findDir(place.dirs);
-    if (dir && path !== undefined) this.dirIds?.set(path, dir.id);
-    return dir && rowKey(dir.id, place.name);
+    const id = make ? this.ensureDir(place.dirs).id : this.findDirId(place.dirs);
+    if (id !== undefined && path !== undefined) this.dirIds?.set(path, id);
+    return id === undefined ? undefined : rowKey(id, place.name);
   }
 }
 

@@ -244,6 +244,14 @@ function decodeDir(bytes: Buffer): DirRow {
   return row;
 }
 
+/** Id of the directory that an encoded row speaks of; undefined if it is that of a file. @throws DamagedIndex. */
+export function dirIdOf(bytes: Buffer): number | undefined {
+  const end = bytes.length - CRC_BYTES;
+  if (bytes[0] !== DIR || end < DIR_HEAD) return undefined;
+  if (crc32(bytes.subarray(0, end)) !== bytes.readUInt32BE(end)) throw new DamagedIndex();
+  return bytes.readUIntBE(2, 6);
+}
+
 /** Whether the file of a row was there when somebody last looked. */
 export function isPresent({ goneAt, dangling }: FileRow): boolean {
   return goneAt === undefined && dangling !== true;

@@ -19,6 +19,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { errno } from '../base/errors.js';
+import { Seen, forgetSeen } from '../base/turn.js';
 import { knowsNoDirSync } from './statefile.js';
 
 const { O_RDONLY, O_DIRECTORY, O_NOFOLLOW, O_NONBLOCK } = constants;
@@ -91,7 +92,8 @@ export class Dirs {
   private readonly open = new Map<string, OpenDir>();
   private evicted: OpenDir[] = [];
   /** What was seen to hold in this {@link together}. */
-  private seen: Set<OpenDir> | undefined;
+  private looked: Set<OpenDir> | undefined;
+  private readonly turn = new Seen<Dir>();
 
   constructor(private readonly limit = 256) {}
 
@@ -102,9 +104,9 @@ export class Dirs {
   get(path: string): Dir {
     const cached = this.open.get(path);
     if (cached) {
-      if (this.seen?.has(cached)) return cached;
+      if (this.looked?.has(cached)) return cached;
       if (cached.holds()) {
-        this.seen?.add(cached);
+        this.looked?.add(cached);
         this.open.delete(path);
         this.open.set(path, cached);
         return cached;
@@ -118,9 +120,14 @@ export class Dirs {
       throw Object.assign(new Error(`ENOTDIR: a link or another folder is in the way, '${path}'`), { code: 'ENOTDIR' });
     }
     this.open.set(path, dir);
-    this.seen?.add(dir);
+    this.looked?.add(dir);
     if (this.open.size > this.limit) this.evictOldest();
     return dir;
+  }
+
+  /** The same for a read: where it was seen to lie in this turn will do. */
+  seen(path: string): Dir {
+    return this.turn.get(path, () => this.get(path));
   }
 
   /**
@@ -128,12 +135,12 @@ export class Dirs {
    * directory it does through the one that it got, wherever others move it.
    */
   together<T>(work: () => T): T {
-    if (this.seen) return work();
-    this.seen = new Set();
+    if (this.looked) return work();
+    this.looked = new Set();
     try {
       return work();
     } finally {
-      this.seen = undefined;
+      this.looked = undefined;
     }
   }
 
@@ -169,6 +176,7 @@ export class Dirs {
   }
 
   close(): void {
+    forgetSeen();
     for (const dir of [...this.open.values()]) this.evict(dir);
     this.closeEvicted();
   }
@@ -182,7 +190,7 @@ export class Dirs {
 
   private evict(dir: OpenDir): void {
     this.open.delete(dir.path);
-    this.seen?.delete(dir);
+    this.looked?.delete(dir);
     dir.evicted = true;
     if (dir.pins > 0) return;
     // not at once: a deep path evicts many, and its number, used again, would lead a `Dir` of this turn to another directory

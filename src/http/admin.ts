@@ -11,8 +11,12 @@ const HEALTH = '/.gos3rve/health';
  * `GET /.gos3rve/health` -> 200 `{"status":"ok"}`, or 503 while the store cannot be reached (its mount has vanished). Needs no
  * credentials and tells nothing else. Undefined for all other requests.
  */
-export async function answerAdmin(store: Store, method: string, target: Target): Promise<OpResult | undefined> {
+export function answerAdmin(store: Store, method: string, target: Target): Promise<OpResult> | undefined {
   if (target.path !== HEALTH || target.style !== 'path' || (method !== 'GET' && method !== 'HEAD')) return undefined;
+  return health(store);
+}
+
+async function health(store: Store): Promise<OpResult> {
   const healthy = await store.listBuckets({ max: 1 }).then(
     () => true,
     () => false,

@@ -12,6 +12,11 @@ import type { Headers } from './request.js';
 /** Largest XML body: 10,000 parts with a checksum each are about 2 MiB. */
 export const MAX_XML = 4 * 1024 * 1024;
 
+const NOTHING: AsyncIterable<Uint8Array> = {
+  [Symbol.asyncIterator]: () => ({ next: () => Promise.resolve({ done: true, value: undefined }) }),
+};
+const EMPTY: Body = { chunks: NOTHING, size: 0 };
+
 /**
  * The body after transfer decoding. Nothing is read before the first chunk is asked for.
  * @param trailers filled when the body was read to its end.
@@ -26,6 +31,7 @@ export function decodedBody(
   trailers: Record<string, string>,
 ): Body {
   const stream = operation.body === 'stream';
+  if (operation.body === 'none' && raw.length === 0) return EMPTY;
   const decodedLength = payload.kind === 'chunked' ? lengthOf(headers['x-amz-decoded-content-length']) : undefined;
   const coding = headers['transfer-encoding'];
   // RFC 9112 section 6.1: what was compressed on its way would be stored as it is

@@ -61,20 +61,21 @@ export class Exchange {
     return this.body.complete || (this.body.announced && this.body.remaining <= DRAIN_LIMIT);
   }
 
-  /** Ends the response, whose bytes were all written, and sees to the rest of the request. */
-  async finish(): Promise<void> {
+  /** Ends the response, of which at most `last` was not written yet, and sees to the rest of the request. */
+  async finish(last?: Buffer): Promise<void> {
     this.answered = performance.now();
     if (this.body.complete || this.gone) {
-      this.response.end();
+      this.response.end(last);
       return;
     }
     if (this.keepsConnection()) {
-      this.response.end();
+      this.response.end(last);
       this.body.discard(LINGER_MS);
       return;
     }
     // RFC 9112 section 9.6: closing with unread bytes resets the connection, and the client may never see the answer. So
     // the answer goes out, we read on for a moment, and only then close.
+    if (last) this.response.write(last);
     if (!this.response.headersSent) this.response.flushHeaders();
     await this.body.linger(LINGER_MS, LINGER_LIMIT, this.response);
     this.response.end();

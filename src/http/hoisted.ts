@@ -29,11 +29,25 @@ const OWN: ReadonlySet<string> = new Set([
  * @param query decoded.
  * @throws InvalidArgument for a value that no header can have.
  */
-export async function withHoisted(headers: Headers, query: ReadonlyMap<string, string>): Promise<Headers> {
+export function withHoisted(headers: Headers, query: ReadonlyMap<string, string>): Headers | Promise<Headers> {
+  let plain = nothingHoisted.get(query);
+  if (plain === undefined) nothingHoisted.set(query, (plain = ![...query.keys()].some(isHoisted)));
+  return plain ? headers : hoist(headers, query);
+}
+
+/** Of queries that were looked at before: whether no header travels in them. */
+const nothingHoisted = new WeakMap<ReadonlyMap<string, string>, boolean>();
+
+function isHoisted(parameter: string): boolean {
+  const name = parameter.toLowerCase();
+  return name.startsWith('x-amz-') && !OWN.has(name);
+}
+
+async function hoist(headers: Headers, query: ReadonlyMap<string, string>): Promise<Headers> {
   let found: Record<string, string | undefined> | undefined;
   for (const [parameter, value] of query) {
     const name = parameter.toLowerCase();
-    if (!name.startsWith('x-amz-') || OWN.has(name) || headers[name] !== undefined) continue;
+    if (!isHoisted(parameter) || headers[name] !== undefined) continue;
     if ((await emptyChecksums()).get(name) === value) continue;
     if (/[\u0000-\u0008\u000a-\u001f\u007f]/.test(value)) {
       throw new S3Error('InvalidArgument', `The value of ${name} cannot be that of a header.`, {

@@ -11,7 +11,7 @@ import { authenticate, isPresigned } from '../auth/sigv4.js';
 import type { AuthResult, Identity } from '../auth/types.js';
 import { S3Error } from '../base/errors.js';
 import type { Log } from '../base/log.js';
-import { makeAuthorize } from '../ops/authorize.js';
+import { makeAuthorize, mayAll } from '../ops/authorize.js';
 import { corsHeaders, preflight } from '../ops/cors.js';
 import { rootOwner } from '../ops/owners.js';
 import type { RequestFacts } from '../ops/policy-conditions.js';
@@ -57,10 +57,12 @@ async function perform(gateway: Gateway, exchange: Exchange): Promise<OpResult> 
   // Parse
   const { method } = exchange;
   const target = parseTarget(exchange.request, exchange.headers, gateway.baseDomains);
-  let headers = isPresigned(target.url.slice(target.path.length + 1))
-    ? await withHoisted(exchange.headers, target.query)
-    : exchange.headers;
-  const admin = await answerAdmin(gateway.store, method, target);
+  let { headers } = exchange;
+  if (target.query.size > 0 && isPresigned(target.url.slice(target.path.length + 1))) {
+    const hoisted = withHoisted(headers, target.query);
+    headers = hoisted instanceof Promise ? await hoisted : hoisted;
+  }
+  const admin = answerAdmin(gateway.store, method, target);
   if (admin) return admin;
 
   // Match
@@ -87,30 +89,33 @@ async function perform(gateway: Gateway, exchange: Exchange): Promise<OpResult> 
   // Load bucket settings, and authorize
   const peer = peerOf(exchange);
   const secure = isSecure(exchange, peer.sourceIp);
-  const { signature } = authenticated;
-  const facts = {
-    region: gateway.service.region,
-    ...{ headers, query: target.query, secure, via, signature, operation: operation.name },
-    // strangers' requests without a body leave the header out, and say nothing by it
-    payload: via === 'none' && operation.body === 'none' ? headers['x-amz-content-sha256'] : payloadName(payload),
-    ...peer,
-  };
   const asked = { bucket: target.bucket, key, query: target.query, headers };
-  const enter = async (text?: string): Promise<Pick<OpContext, 'bucket' | 'authorize'>> => {
-    const bucket = await loadBucket(gateway.store, operation, target);
-    const found = bucket ? { bucket } : {};
-    const tags = operation.tags;
-    const authorize = makeAuthorize(gateway.store, rootOwner(gateway.service), identity, {
-      ...facts,
-      ...found,
+  const authorizeIn = (bucket: Bucket | undefined, text?: string): OpContext['authorize'] => {
+    const { tags } = operation;
+    return makeAuthorize(gateway.store, rootOwner(gateway.service), identity, {
+      region: gateway.service.region,
+      ...{ headers, query: target.query, secure, via, signature: authenticated.signature, operation: operation.name },
+      // strangers' requests without a body leave the header out, and say nothing by it
+      payload: via === 'none' && operation.body === 'none' ? headers['x-amz-content-sha256'] : payloadName(payload),
+      ...peer,
+      ...(bucket && { bucket }),
       ...(tags && { tags: () => tags({ ...asked, text }) }),
     });
+  };
+  const enter = async (text?: string): Promise<Entered> => {
+    const bucket = await loadBucket(gateway.store, operation, target);
+    const authorize = authorizeIn(bucket, text);
     await authorize(operation.action, target.bucket, key, operation.terms?.(asked, gateway.store));
     for (const right of operation.alsoNeeds?.(asked, gateway.store) ?? [])
       await authorize(right.action, right.bucket, right.key, right);
-    return { authorize, ...found };
+    return { authorize, ...(bucket && { bucket }) };
   };
-  const entered = await enter();
+  // the owner of a bucket without a policy need not wait
+  const own = needsNoMore(operation, headers) ? gateway.store.bucketAtHand(target.bucket) : undefined;
+  const entered: Entered =
+    own && mayAll(own, rootOwner(gateway.service), identity)
+      ? { bucket: own, authorize: (...asked) => authorizeIn(own)(...asked) }
+      : await enter();
 
   // Decode the body
   const trailers: Record<string, string> = Object.create(null) as Record<string, string>;
@@ -136,6 +141,13 @@ async function perform(gateway: Gateway, exchange: Exchange): Promise<OpResult> 
 
   // Run
   return handler({ ...rest, ...(await enter(input.text)) }, input);
+}
+
+type Entered = Pick<OpContext, 'bucket' | 'authorize'>;
+
+/** Whether to do all in its bucket is all that an operation on an object needs. */
+function needsNoMore({ level, alsoNeeds }: Operation, headers: Exchange['headers']): boolean {
+  return level === 'object' && alsoNeeds === undefined && headers['x-amz-expected-bucket-owner'] === undefined;
 }
 
 function authenticateRequest(gateway: Gateway, exchange: Exchange, target: Target): AuthResult {
@@ -224,20 +236,22 @@ function viaOf(exchange: Exchange, identity: Identity): Attribution {
 }
 
 function record(log: Log, exchange: Exchange): void {
-  const { identity, operation, errorCode } = exchange;
-  const { sourceIp } = peerOf(exchange);
-  log.access({
-    requestId: exchange.requestId,
-    method: exchange.method,
-    url: exchange.request.url ?? '',
-    status: finalStatus(exchange),
-    ms: Math.round(((exchange.answered ?? performance.now()) - exchange.started) * 10) / 10,
-    bytesIn: exchange.body.bytes,
-    bytesOut: exchange.bytesOut,
-    ...(sourceIp === undefined ? {} : { remote: sourceIp }),
-    ...(identity?.kind === 'user' ? { accessKey: identity.accessKey } : {}),
-    ...(operation === undefined ? {} : { operation }),
-    ...(errorCode === undefined ? {} : { error: errorCode }),
+  log.access(() => {
+    const { identity, operation, errorCode } = exchange;
+    const { sourceIp } = peerOf(exchange);
+    return {
+      requestId: exchange.requestId,
+      method: exchange.method,
+      url: exchange.request.url ?? '',
+      status: finalStatus(exchange),
+      ms: Math.round(((exchange.answered ?? performance.now()) - exchange.started) * 10) / 10,
+      bytesIn: exchange.body.bytes,
+      bytesOut: exchange.bytesOut,
+      ...(sourceIp === undefined ? {} : { remote: sourceIp }),
+      ...(identity?.kind === 'user' ? { accessKey: identity.accessKey } : {}),
+      ...(operation === undefined ? {} : { operation }),
+      ...(errorCode === undefined ? {} : { error: errorCode }),
+    };
   });
 }
 

@@ -4,6 +4,7 @@
  */
 import type { IncomingMessage } from 'node:http';
 import { S3Error } from '../base/errors.js';
+import { remember } from '../base/remember.js';
 import type { Level } from '../ops/types.js';
 import { checkKey, decodeKey } from '../wire/keys.js';
 
@@ -29,7 +30,8 @@ const NO_QUERY: ReadonlyMap<string, string> = new Map();
 
 /** The header lines as sent; Node's own record drops or joins repeated lines by rules of its own. */
 export function readHeaders(rawHeaders: readonly string[]): Headers {
-  const headers = Object.create(null) as Record<string, string | undefined>;
+  // not Object.create(null), which is a hash table, and slow to make
+  const headers: Record<string, string | undefined> = { __proto__: null } as never;
   for (let i = 0; i + 1 < rawHeaders.length; i += 2) {
     const name = (rawHeaders[i] ?? '').toLowerCase();
     const value = rawHeaders[i + 1] ?? '';
@@ -49,6 +51,8 @@ export function parseTarget(
   headers: Headers,
   baseDomains: readonly string[],
 ): Target {
+  const known = recall(request.url ?? '', headers['host'], baseDomains);
+  if (known) return known;
   const { url, authority } = originForm(request.url ?? '');
   const host = hostOf(authority ?? headers['host'], request.httpVersion);
   const mark = url.indexOf('?');
@@ -56,12 +60,31 @@ export function parseTarget(
   const query = mark < 0 ? NO_QUERY : parseQuery(url.slice(mark + 1));
   const virtual = virtualBucket(host, baseDomains);
   const rest = path.slice(1);
-  if (virtual !== undefined) return locate({ bucket: virtual, rawKey: rest, query, path, url, style: 'virtual' });
+  const kept = (target: Target): Target => {
+    if (authority === undefined && mark >= 0) keep(target, headers['host'], baseDomains);
+    return target;
+  };
+  if (virtual !== undefined) return kept(locate({ bucket: virtual, rawKey: rest, query, path, url, style: 'virtual' }));
   const slash = rest.indexOf('/');
   const rawBucket = slash < 0 ? rest : rest.slice(0, slash);
   const rawKey = slash < 0 ? '' : rest.slice(slash + 1);
   if (rawBucket === '' && rest !== '') throw new S3Error('InvalidBucketName');
-  return locate({ bucket: decodeKey(rawBucket), rawKey, query, path, url, style: 'path' });
+  return kept(locate({ bucket: decodeKey(rawBucket), rawKey, query, path, url, style: 'path' }));
+}
+
+/** Targets with a query that were parsed before, by their URL, the oldest first: a presigned URL is asked for again and again. */
+const targets = new Map<string, { target: Target; host: string | undefined; baseDomains: readonly string[] }>();
+const REMEMBERED = 2000;
+const LONGEST = 1024;
+
+function recall(url: string, host: string | undefined, baseDomains: readonly string[]): Target | undefined {
+  const known = targets.get(url);
+  return known?.host === host && known?.baseDomains === baseDomains ? known.target : undefined;
+}
+
+function keep(target: Target, host: string | undefined, baseDomains: readonly string[]): void {
+  if (host === undefined || target.url.length > LONGEST) return;
+  remember(targets, target.url, { target, host, baseDomains }, REMEMBERED);
 }
 
 function locate(parts: Omit<Target, 'level' | 'key'> & { rawKey: string }): Target {

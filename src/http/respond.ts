@@ -25,6 +25,7 @@ export class ClientGone extends Error {
  */
 export async function sendResult(exchange: Exchange, result: OpResult): Promise<void> {
   const { response } = exchange;
+  if (result.bytes) return sendBytes(exchange, result, result.bytes);
   if (result.object) return sendObject(exchange, result, result.object);
   const status = result.status ?? 200;
   if (response.headersSent)
@@ -100,6 +101,13 @@ async function sendText(
   exchange.bytesOut += bytes.length;
   response.write(bytes);
   await exchange.finish();
+}
+
+async function sendBytes(exchange: Exchange, { status = 200, headers = {} }: OpResult, bytes: Buffer): Promise<void> {
+  writeHead(exchange, status, headers);
+  const last = exchange.method === 'HEAD' ? undefined : bytes;
+  exchange.bytesOut += last?.length ?? 0;
+  await exchange.finish(last);
 }
 
 /** Streams bytes of an open object at the speed of the client, and closes it whatever happens. */

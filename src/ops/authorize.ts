@@ -85,6 +85,12 @@ export function makeAuthorize(
   };
 }
 
+/** Whether this identity may do all in a bucket: it is the owner's, and has no policy that could deny anything. */
+export function mayAll({ settings }: Bucket, rootOwner: Owner, identity: Identity): boolean {
+  const { owner = rootOwner, policy } = settings;
+  return policy === undefined && identity.kind === 'user' && identity.owner.id === owner.id;
+}
+
 /** x-amz-expected-bucket-owner, x-amz-source-expected-bucket-owner. @throws AccessDenied. */
 export function checkExpectedOwner(expected: string | undefined, owner: Owner): void {
   if (expected !== undefined && expected !== owner.id) {

@@ -1,6 +1,6 @@
 /** GetObject and HeadObject: conditions, ranges, parts, overrides. */
 import { S3Error } from '../base/errors.js';
-import type { ObjectInfo, OpenObject, ReadOptions } from '../store/contract.js';
+import type { AtHand, ObjectInfo, OpenObject, ReadOptions } from '../store/contract.js';
 import { checksumHeaders } from '../wire/checksums.js';
 import { checkRead, readConditions } from '../wire/conditions.js';
 import { factsHeaders, httpDate, parseHttpDate } from '../wire/headers.js';
@@ -20,6 +20,11 @@ const OVERRIDES = [
 
 export async function getObject(ctx: OpContext, input: OpInput): Promise<OpResult> {
   checkReadable(ctx, input);
+  const hand = atHand(ctx, input);
+  if (hand?.bytes) {
+    const { start, end, status, headers } = answer(hand.info, input, undefined);
+    return { status, headers, bytes: hand.bytes.subarray(start, end) };
+  }
   const open = await ctx.store.open(input.bucket, input.key, quickRead(input));
   try {
     const part = input.query.has('partNumber') ? await readPart(open, input) : undefined;
@@ -34,11 +39,8 @@ export async function getObject(ctx: OpContext, input: OpInput): Promise<OpResul
 export async function headObject(ctx: OpContext, input: OpInput): Promise<OpResult> {
   checkReadable(ctx, input);
   if (!input.query.has('partNumber')) {
-    const { status, headers } = answer(
-      await ctx.store.head(input.bucket, input.key, { incomplete: true }),
-      input,
-      undefined,
-    );
+    const info = atHand(ctx, input)?.info ?? (await ctx.store.head(input.bucket, input.key, { incomplete: true }));
+    const { status, headers } = answer(info, input, undefined);
     return { status, headers };
   }
   const open = await ctx.store.open(input.bucket, input.key);
@@ -48,6 +50,10 @@ export async function headObject(ctx: OpContext, input: OpInput): Promise<OpResu
   } finally {
     await open.close();
   }
+}
+
+function atHand({ store }: OpContext, { bucket, key, query }: OpInput): AtHand | undefined {
+  return query.has('partNumber') ? undefined : store.atHand(bucket, key);
 }
 
 /** While the index is made anew an object is told from its file alone, unless the request depends on what the file does not tell. */
@@ -123,9 +129,14 @@ function answer(info: ObjectInfo, input: OpInput, part: Slice | undefined): Answ
   return { status: partial ? 206 : 200, headers, start, end };
 }
 
+/** {@link objectHeaders} of what is told again and again. */
+const described = new WeakMap<ObjectInfo, Readonly<Record<string, string>>>();
+
 /** What is told of the object, with the overrides of the query. */
 function describing(info: ObjectInfo, input: OpInput): Record<string, string> {
-  const headers = objectHeaders(info);
+  let told = described.get(info);
+  if (!told) described.set(info, (told = objectHeaders(info)));
+  const headers = { ...told };
   // nobody may keep what is not the whole truth
   if (info.incomplete) headers['Cache-Control'] = 'no-store';
   for (const [name, header] of OVERRIDES) {

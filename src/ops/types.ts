@@ -137,4 +137,6 @@ export interface OpResult {
   /** Bytes `start` to `end` (exclusive) of an open object; the responder closes it. Headers (Content-Length too) come from the handler. */
   object?: { open: OpenObject; start: number; end: number };
   text?: string;
+  /** All that is told of a body, at hand; headers (Content-Length too) come from the handler. */
+  bytes?: Buffer;
 }

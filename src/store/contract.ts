@@ -30,6 +30,8 @@ export interface Store {
   listBuckets(query?: ListBucketsQuery): Promise<BucketPage>;
   /** @throws NoSuchBucket; ServiceUnavailable when the root's mount has vanished. */
   getBucket(name: string): Promise<Bucket>;
+  /** The same without waiting, if nothing is in the way; else ask {@link getBucket}. Never throws. */
+  bucketAtHand(name: string): Bucket | undefined;
   /** Makes the folder. @throws BucketAlreadyExists (whoever owns it; the caller says which of S3's two codes fits), InvalidBucketName when it can be no folder. */
   createBucket(name: string, settings: BucketSettings): Promise<Bucket>;
   /** @throws BucketNotEmpty naming something that is in the way, NoSuchBucket. */
@@ -41,6 +43,8 @@ export interface Store {
   list(bucket: string, query: ListQuery): Promise<ListPage>;
   /** @throws NoSuchKey. */
   head(bucket: string, key: string, options?: ReadOptions): Promise<ObjectInfo>;
+  /** The object, without waiting, if it was told a moment ago and nothing has changed since; else ask {@link head} or {@link open}. Never throws. */
+  atHand(bucket: string, key: string): AtHand | undefined;
   /** Opens the object for reading; the caller closes. Info and bytes are of one and the same file. @throws NoSuchKey. */
   open(bucket: string, key: string, options?: ReadOptions): Promise<OpenObject>;
   put(bucket: string, key: string, body: Body, options?: PutOptions): Promise<ObjectInfo>;
@@ -106,6 +110,13 @@ export interface Store {
 
   /** Ends background work and closes the index and the journal. */
   close(): Promise<void>;
+}
+
+/** See {@link Store.atHand}. */
+export interface AtHand {
+  info: ObjectInfo;
+  /** All of a small one's, if they were read; not to be written to. */
+  bytes?: Buffer;
 }
 
 export interface ObjectRef {

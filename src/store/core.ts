@@ -112,6 +112,10 @@ export class Core {
   readonly token = processToken();
   /** Only where the file system folds names. */
   private readonly exact: ExactNames | undefined;
+  /** Whether several names may reach one file. */
+  get folds(): boolean {
+    return this.exact !== undefined;
+  }
   /** Names the settings that decide which names a directory shows. */
   readonly view: bigint;
   /** What is not served unless a client put it. */

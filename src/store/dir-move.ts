@@ -8,6 +8,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import { opendirSync, renameSync, statSync, type BigIntStats } from 'node:fs';
+import { forgetSeen } from '../base/turn.js';
 import { S3Error, errno } from '../base/errors.js';
 import { identityOf } from '../catalog/identities.js';
 import type { MovedKeys, Via } from '../catalog/lines.js';
@@ -133,6 +134,7 @@ export class DirMover {
     if (target.place.kind === 'tree') core.tracker.settleDirs(target.place.dirs, 0, true);
     const { dir, made } = core.inMissing(target, (dir, made) => {
       renameSync(source.parent.at(source.name), dir.at(target.name));
+      forgetSeen();
       done.renamed = true;
       return { dir, made };
     });

@@ -165,6 +165,9 @@ export class LocalStoreImpl implements LocalStore {
   getBucket(name: string): Promise<C.Bucket> {
     return this.run(() => this.buckets.get(name));
   }
+  bucketAtHand(name: string): C.Bucket | undefined {
+    return this.atOnce(() => this.buckets.get(name));
+  }
   createBucket(name: string, settings: C.BucketSettings): Promise<C.Bucket> {
     const create = (): Promise<C.Bucket> => this.buckets.create(name, settings);
     return this.buckets.isLeft(name) ? this.runReady(create) : this.run(create);
@@ -198,6 +201,9 @@ export class LocalStoreImpl implements LocalStore {
       incomplete,
       (open) => open.close(),
     );
+  }
+  atHand(bucket: string, key: string): C.AtHand | undefined {
+    return this.atOnce(() => this.objects.reading.atHand(bucket, key));
   }
   put(bucket: string, key: string, body: Body, options?: C.PutOptions): Promise<C.ObjectInfo> {
     return this.runReady(() => this.objects.put(bucket, checked(key), body, options));
@@ -323,6 +329,19 @@ export class LocalStoreImpl implements LocalStore {
       // it may have been looked for in an index that was empty
       if (MISSED.has(told.status) && began !== undefined && this.isLost(began)) throw this.upkeep.refusal();
       throw told;
+    }
+  }
+
+  /** What can be told without waiting, or nothing: whatever is in the way is told by who asks in full. */
+  private atOnce<T>(work: () => T | undefined): T | undefined {
+    const { index } = this.core.catalog;
+    if (this.upkeep.rebuilding) return undefined;
+    try {
+      this.presence.checkSeen();
+      index.refresh();
+      return index.ready ? work() : undefined;
+    } catch {
+      return undefined;
     }
   }
 

@@ -5,8 +5,8 @@ import type { Checksum } from '../base/model.js';
 import { NotReady } from '../catalog/lmdb.js';
 import { DamagedIndex, type Layout } from '../catalog/rows.js';
 import { closeRead, isTorn, readRange, type OpenFile } from '../fs/reader.js';
-import { Bodies } from './bodies.js';
-import type { ObjectInfo, ObjectPart, ObjectRef, OpenObject } from './contract.js';
+import { ObjectsAtHand } from './at-hand.js';
+import type { AtHand, ObjectInfo, ObjectPart, ObjectRef, OpenObject } from './contract.js';
 import { noSuchKey, type Core, type Found } from './core.js';
 import { describe, isAppending, knowledge, openIfThere, SMALL_FILE } from './describe.js';
 import { endsOf, etagOf, md5sOf } from './etag.js';
@@ -24,13 +24,20 @@ export interface Current {
 }
 
 export class Reading {
-  private readonly bodies = new Bodies();
+  private readonly hand: ObjectsAtHand;
 
   constructor(
     private readonly core: Core,
     private readonly identifier: Identifier,
     private readonly markers: Markers,
-  ) {}
+  ) {
+    this.hand = new ObjectsAtHand(core);
+  }
+
+  /** What was told a moment ago of an object of which nothing has changed. */
+  atHand(bucket: string, key: string): AtHand | undefined {
+    return this.hand.find(bucket, key);
+  }
 
   /** @throws NoSuchKey. */
   async found(bucket: string, key: string, prove = false): Promise<Found> {
@@ -53,6 +60,7 @@ export class Reading {
     if (marker) return marker;
     const found = await this.found(bucket, key, true);
     this.identifier.tell([found]);
+    this.hand.keep(bucket, key, found);
     return describe(bucket, key, found);
   }
 
@@ -60,28 +68,11 @@ export class Reading {
     const marker = this.markers.find(bucket, key);
     if (marker)
       return { info: marker, parts: async () => [], read: async () => undefined, close: async () => undefined };
-    const kept = this.bodies.has(bucket, key) ? await this.openKept(bucket, key) : undefined;
-    if (kept) return kept;
+    const kept = this.hand.find(bucket, key);
+    if (kept?.bytes) return openKept(kept.info, kept.bytes);
     const current = await this.openCurrent(bucket, key);
     this.identifier.tell([current.found]);
     return this.opened({ bucket, key }, current);
-  }
-
-  /** An object whose bytes are at hand. */
-  private async openKept(bucket: string, key: string): Promise<OpenObject | undefined> {
-    const found = await this.found(bucket, key, true);
-    const bytes = this.bodies.of(bucket, key, found);
-    if (!bytes) return undefined;
-    this.identifier.tell([found]);
-    const info = describe(bucket, key, found);
-    return {
-      info,
-      parts: this.partsOf(found, info),
-      read: async (start, end, sink) => {
-        if (end > start) await sink(bytes.subarray(start, end));
-      },
-      close: async () => undefined,
-    };
   }
 
   private partsOf({ row }: Found, { partCount, checksum }: ObjectInfo): OpenObject['parts'] {
@@ -123,7 +114,7 @@ export class Reading {
   /** What the contract gives of an open file; closing it closes the file. */
   opened({ bucket, key }: ObjectRef, { found, file }: Current): OpenObject {
     const info = describe(bucket, key, found);
-    const keeps = info.size > 0 && this.bodies.accepts(found, this.core.clock);
+    const keeps = info.size > 0 && this.hand.accepts(found);
     let closed = false;
     return {
       info,
@@ -132,7 +123,7 @@ export class Reading {
         let unchanged = keeps && end - start === info.size;
         // that small a body comes in one piece, and after the last look at its file
         const taken = (chunk: Buffer): Promise<void> | void => {
-          if (unchanged) this.bodies.keep(bucket, key, found, chunk);
+          if (unchanged) this.hand.keep(bucket, key, found, chunk);
           return sink(chunk);
         };
         return readRange(file, start, end, taken, (since) => {
@@ -174,6 +165,18 @@ export class Reading {
       return holdsGrown(this.core.catalog.index, stateOf(told), file, size);
     });
   }
+}
+
+/** An object whose bytes are at hand. */
+function openKept(info: ObjectInfo, bytes: Buffer): OpenObject {
+  return {
+    info,
+    parts: async () => [],
+    read: async (start, end, sink) => {
+      if (end > start) await sink(bytes.subarray(start, end));
+    },
+    close: async () => undefined,
+  };
 }
 
 /**

@@ -28,7 +28,10 @@ export function renameSourceConditions(h: Headers): ReadCondition {
   return conditionsOf(h, 'x-amz-rename-source-if-', mustName);
 }
 
+const NONE: ReadCondition = Object.freeze({});
+
 function conditionsOf(h: Headers, prefix: string, etags: typeof mustName): ReadCondition {
+  if (!Object.keys(h).some((name) => name.startsWith(prefix))) return NONE;
   const ifMatch = etags(h, `${prefix}match`, 'strong');
   const ifNoneMatch = etags(h, `${prefix}none-match`, 'weak');
   const ifModifiedSince = parseHttpDate(h[`${prefix}modified-since`] ?? '');

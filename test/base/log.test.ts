@@ -44,7 +44,7 @@ describe('redactUrl', () => {
 describe('JSON lines', () => {
   it('carry the record without signatures', async () => {
     const { log, read } = await lines('json');
-    log.access(RECORD);
+    log.access(() => RECORD);
     const line = JSON.parse(read()[0] ?? '') as Record<string, unknown>;
     expect(line).toMatchObject({
       level: 'info',
@@ -71,7 +71,7 @@ describe('JSON lines', () => {
 describe('lines for people', () => {
   it('show a request on one line', async () => {
     const { log, read } = await lines('pretty');
-    log.access(RECORD);
+    log.access(() => RECORD);
     expect(read()).toEqual([
       expect.stringMatching(
         /^\d\d:\d\d:\d\d 200 GET +\/photos\/k\?.*REDACTED&x=1 out 2\.0 KiB {2}1\.3 ms {2}AKIATEST {2}0123456789ABCDEF$/,
@@ -100,7 +100,7 @@ it.each<[LogLevel, number]>([
     const { log, read } = await lines(format, level);
     log.debug('d');
     log.info('i');
-    log.access(RECORD);
+    log.access(() => RECORD);
     log.warn('w');
     log.error('e');
     expect([format, read().length]).toEqual([format, expected]);

@@ -38,6 +38,15 @@ export class StubStore {
     return { name, created: 0, settings };
   }
 
+  /** Nothing: each request takes the whole way. */
+  atHand(): undefined {
+    return undefined;
+  }
+
+  bucketAtHand(): undefined {
+    return undefined;
+  }
+
   async head(bucket: string, key: string): Promise<ObjectInfo> {
     const bytes = this.objects.get(`${bucket}/${key}`);
     if (!bytes) throw new S3Error('NoSuchKey', undefined, { data: { Key: key } });
@@ -116,7 +125,7 @@ export async function startServer(options: Partial<ServerOptions> = {}): Promise
   const faults: Fixture['faults'] = [];
   const log: Log = {
     ...silentLog,
-    access: (record) => records.push(record),
+    access: (record) => records.push(record()),
     error: (message, data) => faults.push({ message, data }),
   };
   const server = createServer({

@@ -131,6 +131,43 @@ describe('GetObject', () => {
   });
 });
 
+describe('an object at hand', () => {
+  const bytes = Buffer.from('0123456789');
+  const ctx = context({ atHand: () => ({ info, bytes }), head: () => Promise.resolve(info) });
+
+  it.each([{}, { range: 'bytes=2-4' }, { range: 'bytes=-3' }, { 'x-amz-checksum-mode': 'ENABLED' }])(
+    'is told as one that is opened: %j',
+    async (headers: Record<string, string>) => {
+      const there = await getObject(ctx, input({ key: 'k', headers }));
+      const opened = await get('', headers);
+      expect({ status: there.status, headers: there.headers }).toEqual({
+        status: opened.status,
+        headers: opened.headers,
+      });
+      expect(there.bytes?.toString()).toBe(bytes.toString('utf8', ...opened.range));
+      expect(await headObject(ctx, input({ key: 'k', headers }))).toEqual({
+        status: there.status,
+        headers: there.headers,
+      });
+    },
+  );
+
+  it('is refused as one', async () => {
+    const headers = { 'if-none-match': `"${info.etag}"` };
+    await expect(getObject(ctx, input({ key: 'k', headers }))).rejects.toMatchObject({ code: 'NotModified' });
+    await expect(getObject(ctx, input({ key: 'k', query: 'response-expires=%00' }))).rejects.toMatchObject({
+      code: 'InvalidArgument',
+    });
+  });
+
+  it('is opened for one of its parts', async () => {
+    const open = opened(info, PARTS);
+    const both = context({ atHand: () => ({ info, bytes }), open: () => Promise.resolve(open) });
+    const result = await getObject(both, input({ key: 'k', query: 'partNumber=7' }));
+    expect([result.object?.start, result.object?.end]).toEqual([6, 10]);
+  });
+});
+
 describe('HeadObject', () => {
   it('answers as GetObject does, without opening the file', async () => {
     const ctx = context({ head: () => Promise.resolve(info) });

@@ -9,17 +9,20 @@ export const alice: Identity = { kind: 'user', accessKey: 'ALICE', owner: ALICE 
 export const bob: Identity = { kind: 'user', accessKey: 'BOB', owner: BOB };
 export const anonymous: Identity = { kind: 'anonymous' };
 
-/** Methods that are not given throw, naming themselves. */
+/** Methods that are not given throw, naming themselves; nothing is at hand unless told. */
 export function stubStore(methods: Partial<Store>): Store {
-  return new Proxy(methods, {
-    get(target, name) {
-      const method: unknown = Reflect.get(target, name);
-      if (method !== undefined) return method;
-      return () => {
-        throw new Error(`the handler was not expected to call store.${String(name)}`);
-      };
+  return new Proxy<Partial<Store>>(
+    { atHand: () => undefined, ...methods },
+    {
+      get(target, name) {
+        const method: unknown = Reflect.get(target, name);
+        if (method !== undefined) return method;
+        return () => {
+          throw new Error(`the handler was not expected to call store.${String(name)}`);
+        };
+      },
     },
-  }) as Store;
+  ) as Store;
 }
 
 export function bucketOf(settings: Bucket['settings'] = {}, name = 'photos'): Bucket {

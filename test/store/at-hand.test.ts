@@ -1,4 +1,4 @@
-/** Bytes of small objects that are kept for a moment: reading again costs nothing, and no change is missed. */
+/** Objects that were told a moment ago: telling them again costs little, and no change is missed. */
 import {
   appendFileSync,
   chmodSync,
@@ -116,7 +116,9 @@ describe('nothing that happens to its file is missed:', () => {
     ],
     ['only chmod-ed', () => chmodSync(at('d', 'f'), 0o600), OLD],
   ])('%s', async (_what, change, now) => {
+    expect(store.atHand('b', 'd/f')?.bytes?.toString()).toBe(OLD);
     change();
+    expect(store.atHand('b', 'd/f')).toBeUndefined();
     expect(await get()).toBe(now);
   });
 
@@ -124,12 +126,14 @@ describe('nothing that happens to its file is missed:', () => {
     const other = await openStore(root);
     try {
       await other.put('b', 'd/f', body(NEW));
+      expect(store.atHand('b', 'd/f')).toBeUndefined();
       expect(await get()).toBe(NEW);
       for (let i = 0; i < 3; i++) await get();
       await other.append('b', 'd/f', NEW.length, body('more'));
       expect(await get(store, 'd/f', 0, 2000)).toBe(`${NEW}more`);
       for (let i = 0; i < 3; i++) await get();
       await other.delete('b', 'd/f');
+      expect(store.atHand('b', 'd/f')).toBeUndefined();
       expect(await get()).toBe('NoSuchKey');
     } finally {
       await other.close();
@@ -143,4 +147,42 @@ it('is another object after a move onto its key', async () => {
   await store.move({ bucket: 'b', key: 'other' }, { bucket: 'b', key: 'd/f' });
   expect(await get()).toBe(NEW);
   expect(await get(store, 'other')).toBe('NoSuchKey');
+});
+
+it('is at hand after a HEAD, too, without its bytes, until it is told no more for a while', async () => {
+  writeFileSync(at('d', 'h'), NEW);
+  utimesSync(at('d', 'h'), SOME_TIME, SOME_TIME);
+  const told = await store.head('b', 'd/h');
+  expect(store.atHand('b', 'd/h')).toMatchObject({ info: told });
+  expect(store.atHand('b', 'd/h')?.bytes).toBeUndefined();
+  expect(await get(store, 'd/h')).toBe(NEW);
+  expect(store.atHand('b', 'd/h')?.bytes?.toString()).toBe(NEW);
+  const real = performance.now.bind(performance);
+  vi.spyOn(performance, 'now').mockImplementation(() => real() + 60_000);
+  expect(store.atHand('b', 'd/h')).toBeUndefined();
+});
+
+it('tells what another process has made a client say of it, and of its bucket', async () => {
+  const other = await openStore(root);
+  try {
+    await other.updateFacts('b', 'd/f', (facts) => ({ ...facts, tags: [['a', 'b']] }));
+    expect(store.atHand('b', 'd/f')).toBeUndefined();
+    expect((await store.head('b', 'd/f')).facts.tags).toEqual([['a', 'b']]);
+    expect(store.atHand('b', 'd/f')?.info.facts.tags).toEqual([['a', 'b']]);
+    expect(store.bucketAtHand('b')?.settings.policy).toBeUndefined();
+    await other.updateBucket('b', (settings) => ({ ...settings, policy: '{}' }));
+    expect(store.bucketAtHand('b')?.settings.policy).toBe('{}');
+  } finally {
+    await other.close();
+  }
+});
+
+it('is not at hand while the root is away, nor is its bucket', () => {
+  renameSync(root, `${root}-away`);
+  try {
+    expect(store.atHand('b', 'd/f')).toBeUndefined();
+    expect(store.bucketAtHand('b')).toBeUndefined();
+  } finally {
+    renameSync(`${root}-away`, root);
+  }
 });

@@ -1,0 +1,124 @@
+/**
+ * Objects that were told a moment ago, small ones with their bytes: a hit costs neither a decoded row nor open(2) nor read(2).
+ *
+ * Nothing is believed that is not looked at again, as much as {@link Core.find} looks at: the folder must lie where its path says, stat(2) must tell of
+ * the very same file with the same stamps, and the row that speaks of it must be the same byte by byte. Then all that is said of it is the same, too. Only
+ * files whose ctime was old by then are kept, since a later change must show in it. What changes a file without any stamp (a store through a mapping,
+ * before it is written back) shows within seconds: nothing is kept for longer.
+ */
+import { lstatSync, type BigIntStats } from 'node:fs';
+import type { Place } from '../catalog/catalog.js';
+import type { AtHand } from './contract.js';
+import type { Core, Found } from './core.js';
+import { describe, knowledge } from './describe.js';
+
+/** Largest body, bytes. */
+const MAX_BYTES = 32 << 10;
+/** Of all bodies, bytes. */
+const MAX_TOTAL = 16 << 20;
+const MAX_OBJECTS = 4096;
+const KEEP_MS = 5000;
+
+interface Kept extends AtHand {
+  place: Extract<Place, { kind: 'tree' }>;
+  /** Of the folder. */
+  path: string;
+  /** As it is in the index. */
+  row: Buffer;
+  stat: BigIntStats;
+  /** On the clock of `performance`, ms. */
+  until: number;
+}
+
+export class ObjectsAtHand {
+  /** By bucket and key, the oldest first. */
+  private readonly kept = new Map<string, Kept>();
+  private total = 0;
+
+  constructor(private readonly core: Core) {}
+
+  /** What is told of an object if all is as it was. The caller has looked whether root and index are there. */
+  find(bucket: string, key: string): AtHand | undefined {
+    const name = nameOf(bucket, key);
+    const kept = this.kept.get(name);
+    if (!kept) return undefined;
+    if (this.stands(kept)) return kept;
+    this.drop(name, kept);
+    return undefined;
+  }
+
+  /** @param found as it was when the file was opened. @returns whether its bytes may be kept once they were read: all that is to be told of it, then. */
+  accepts(found: Found): boolean {
+    return found.stat.size <= MAX_BYTES && found.row?.partCount === undefined && this.isPlain(found);
+  }
+
+  /** @param bytes all of the object, if they were read, of a file that was the same before and after; a copy is kept. */
+  keep(bucket: string, key: string, found: Found, bytes?: Buffer): void {
+    const { catalog } = this.core;
+    const { place, stat, dir } = found;
+    if (place.kind !== 'tree' || !this.isPlain(found)) return;
+    const row = catalog.rowBytes(place);
+    // as it is by now: what is said of the key may have changed since
+    const now = row && { ...found, row: catalog.rowOf(row, place) };
+    if (!row || !now || !isCertain(now)) return;
+    const name = nameOf(bucket, key);
+    const old = this.kept.get(name);
+    if (old) this.drop(name, old);
+    this.kept.set(name, {
+      info: describe(bucket, key, now),
+      ...(bytes && { bytes: Buffer.from(bytes) }),
+      ...{ place, path: dir.path, row, stat },
+      until: performance.now() + KEEP_MS,
+    });
+    this.total += bytes?.length ?? 0;
+    for (const [oldest, one] of this.kept) {
+      const fits = this.total <= MAX_TOTAL && this.kept.size <= MAX_OBJECTS;
+      if (fits && one.until > performance.now()) break;
+      this.drop(oldest, one);
+    }
+  }
+
+  /** Whether one is still all that {@link Core.find} and {@link describe} would find. */
+  private stands({ until, path, place, row, stat }: Kept): boolean {
+    if (until < performance.now()) return false;
+    try {
+      this.core.dirs.seen(path);
+      // by its path: it need only be the same file
+      const now = lstatSync(`${path}/${place.name}`, { bigint: true, throwIfNoEntry: false });
+      return (
+        now?.ctimeNs === stat.ctimeNs &&
+        now.ino === stat.ino &&
+        now.mtimeNs === stat.mtimeNs &&
+        now.size === stat.size &&
+        now.dev === stat.dev &&
+        this.core.catalog.rowBytes(place, true)?.equals(row) === true
+      );
+    } catch {
+      // told by whoever asks in full
+      return false;
+    }
+  }
+
+  /** Whether nothing but folder, file and row decide what is told of it; and any change of the file would show. */
+  private isPlain(found: Found): boolean {
+    const { core } = this;
+    if (found.place.kind !== 'tree' || found.link !== undefined || core.folds) return false;
+    return isCertain(found) && !core.clock.isYoung(found.stat.ctimeNs);
+  }
+
+  private drop(name: string, { bytes }: Kept): void {
+    this.kept.delete(name);
+    this.total -= bytes?.length ?? 0;
+  }
+}
+
+/** Its bytes are known and stay so, nothing is being appended to it, and it has but the ETags that its row and its stamps give. */
+function isCertain(found: Found): boolean {
+  const { row } = found;
+  if (!row || row.appendFrom !== undefined || row.unproven === true || row.from !== undefined) return false;
+  return row.told === undefined && knowledge(found) === 'known';
+}
+
+function nameOf(bucket: string, key: string): string {
+  return `${bucket}/${key}`;
+}
