@@ -172,10 +172,15 @@ export class Identifier {
     return reading && this.record([reading]) === 1 ? 'done' : 'changed';
   }
 
-  /** Reads a file whose byte facts came by a rename, whatever its size, and records what it holds; `changed`: it is being written. */
+  /** Reads a file whose byte facts came by a rename, or that was touched since, whatever its size, and records what it holds; `changed`: it is being written. */
   async prove(found: Found, again: Again): Promise<HashOutcome> {
     const reading = await this.read(found, again);
     return reading && this.record([reading]) === 1 ? 'done' : 'changed';
+  }
+
+  /** Records that a file which was restored or touched was read, when its stamps were not young any more, and holds what is recorded. */
+  confirm(found: Found, again: Again): void {
+    if (found.row) this.record([{ found, again, ctimeNs: found.stat.ctimeNs, etag: formerEtag(found.row) }]);
   }
 
   /**

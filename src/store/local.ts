@@ -104,7 +104,7 @@ export class LocalStoreImpl implements LocalStore {
     this.live = new LiveIndex(core, reader, this.identifier);
     this.inspect = new Inspector(core);
     this.changes = new ChangeFeed(core);
-    this.verifier = new Verifier(core, (found, again) => this.identifier.prove(found, again));
+    this.verifier = new Verifier(core, this.identifier);
     this.collector = new Collector(core, {
       uploads: this.uploads,
       publisher: this.objects.publisher,

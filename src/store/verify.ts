@@ -14,6 +14,7 @@ import { fingerprintSize } from '../fs/fingerprint.js';
 import { createHasher, prepareHashes } from '../fs/hash.js';
 import { readRange, type OpenFile } from '../fs/reader.js';
 import { lstatOf } from '../fs/stat.js';
+import type { Identifier } from './identifier.js';
 import { isAbsent, type Core, type Found } from './core.js';
 import { knowledge, openFound } from './describe.js';
 import { endsOf, etagOf } from './etag.js';
@@ -57,10 +58,9 @@ const TREE = 0;
 const OVERFLOW = 1;
 
 export class Verifier {
-  /** @param prove records what a file holds whose record came by a rename. */
   constructor(
     private readonly core: Core,
-    private readonly prove: (found: Found, again: () => Found | undefined) => Promise<unknown>,
+    private readonly identifier: Pick<Identifier, 'prove' | 'confirm'>,
   ) {}
 
   scope(bucket: string, prefix: string): VerifyScope {
@@ -92,20 +92,27 @@ export class Verifier {
     this.core.checkRoot();
     const found = this.find(place);
     if (!found) return { state: 'gone' };
-    if (knowledge(found) !== 'known' || !found.row) return { state: 'changed' };
-    const first = await this.read(found, found.row, pace);
+    const { row } = found;
+    const known = knowledge(found);
+    if (known === 'unknown' || !row) return { state: 'changed' };
+    // the next change in the same tick would not show
+    if (known === 'provisional' && this.core.clock.isYoung(found.stat.ctimeNs)) return { state: 'changed' };
+    const first = await this.read(found, row, pace);
     // read once more before a disk is accused: the first reading may have met a change of another program
-    const verdict = first.state === 'damaged' ? await this.read(found, found.row, pace) : first;
+    const verdict = first.state === 'damaged' && known === 'known' ? await this.read(found, row, pace) : first;
     const now = this.find(place);
     this.core.checkRoot();
     if (!now) return { state: 'gone' };
-    const same = now.fp.equals(found.fp) && now.stat.ctimeNs === found.stat.ctimeNs && now.row?.seq === found.row.seq;
+    const same = now.fp.equals(found.fp) && now.stat.ctimeNs === found.stat.ctimeNs && now.row?.seq === row.seq;
     if (!same) return { state: 'changed' };
-    if (verdict.state === 'damaged' && found.row.unproven) {
-      // written just before it was renamed, for all we know: no proof against the disk
-      await this.prove(now, () => this.find(place));
+    const again = (): Found | undefined => this.find(place);
+    if (verdict.state === 'damaged' && (row.unproven || known === 'provisional')) {
+      // touched since, or written just before it was renamed, for all we know: no proof against the disk
+      await this.identifier.prove(now, again);
       return { state: 'changed' };
     }
+    // restored, or touched: it holds what it held
+    if (verdict.state === 'whole' && known === 'provisional') this.identifier.confirm(now, again);
     this.note(now, verdict.state === 'whole');
     return verdict;
   }

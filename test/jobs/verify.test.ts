@@ -1,5 +1,7 @@
+import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import {
+  chmodSync,
   linkSync,
   mkdirSync,
   mkdtempSync,
@@ -197,6 +199,31 @@ describe('verify', () => {
       expect(await run()).toMatchObject({ objects: 1, changed: 0, damaged: 0 });
     },
   );
+
+  it('reads what was restored or touched, and takes it for proven where it holds what is recorded', async () => {
+    await put('whole', 'whole', 'SHA256');
+    await put('touched', 'touched');
+    await put('o//ver', 'over');
+    writeFileSync(join(root, 'b/theirs'), 'theirs');
+    await store.live.hashFile(['b'], 'theirs');
+    await store.close();
+    execFileSync('cp', ['-a', root, `${root}.saved`]);
+    rmSync(root, { recursive: true });
+    renameSync(`${root}.saved`, root);
+    rmSync(join(root, '.gos3rve/index'), { recursive: true });
+    store = await openStore(root, { minPartSize: 1, hash: 'off' });
+    chmodSync(join(root, 'b/touched'), 0o600);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    expect(await run()).toMatchObject({ objects: 4, bytes: 22, damaged: 0, changed: 0 });
+    expect(await run({ since: 3_600_000 })).toMatchObject({ objects: 0, left: 0 });
+    await store.close();
+    rmSync(join(root, '.gos3rve/index'), { recursive: true });
+    store = await openStore(root, { minPartSize: 1, hash: 'off' });
+    const known = async (key: string) => (await store.head('b', key)).etag;
+    for (const key of ['whole', 'touched', 'theirs']) expect(await known(key)).toBe(md5(key));
+    expect(await known('o//ver')).toBe(md5('over'));
+    expect((await store.head('b', 'whole')).checksum?.algorithm).toBe('SHA256');
+  });
 
   it('takes a renamed file that it found whole for proven', async () => {
     await put('k', 'bytes');
