@@ -3,6 +3,7 @@
  * standard output carries only what a person reads. Nothing that is secret may come in here: URLs go through {@link redactUrl}.
  */
 import { Chalk, type ChalkInstance } from 'chalk';
+import { LineWriter } from './line-writer.js';
 
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error' | 'silent';
 export type LogData = Record<string, unknown>;
@@ -79,7 +80,7 @@ function escaped(letter: string): string {
   return `%(?:25)*${letter.charCodeAt(0).toString(16)}`;
 }
 
-/** Longer ones are cut: keys end at 1,024 bytes, and a line must fit into {@link WHOLE_WRITE}. */
+/** Longer ones are cut: keys end at 1,024 bytes, and a line must be written in one piece (line-writer.ts). */
 const LONGEST_URL = 3_500;
 
 /**
@@ -121,15 +122,10 @@ export const silentLog: Log = {
   flush: () => undefined,
 };
 
-/** Bytes that a pipe takes in one piece, whoever else writes to it (PIPE_BUF): several processes share one standard error. */
-const WHOLE_WRITE = 4096;
-/** Bytes of lines that wait for a reader who does not read; further ones are dropped. */
-const MOST_WAITING = 16 * 1024 * 1024;
-
 async function jsonLog(level: LogLevel, stream: LogStream | undefined): Promise<Log> {
   const { pino } = await import('pino');
-  const destination =
-    stream ?? pino.destination({ fd: 2, sync: false, maxWrite: WHOLE_WRITE, maxLength: MOST_WAITING });
+  const lost = (lines: number): void => root.warn({ lines }, 'log lines could not be written');
+  const own = stream ? undefined : new LineWriter(2, lost);
   const root = pino(
     {
       level,
@@ -137,26 +133,9 @@ async function jsonLog(level: LogLevel, stream: LogStream | undefined): Promise<
       timestamp: pino.stdTimeFunctions.isoTime,
       formatters: { level: (label) => ({ level: label }) },
     },
-    destination,
+    stream ?? own,
   );
-  if ('on' in destination) {
-    let dropped = 0;
-    destination.on('drop', () => dropped++);
-    destination.on('drain', () => {
-      if (dropped > 0) root.warn({ lines: dropped }, 'nobody read the log: lines were dropped');
-      dropped = 0;
-    });
-  }
-  // Standard error may be closed under us (a log collector that died); that must not end the server.
-  if ('on' in destination) destination.on('error', () => undefined);
-  const flush = () => {
-    // sonic-boom throws if its file is not open yet: there is nothing to flush then.
-    try {
-      if ('flushSync' in destination) destination.flushSync();
-    } catch {
-      return;
-    }
-  };
+  const flush = () => own?.flush();
   const wrap = (logger: import('pino').Logger): Log => ({
     debug: (message, data) => logger.debug(plain(data), message),
     info: (message, data) => logger.info(plain(data), message),

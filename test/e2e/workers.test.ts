@@ -246,6 +246,12 @@ describe.runIf(process.platform === 'linux')('a server of several processes (nee
     expect(pids.size).toBe(2);
   });
 
+  it('stops where the disk is full that its log goes to', async () => {
+    const { server } = await start({ wrap: ['sh', '-c', 'exec "$@" 2> /dev/full', 'sh'] });
+    for (let i = 0; i < 4; i++) await fetch(server.url, { headers: { connection: 'close' } });
+    expect(await server.stop()).toBe(0);
+  });
+
   it('sends events of what any worker did', async () => {
     const heard: string[] = [];
     const hook = createServer((request, response) => {
