@@ -1,5 +1,6 @@
 /** Where a command prints: results to standard output with the reader's speed, remarks to standard error. */
 import { once } from 'node:events';
+import { errno } from '../base/errors.js';
 
 /** Thrown into a command that was stopped; nothing is printed for it. */
 export class Stopped extends Error {
@@ -12,14 +13,18 @@ export class Stopped extends Error {
 
 const PIPE_GONE = 141;
 
+/** Why nothing can be printed. `gos3rve ls | head` closes our output early: no error to speak of. A file may be on a full disk. */
+function whyNot(error: Error): Error {
+  return errno(error) === 'EPIPE' ? new Stopped(PIPE_GONE) : new Error(`standard output: ${error.message}`);
+}
+
 export class Output {
   readonly #abort: AbortController;
   #progress = '';
 
   constructor(abort: AbortController) {
     this.#abort = abort;
-    // `gos3rve ls | head` closes our output early: no error to speak of.
-    process.stdout.on('error', () => abort.abort(new Stopped(PIPE_GONE)));
+    process.stdout.on('error', (error: Error) => abort.abort(whyNot(error)));
     process.stderr.on('error', () => undefined);
   }
 

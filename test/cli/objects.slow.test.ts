@@ -192,6 +192,18 @@ describe.each(['beside a server', 'without a server'])('commands %s', (how) => {
     expect(stdout).toMatch(/code (0|141)\n$/);
   });
 
+  it.skipIf(!existsSync('/dev/full')).each(['ls box', 'ls -r box --json', 'cp box/dir/a.txt -', 'stat box'])(
+    'says so when the disk is full to which %s prints',
+    async (command) => {
+      const line = `"${process.execPath}" "${BINARY}" ${command} > /dev/full; echo "code $?"`;
+      const { stdout, stderr } = await promisify(execFile)('sh', ['-c', line], {
+        env: cleanEnv({ GOS3RVE_ROOT: root }),
+      });
+      expect(stderr).toBe('gos3rve: standard output: ENOSPC: no space left on device, write\n');
+      expect(stdout).toBe('code 1\n');
+    },
+  );
+
   it('ends on SIGINT with 130, and leaves no half object', async () => {
     // the server, or a command that was just killed, may have a folder of its own there
     const before = new Set(await readdir(inRoot('.gos3rve/staging')));
