@@ -353,7 +353,8 @@ export class JournalReader implements ChangeReader {
     for (const { key, row } of overflowBelow(catalog, overflow.to, seq)) {
       const old = { bucket, key: prefix + key.slice(overflow.to.key.length) };
       const facts = bytesFacts({ fp: formatFingerprint(row.fp), etag: row.etag });
-      yield* this.renamed(seq, old, { bucket: overflow.to.bucket, key }, facts);
+      const now = { bucket: overflow.to.bucket, key };
+      if (!this.isAside(now)) yield* this.renamed(seq, old, now, facts);
     }
   }
 
@@ -437,8 +438,15 @@ export class JournalReader implements ChangeReader {
     for (const { key, row } of overflowBelow(catalog, overflow.to, seq)) {
       const old = { bucket: overflow.from.bucket, key: overflow.from.key + key.slice(overflow.to.key.length) };
       const facts = bytesFacts({ fp: formatFingerprint(row.fp), etag: row.etag });
-      yield* this.carried(seq, old, { bucket: overflow.to.bucket, key }, via, facts);
+      const now = { bucket: overflow.to.bucket, key };
+      if (!this.isAside(now)) yield* this.carried(seq, old, now, via, facts);
     }
+  }
+
+  /** Whether an overflow object is kept aside for a file, which is what its key has, and went with it. */
+  private isAside(subject: Extract<Subject, { key: string }>): boolean {
+    const row = subject.key.endsWith('/') ? undefined : this.core.catalog.row(placeOf({ path: pathOf(subject) }));
+    return row !== undefined && isPresent(row);
   }
 
   private carried(seq: number, from: Subject, to: Subject, via: Via, facts: Facts, marker = false): Change[] {

@@ -1,5 +1,5 @@
 /** Keys at which an overflow object stands: other programs' doings at the path of the same name tell of no removal, for the key has an object. */
-import { mkdirSync, rmSync, unlinkSync, writeFileSync } from 'node:fs';
+import { mkdirSync, renameSync, rmSync, unlinkSync, writeFileSync } from 'node:fs';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { list } from '../suites/store/kit.js';
 import { Watched } from './watched.js';
@@ -67,4 +67,17 @@ it('so it is once its removal was told, and of an object that was put to it sinc
   mkdirSync(box.at('a', 'other'));
   await box.tells();
   expect(await list(box.store)).toEqual(['a/f', 'a/f/z']);
+});
+
+it('of what is kept aside for a file nothing is told when their folder is renamed, but of the file', async () => {
+  for (const key of ['a/f/z', 'a/f', 'a//g']) await box.put(key);
+  await box.begin();
+  rmSync(box.at('a', 'f'), { recursive: true });
+  writeFileSync(box.at('a', 'f'), 'theirs');
+  await box.tells('ObjectRemoved a/f/z', 'ObjectCreated a/f');
+  renameSync(box.at('a'), box.at('c'));
+  await box.tells('ObjectRemoved a//g', 'ObjectRemoved a/f', 'ObjectCreated c//g', 'ObjectCreated c/f');
+  await box.store.movePrefix({ bucket: 'box', key: 'c/' }, { bucket: 'box', key: 'd/' });
+  await box.tells('ObjectRemoved c//g', 'ObjectRemoved c/f', 'ObjectCreated d//g', 'ObjectCreated d/f');
+  expect(await list(box.store)).toEqual(['d//g', 'd/f']);
 });
