@@ -226,8 +226,13 @@ describe.runIf(process.platform === 'linux')('a server of several processes (nee
     const made = await bench({ workers: 2, wrap: ['sh', '-c', `exec "$@" 2> '${fifo}'`, 'sh'] });
     let written = '';
     try {
-      const { url, pid } = made.server;
-      await expect.poll(() => childrenOf(pid)).toHaveLength(1);
+      const { url } = made.server;
+      const answering = new Set<string | null>();
+      const meet = async (): Promise<number> => {
+        const { headers } = await fetch(url, { headers: { connection: 'close' } });
+        return answering.add(headers.get('x-amz-id-2')).size;
+      };
+      await expect.poll(meet, { timeout: 15_000, interval: 20 }).toBe(2);
       // more than a pipe holds, on connections that either process may take
       const ask = async (i: number): Promise<void> => {
         for (let n = 0; n < 40; n++)
@@ -235,7 +240,7 @@ describe.runIf(process.platform === 'linux')('a server of several processes (nee
       };
       await Promise.all(Array.from({ length: 20 }, (_, i) => ask(i)));
       createReadStream(fifo, { highWaterMark: 1000 }).on('data', (chunk) => (written += String(chunk)));
-      await expect.poll(() => written.match(/"msg":"request"/g)?.length, { timeout: 20_000 }).toBe(800);
+      await expect.poll(() => written.match(/"msg":"request"/g)?.length, { timeout: 20_000 }).toBeGreaterThan(800);
     } finally {
       await made.end();
       await held.close();
