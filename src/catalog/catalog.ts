@@ -264,9 +264,16 @@ export class Catalog {
     return row;
   }
 
+  /** Whether objects whose keys are no paths are kept aside for a directory that is lost under a number. */
+  private hasKeysAside(seq: number): boolean {
+    const aside = `/${seq}`;
+    return this.index.page('overflow', pairKey(aside, ''), Buffer.from(`${aside}\0\u0001`), 1).length > 0;
+  }
+
   private loseDir(row: DirRow, key: Buffer, dirs: readonly string[], seq: number): void {
     this.index.remove('tree', key);
-    if (!row.marker && !hasChildren(this.index, row.id)) return this.identities.removeDir(row);
+    if (!row.marker && !hasChildren(this.index, row.id) && !this.hasKeysAside(seq))
+      return this.identities.removeDir(row);
     this.identities.setPlace(row.id, 0, `${seq}/`);
     this.index.putRow(0, `${seq}/`, row);
     if (dirs[0] !== '') this.lost.put(seq, { seq, dirs, since: Date.now() });

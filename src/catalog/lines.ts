@@ -178,7 +178,8 @@ export type JournalLine =
     }
   /**
    * A directory was renamed: both paths end in `/`; that of a lost one begins with `/` (identities.ts). `was` is where a lost or away one (lost-dirs.ts) had been before. By us if
-   * there is an `id`, that of the line before; else by another program. `lost`: it is at `from` no more, since this time (ms) at the latest, and has become a lost one.
+   * there is an `id`, that of the line before; else by another program. `lost`: it is at `from` no more, since this time (ms) at the latest, and has become a lost one. `displaced`: overflow
+   * objects below `path` that belong to the directory which had that path, and which is lost by this line.
    */
   | {
       op: 'moved';
@@ -192,6 +193,7 @@ export type JournalLine =
       mkdirs?: string[];
       rmdirs?: string[];
       overflow?: MovedKeys;
+      displaced?: MovedKeys;
       via?: Via;
     }
   /** Which directory of the file system stands at a path (hex, identities.ts) that lines speak of; the path ends in `/`. None: not known. */

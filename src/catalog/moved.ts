@@ -22,11 +22,15 @@ export function dirsOf(path: string): string[] {
 }
 
 /** Only inside a write. */
-export function applyMoved(catalog: Catalog, { path, from, seq, lost, mkdirs, overflow, rmdirs }: MovedDir): void {
+export function applyMoved(
+  catalog: Catalog,
+  { path, from, seq, lost, mkdirs, displaced, overflow, rmdirs }: MovedDir,
+): void {
   for (const made of mkdirs ?? []) catalog.changeDir(split(made), (row) => (row.made = true));
+  if (displaced) applyMovedKeys(catalog, displaced);
   if (catalog.moveDir(dirsOf(from), dirsOf(path), seq) && lost !== undefined)
     catalog.lost.put(seq, { seq, dirs: dirsOf(from), since: lost });
-  if (overflow) moveOverflow(catalog, overflow);
+  if (overflow) applyMovedKeys(catalog, overflow);
   for (const removed of rmdirs ?? []) catalog.dropDir(split(removed));
 }
 
@@ -87,7 +91,8 @@ export function* movedOverflow(
   }
 }
 
-function moveOverflow(catalog: Catalog, keys: MovedKeys): void {
+/** The rows of overflow objects get their new keys; again does no harm. Only inside a write. */
+export function applyMovedKeys(catalog: Catalog, keys: MovedKeys): void {
   const { index } = catalog;
   const leaves = keys.from.bucket.split('/')[0] !== keys.to.bucket.split('/')[0];
   index.next(REKEYED_COUNTER);

@@ -8,7 +8,7 @@
 import { existsSync, readFileSync, renameSync, unlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import type { MovedKeys } from '../catalog/lines.js';
-import { applyMoved, overflowBelow } from '../catalog/moved.js';
+import { applyMoved, applyMovedKeys, overflowBelow, type MovedDir } from '../catalog/moved.js';
 import { pairKey } from '../catalog/rows.js';
 import { syncDirSync, writeFileAtomic } from '../fs/statefile.js';
 import type { BucketSettings, Upload } from './contract.js';
@@ -23,10 +23,14 @@ export interface Renamed {
   from: readonly string[];
   to: readonly string[];
   identity: string;
+  /** The directory whose name it has got is known to stand elsewhere. */
+  displaces?: boolean;
 }
 
+type Carried = Pick<MovedDir, 'overflow' | 'displaced'>;
+
 /** What is carried by the `moved` line that follows. Under the lock. */
-export function carryState(core: Core, { from, to, identity }: Renamed): { overflow?: MovedKeys } {
+export function carryState(core: Core, { from, to, identity, displaces }: Renamed): Carried {
   // an alias names the folder, and keeps what was put through it
   if (from[0] !== '' && core.isBucketFolder(from)) return {};
   const [source, target] = [bucketOf(from), bucketOf(to)];
@@ -46,8 +50,9 @@ export function carryState(core: Core, { from, to, identity }: Renamed): { overf
       },
     );
   }
+  const displaced = target === undefined && displaces === true ? putKeysAside(core, to) : undefined;
   const keys = { from: keysBelow(from), to: keysBelow(to) };
-  return moveOverflow(core, keys, core.catalog.comingSeq());
+  return { ...(displaced && { displaced }), ...moveOverflow(core, keys, core.catalog.comingSeq()) };
 }
 
 /** Name of the bucket that a folder is; `/<number>` for one that was lost; undefined for what is no folder at the top. */
@@ -129,6 +134,28 @@ function putAside(core: Core, name: string, identity: string): void {
       'kept-as': aside,
     },
   );
+}
+
+/** Objects whose keys are no paths, below a folder in a bucket that the line that follows makes a lost one: they follow it. */
+function putKeysAside(core: Core, dirs: readonly string[]): MovedKeys | undefined {
+  const seq = core.catalog.comingSeq();
+  const { overflow } = moveOverflow(core, { from: keysBelow(dirs), to: { bucket: `/${seq}`, key: '' } }, seq);
+  // at once: others are about to get their keys
+  if (overflow) applyMovedKeys(core.catalog, overflow);
+  return overflow;
+}
+
+/** The same back to where the folder was lost: it has turned up nowhere. What has come there since stays. Under the lock. */
+export function bringKeysBack(core: Core, lost: number, dirs: readonly string[]): void {
+  if (dirs.length < 2) return;
+  const { catalog } = core;
+  const aside = `/${lost}`;
+  const keys = { from: { bucket: aside, key: '' }, to: keysBelow(dirs) };
+  const { overflow } = moveOverflow(core, keys, catalog.comingSeq());
+  if (!overflow) return;
+  const line = { op: 'moved', seq: catalog.nextSeq(), path: `${aside}/`, from: `${aside}/`, overflow } as const;
+  catalog.journal.append(line);
+  applyMoved(catalog, line);
 }
 
 function moveSettings(core: Core, from: string, to: string, identity: string): void {

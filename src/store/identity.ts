@@ -9,7 +9,6 @@ import { lstatSync, type BigIntStats } from 'node:fs';
 import { firstChildren, hasChildren } from '../catalog/children.js';
 import { subjectOf, type Catalog, type MovedFile, type Place } from '../catalog/catalog.js';
 import { identityOf, type Seen } from '../catalog/identities.js';
-import type { MovedKeys } from '../catalog/lines.js';
 import { applyMoved, type MovedDir } from '../catalog/moved.js';
 import { placeAt } from '../catalog/row-of.js';
 import { rowKey, type DirRow, type FileRow } from '../catalog/rows.js';
@@ -62,8 +61,15 @@ export class Tracker {
 
   /** What belongs to a directory beside its rows goes with it. @returns what the `moved` line has to say of it. */
   carry:
-    | ((renamed: { from: readonly string[]; to: readonly string[]; identity: string }) => { overflow?: MovedKeys })
+    | ((renamed: {
+        from: readonly string[];
+        to: readonly string[];
+        identity: string;
+        displaces: boolean;
+      }) => Pick<MovedDir, 'overflow' | 'displaced'>)
     | undefined;
+  /** What was kept aside for a directory that was lost, and has turned up nowhere, goes back to its keys. */
+  bringBack: ((lost: number, dirs: readonly string[]) => void) | undefined;
   /** Directories that are looked for just now. */
   private readonly settling = new Set<string>();
 
@@ -295,9 +301,7 @@ export class Tracker {
     const above = dirs.slice(0, -1);
     this.settling.add(path);
     try {
-      const there = this.beside
-        .of(dirs)
-        .find((name) => this.identityIfSeen([...above, name])?.equals(identity) && isPossibleName(name));
+      const there = this.nameBeside(dirs, identity);
       if (there === undefined) return false;
       // a folder that nobody has looked at has no row yet
       this.core.catalog.ensureDir([...above, there]);
@@ -327,7 +331,8 @@ export class Tracker {
     // a process of ours may have been killed between rename and its line
     if (this.adopt?.(from, dirs)) return;
     const identity = this.identityAt(dirs)?.toString('hex') ?? '';
-    const carried = this.carry?.({ from, to: dirs, identity });
+    const refuge = this.refugeOf(dirs, id);
+    const carried = this.carry?.({ from, to: dirs, identity, displaces: refuge !== undefined });
     const seq = catalog.nextSeq();
     const lost = from[0] === '' ? catalog.lost.get(Number(from[1])) : undefined;
     const before = catalog.away.get(id)?.dirs ?? (lost && [...lost.dirs, ...from.slice(2)]);
@@ -353,6 +358,25 @@ export class Tracker {
     // another one has the old name by now: whoever has read its parent must go on finding it
     if (this.identityAt(from)) catalog.ensureDir(from);
     catalog.noteSettled();
+    if (refuge) {
+      catalog.ensureDir(refuge);
+      this.settleDir(refuge);
+    }
+  }
+
+  /** Where a directory in a bucket stands whose path another one has got, if that is beside it. */
+  private refugeOf(dirs: readonly string[], id: number): string[] | undefined {
+    const row = dirs.length > 1 ? this.core.catalog.findDir(dirs) : undefined;
+    if (!row?.identity || row.id === id) return undefined;
+    const name = this.nameBeside(dirs, row.identity);
+    return name === undefined ? undefined : [...dirs.slice(0, -1), name];
+  }
+
+  private nameBeside(dirs: readonly string[], identity: Buffer): string | undefined {
+    const above = dirs.slice(0, -1);
+    return this.beside
+      .of(dirs)
+      .find((name) => this.identityIfSeen([...above, name])?.equals(identity) && isPossibleName(name));
   }
 
   /** The row of a file that was seen elsewhere before, put at its place now; undefined if it was not. Under the lock. */
@@ -538,7 +562,10 @@ export class Tracker {
     const isDue = ({ since }: { since: number }): boolean => Date.now() - since >= quietMs;
     // before the lost ones: the path that an away one had is the older one
     for (const away of catalog.away.some().filter(isDue)) if (!settleAway(this.core, away, max)) return true;
-    for (const lost of catalog.lost.some().filter(isDue)) if (!settleLost(this.core, lost, max)) return true;
+    for (const lost of catalog.lost.some().filter(isDue)) {
+      if (!settleLost(this.core, lost, max)) return true;
+      this.bringBack?.(lost.seq, lost.dirs);
+    }
     return false;
   }
 

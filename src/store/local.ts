@@ -13,7 +13,7 @@ import type { Changes } from './changes-contract.js';
 import type * as C from './contract.js';
 import type { Core } from './core.js';
 import { Identifier } from './identifier.js';
-import { carryState } from './carry.js';
+import { bringKeysBack, carryState } from './carry.js';
 import { DirReader } from './dir-reader.js';
 import { Lister } from './listing.js';
 import { Inspector } from './inspect.js';
@@ -100,6 +100,7 @@ export class LocalStoreImpl implements LocalStore {
     core.tracker.adopt = (from, to) => adoptLostMove(core, from, to);
     core.settleAppend = (line, path) => settleFoundAppend(core, line, path);
     core.tracker.carry = (renamed) => carryState(core, renamed);
+    core.tracker.bringBack = (lost, dirs) => bringKeysBack(core, lost, dirs);
     this.prefixes = new PrefixMover(core, this.objects, this.transfer, this.lister);
     this.live = new LiveIndex(core, reader, this.identifier);
     this.inspect = new Inspector(core);

@@ -2,9 +2,11 @@
 import { mkdirSync, mkdtempSync, renameSync, rmSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { Tracker } from '../../src/store/identity.js';
 import { openStore, type LocalStore } from '../../src/store/open.js';
-import { BUCKET, byteOrder, list, put } from '../suites/store/kit.js';
+import { BUCKET, body, byteOrder, list, put } from '../suites/store/kit.js';
 
 /** More than two pages of overflow rows. */
 const MANY = Array.from({ length: 300 }, (_, n) => `/${String(n).padStart(3, '0')}`);
@@ -19,6 +21,7 @@ beforeEach(async () => {
   await store.createBucket(BUCKET, {});
 });
 afterEach(async () => {
+  vi.restoreAllMocks();
   await store.close();
   rmSync(root, { recursive: true });
 });
@@ -110,5 +113,107 @@ describe('after another program has renamed a folder', () => {
     store = await openStore(root, { durability: 'fast' });
     const { entries } = await store.list('other', { prefix: '', delimiter: '', after: '', max: 100 });
     expect(entries.map((entry) => ('key' in entry ? entry.key : ''))).toEqual(below('m', keys));
+  });
+});
+
+describe('after another program has given a folder the name of another one', () => {
+  const keys = ['/z', 'sub//x', 'plain'];
+  const ROTATION = [
+    ['m', 'o'],
+    ['n', 'm'],
+  ];
+  const EXCHANGE = [
+    ['m', 't'],
+    ['n', 'm'],
+    ['t', 'n'],
+  ];
+  const ROUND = [
+    ['m', 't'],
+    ['n', 'm'],
+    ['p', 'n'],
+    ['t', 'p'],
+  ];
+  const apply = (plan: string[][]): void => plan.forEach(([from = '', to = '']) => rename(from, to));
+  const after = (plan: string[][], folder: string): string =>
+    plan.reduce((now, [from = '', to = '']) => (now === from ? to : now), folder);
+  /** Each object says in which folder it was put. */
+  const said = async (key: string): Promise<unknown> => (await store.head(BUCKET, key)).facts.metadata;
+
+  async function expectMoved(plan: string[][], folders: readonly string[], of = keys): Promise<void> {
+    const all = folders.flatMap((folder) => below(after(plan, folder), of)).sort(byteOrder);
+    expect(await list(store)).toEqual(all);
+    expect(await list(store)).toEqual(all);
+    for (const folder of folders)
+      for (const key of of) expect(await said(`${after(plan, folder)}/${key}`)).toEqual({ folder });
+  }
+
+  async function fill(folders: readonly string[], of = keys): Promise<void> {
+    for (const folder of folders)
+      for (const key of of) await store.put(BUCKET, `${folder}/${key}`, body(key), { facts: { metadata: { folder } } });
+    await list(store);
+  }
+
+  describe.each([
+    ['and the other one a new one', ROTATION],
+    ['and the other one the first', EXCHANGE],
+    ['and so on, around', ROUND],
+  ])('%s', (_how, plan) => {
+    it.each(['m/', 'n/', 'o/', 'p/', ''])(
+      'each keeps what is no path, whatever is listed first ("%s")',
+      async (prefix) => {
+        await fill(['m', 'n', 'p']);
+        apply(plan);
+        await list(store, { prefix });
+        await expectMoved(plan, ['m', 'n', 'p']);
+      },
+    );
+
+    it.each(['m', 'n', 'p'])('so it does where something is looked for there first (%s)', async (folder) => {
+      await fill(['m', 'n', 'p']);
+      apply(plan);
+      await store.head(BUCKET, `${folder}/plain`).catch(() => undefined);
+      await expectMoved(plan, ['m', 'n', 'p']);
+    });
+
+    it.each(['m', 'n'])('so it does where something is put there first (%s)', async (folder) => {
+      await fill(['m', 'n', 'p']);
+      apply(plan);
+      await put(store, `${folder}/new`);
+      await store.delete(BUCKET, `${folder}/new`);
+      await expectMoved(plan, ['m', 'n', 'p']);
+    });
+
+    it('so it does where nothing else is in a folder, and once the index is lost', async () => {
+      for (const folder of ['m', 'n', 'p']) mkdirSync(path.join(root, BUCKET, folder));
+      await fill(['m', 'n', 'p'], ['/z']);
+      apply(plan);
+      await list(store, { prefix: 'm/' });
+      await expectMoved(plan, ['m', 'n', 'p'], ['/z']);
+      await store.close();
+      rmSync(path.join(root, '.gos3rve/index'), { recursive: true });
+      store = await openStore(root, { durability: 'fast' });
+      await expectMoved(plan, ['m', 'n', 'p'], ['/z']);
+    });
+  });
+
+  it('what it had goes back to its keys if it goes at that very moment', async () => {
+    await store.close();
+    store = await openStore(root, { durability: 'fast', quietMs: 1 });
+    await fill(['m'], ['/z', 'plain']);
+    await fill(['n'], ['/a', 'plain']);
+    apply(ROTATION);
+    const prototype = Tracker.prototype as unknown as Record<'refugeOf', (...args: unknown[]) => unknown>;
+    const original = prototype.refugeOf;
+    vi.spyOn(prototype, 'refugeOf').mockImplementation(function (this: Tracker, ...args) {
+      const found = Reflect.apply(original, this, args);
+      if (found) rmSync(path.join(root, BUCKET, 'o'), { recursive: true });
+      return found;
+    });
+    await store.head(BUCKET, 'm/plain');
+    expect(await list(store, { prefix: 'm/' })).toEqual(['m//a', 'm/plain']);
+    await sleep(50);
+    await store.live.settleRenames();
+    expect(await list(store)).toEqual(['m//a', 'm//z', 'm/plain']);
+    expect(await said('m//z')).toEqual({ folder: 'm' });
   });
 });
