@@ -162,6 +162,19 @@ export class Journal {
     return current.queued;
   }
 
+  /** The same at once, for those who hold the lock; rare. */
+  flushSync(): void {
+    const { current } = this;
+    if (!current) return;
+    if (current.lost) throw flushFailed();
+    try {
+      fdatasyncSync(current.fd);
+    } catch (error) {
+      abandon(current);
+      throw error;
+    }
+  }
+
   /**
    * Seals the segment, flushed, unless an operation is under way: the next line begins another. So it can be compacted while this process lives.
    * @returns whether it did.

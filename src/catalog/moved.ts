@@ -27,10 +27,10 @@ export function applyMoved(
   { path, from, seq, lost, mkdirs, displaced, overflow, rmdirs }: MovedDir,
 ): void {
   for (const made of mkdirs ?? []) catalog.changeDir(split(made), (row) => (row.made = true));
-  if (displaced) applyMovedKeys(catalog, displaced);
+  if (displaced) moveOverflow(catalog, displaced);
   if (catalog.moveDir(dirsOf(from), dirsOf(path), seq) && lost !== undefined)
     catalog.lost.put(seq, { seq, dirs: dirsOf(from), since: lost });
-  if (overflow) applyMovedKeys(catalog, overflow);
+  if (overflow) moveOverflow(catalog, overflow);
   for (const removed of rmdirs ?? []) catalog.dropDir(split(removed));
 }
 
@@ -80,19 +80,22 @@ export function renamedFile(tag: string, file: string): string {
   return createHash('sha256').update(`${tag}/${file}`).digest('hex').slice(0, 24);
 }
 
-/** Overflow objects that get a new key; one that is there by now stays, and the old one too. */
+/**
+ * Overflow objects that get a new key; one that is there by now stays, and the old one too.
+ * @param cleared what is there goes elsewhere by the same line.
+ */
 export function* movedOverflow(
   catalog: Catalog,
   { from, to, upTo }: MovedKeys,
+  cleared = false,
 ): Generator<{ key: string; old: Buffer; target: Buffer; row: FileRow }> {
   for (const { key, index: old, row } of overflowBelow(catalog, from, upTo)) {
     const target = pairKey(to.bucket, to.key + key.slice(from.key.length));
-    if (!catalog.index.has('overflow', target)) yield { key, old, target, row };
+    if (cleared || !catalog.index.has('overflow', target)) yield { key, old, target, row };
   }
 }
 
-/** The rows of overflow objects get their new keys; again does no harm. Only inside a write. */
-export function applyMovedKeys(catalog: Catalog, keys: MovedKeys): void {
+function moveOverflow(catalog: Catalog, keys: MovedKeys): void {
   const { index } = catalog;
   const leaves = keys.from.bucket.split('/')[0] !== keys.to.bucket.split('/')[0];
   index.next(REKEYED_COUNTER);

@@ -8,13 +8,14 @@
 import { existsSync, readFileSync, renameSync, unlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import type { MovedKeys } from '../catalog/lines.js';
-import { applyMoved, applyMovedKeys, overflowBelow, type MovedDir } from '../catalog/moved.js';
+import { applyMoved, overflowBelow, type MovedDir } from '../catalog/moved.js';
 import { pairKey } from '../catalog/rows.js';
 import { syncDirSync, writeFileAtomic } from '../fs/statefile.js';
 import type { BucketSettings, Upload } from './contract.js';
 import { stateName, type Core } from './core.js';
 import { noteBucketDeleted } from './hold.js';
-import { moveOverflowFiles } from './settle.js';
+import type { Carried } from './identity.js';
+import { linkOverflowFiles } from './settle.js';
 
 const PAGE = 256;
 
@@ -27,12 +28,18 @@ export interface Renamed {
   displaces?: boolean;
 }
 
-type Carried = Pick<MovedDir, 'overflow' | 'displaced'>;
+/** Objects whose keys are no paths, and their files, which have two names until the line of the move is written. */
+interface Move {
+  keys: MovedKeys;
+  dropOld(seq: number): void;
+}
+
+const NOTHING: Carried = { said: {}, written: () => undefined };
 
 /** What is carried by the `moved` line that follows. Under the lock. */
 export function carryState(core: Core, { from, to, identity, displaces }: Renamed): Carried {
   // an alias names the folder, and keeps what was put through it
-  if (from[0] !== '' && core.isBucketFolder(from)) return {};
+  if (from[0] !== '' && core.isBucketFolder(from)) return NOTHING;
   const [source, target] = [bucketOf(from), bucketOf(to)];
   if (source !== undefined && target !== undefined) {
     putAside(core, target, identity);
@@ -50,9 +57,18 @@ export function carryState(core: Core, { from, to, identity, displaces }: Rename
       },
     );
   }
-  const displaced = target === undefined && displaces === true ? putKeysAside(core, to) : undefined;
-  const keys = { from: keysBelow(from), to: keysBelow(to) };
-  return { ...(displaced && { displaced }), ...moveOverflow(core, keys, core.catalog.comingSeq()) };
+  const aside = { bucket: `/${core.catalog.comingSeq()}`, key: '' };
+  const there = keysBelow(to);
+  const displaced =
+    target === undefined && displaces === true
+      ? moveOverflow(core, { from: there, to: aside }, `lost-${identity}`)
+      : undefined;
+  const keys = { from: keysBelow(from), to: there };
+  const overflow = moveOverflow(core, keys, `renamed-${identity}`, displaced !== undefined);
+  return {
+    said: { ...(displaced && { displaced: displaced.keys }), ...(overflow && { overflow: overflow.keys }) },
+    written: (seq) => written(core, seq, displaced, overflow),
+  };
 }
 
 /** Name of the bucket that a folder is; `/<number>` for one that was lost; undefined for what is no folder at the top. */
@@ -66,14 +82,35 @@ function keysBelow(dirs: readonly string[]): { bucket: string; key: string } {
   return { bucket, key: below.length === 0 ? '' : `${below.join('/')}/` };
 }
 
-/** @param seq number of the line that tells of it. */
-function moveOverflow(core: Core, keys: Pick<MovedKeys, 'from' | 'to'>, seq: number): { overflow?: MovedKeys } {
+/**
+ * @param tag whoever does it again after a break gives the same.
+ * @returns undefined if there are none.
+ */
+function moveOverflow(
+  core: Core,
+  keys: Pick<MovedKeys, 'from' | 'to'>,
+  tag: string,
+  cleared = false,
+): Move | undefined {
   for (const _ of overflowBelow(core.catalog, keys.from)) {
-    const overflow = { ...keys, upTo: core.catalog.index.number('seq'), tag: `renamed-${seq}` };
-    moveOverflowFiles(core, overflow, seq);
-    return { overflow };
+    const overflow = { ...keys, upTo: core.catalog.index.number('seq'), tag };
+    return { keys: overflow, dropOld: linkOverflowFiles(core, overflow, cleared) };
   }
-  return {};
+  return undefined;
+}
+
+/** A line of its own of what was moved. */
+function record(core: Core, line: MovedDir, move: Move | undefined): void {
+  const { catalog } = core;
+  catalog.journal.append(line);
+  written(core, line.seq, move);
+  applyMoved(catalog, line);
+}
+
+function written(core: Core, seq: number, ...moves: (Move | undefined)[]): void {
+  if (moves.every((move) => move === undefined)) return;
+  if (core.durable) core.catalog.journal.flushSync();
+  for (const move of moves) move?.dropOld(seq);
 }
 
 /**
@@ -87,21 +124,24 @@ export function setAsideBucket(core: Core, name: string): void {
   const known = catalog.findDir([name]) !== undefined;
   const left = catalog.comingSeq();
   const aside = `/${left}`;
-  const { overflow } = moveOverflow(core, { from: { bucket: name, key: '' }, to: { bucket: aside, key: '' } }, left);
+  const move = moveOverflow(
+    core,
+    { from: { bucket: name, key: '' }, to: { bucket: aside, key: '' } },
+    `renamed-${left}`,
+  );
   const uploads = uploadsOf(core, name).length > 0;
   // settings alone are what a CreateBucket has left that was killed
-  if (!known && !overflow && !uploads) return;
+  if (!known && !move && !uploads) return;
   const seq = catalog.nextSeq();
   const settings = existsSync(settingsPath(core, name));
   if (settings) renameSync(settingsPath(core, name), settingsPath(core, aside));
   moveUploads(core, name, aside);
-  const line = { op: 'moved', seq, path: `${aside}/`, from: `${name}/`, ...(overflow && { overflow }) } as const;
-  catalog.journal.append(line);
-  applyMoved(catalog, line);
+  const overflow = move && { overflow: move.keys };
+  record(core, { op: 'moved', seq, path: `${aside}/`, from: `${name}/`, ...overflow }, move);
   catalog.lost.put(seq, { seq, dirs: [name], since: Date.now(), ended: true });
   catalog.noteSettled();
   noteBucketDeleted(core, name);
-  if (!settings && !overflow && !uploads) return;
+  if (!settings && !move && !uploads) return;
   core.log(
     'warn',
     'a bucket is made anew whose folder was removed; what is known of the old one is kept aside, see gos3rve doctor',
@@ -117,15 +157,18 @@ function putAside(core: Core, name: string, identity: string): void {
   const next = catalog.comingSeq();
   // named as the folder that is lost by the line after this one
   const aside = `/${next + 1}`;
-  const { overflow } = moveOverflow(core, { from: { bucket: name, key: '' }, to: { bucket: aside, key: '' } }, next);
+  const move = moveOverflow(
+    core,
+    { from: { bucket: name, key: '' }, to: { bucket: aside, key: '' } },
+    `renamed-${next}`,
+  );
   const uploads = uploadsOf(core, name).length > 0;
-  if (!foreign && !overflow && !uploads) return;
+  if (!foreign && !move && !uploads) return;
   const seq = catalog.nextSeq();
   if (foreign) renameSync(settingsPath(core, name), settingsPath(core, aside));
   moveUploads(core, name, aside);
-  const line = { op: 'moved', seq, path: `${aside}/`, from: `${aside}/`, ...(overflow && { overflow }) } as const;
-  catalog.journal.append(line);
-  applyMoved(catalog, line);
+  const overflow = move && { overflow: move.keys };
+  record(core, { op: 'moved', seq, path: `${aside}/`, from: `${aside}/`, ...overflow }, move);
   core.log(
     'warn',
     'the folder of a bucket was replaced by another one; what is known of the bucket is kept aside, see gos3rve doctor',
@@ -136,26 +179,16 @@ function putAside(core: Core, name: string, identity: string): void {
   );
 }
 
-/** Objects whose keys are no paths, below a folder in a bucket that the line that follows makes a lost one: they follow it. */
-function putKeysAside(core: Core, dirs: readonly string[]): MovedKeys | undefined {
-  const seq = core.catalog.comingSeq();
-  const { overflow } = moveOverflow(core, { from: keysBelow(dirs), to: { bucket: `/${seq}`, key: '' } }, seq);
-  // at once: others are about to get their keys
-  if (overflow) applyMovedKeys(core.catalog, overflow);
-  return overflow;
-}
-
-/** The same back to where the folder was lost: it has turned up nowhere. What has come there since stays. Under the lock. */
+/** Objects whose keys are no paths, back to where their folder was lost: it has turned up nowhere. What has come there since stays. Under the lock. */
 export function bringKeysBack(core: Core, lost: number, dirs: readonly string[]): void {
   if (dirs.length < 2) return;
   const { catalog } = core;
   const aside = `/${lost}`;
   const keys = { from: { bucket: aside, key: '' }, to: keysBelow(dirs) };
-  const { overflow } = moveOverflow(core, keys, catalog.comingSeq());
-  if (!overflow) return;
-  const line = { op: 'moved', seq: catalog.nextSeq(), path: `${aside}/`, from: `${aside}/`, overflow } as const;
-  catalog.journal.append(line);
-  applyMoved(catalog, line);
+  const move = moveOverflow(core, keys, `back-${lost}`);
+  if (!move) return;
+  const path = `${aside}/`;
+  record(core, { op: 'moved', seq: catalog.nextSeq(), path, from: path, overflow: move.keys }, move);
 }
 
 function moveSettings(core: Core, from: string, to: string, identity: string): void {

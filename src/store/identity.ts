@@ -55,18 +55,21 @@ interface Source {
   place?: TreePlace;
 }
 
+/** What belongs to a directory beside its rows, on its way with it. */
+export interface Carried {
+  /** What the `moved` line has to say of it. */
+  said: Pick<MovedDir, 'overflow' | 'displaced'>;
+  /** To be called once the line is written, and before it is applied. */
+  written(seq: number): void;
+}
+
 export class Tracker {
   /** Ends a move of ours that was interrupted; tells whether there was one from one path to another. */
   adopt: ((from: readonly string[], to: readonly string[]) => boolean) | undefined;
 
-  /** What belongs to a directory beside its rows goes with it. @returns what the `moved` line has to say of it. */
+  /** What belongs to a directory beside its rows goes with it.  */
   carry:
-    | ((renamed: {
-        from: readonly string[];
-        to: readonly string[];
-        identity: string;
-        displaces: boolean;
-      }) => Pick<MovedDir, 'overflow' | 'displaced'>)
+    | ((renamed: { from: readonly string[]; to: readonly string[]; identity: string; displaces: boolean }) => Carried)
     | undefined;
   /** What was kept aside for a directory that was lost, and has turned up nowhere, goes back to its keys. */
   bringBack: ((lost: number, dirs: readonly string[]) => void) | undefined;
@@ -343,9 +346,10 @@ export class Tracker {
       path: `${dirs.join('/')}/`,
       from: `${from.join('/')}/`,
       ...was,
-      ...carried,
+      ...carried?.said,
     };
     catalog.journal.append(line);
+    carried?.written(seq);
     // one that no directory stands for has only keys whose files went: nothing of it can turn up
     const ghostly = catalog.findDir(dirs)?.identity === undefined;
     applyMoved(catalog, line);

@@ -1,6 +1,7 @@
 /** Prepare lines without commit: whether what they announce has happened, and ending what has (DESIGN rule 3). Under the lock. */
-import { lstatSync, renameSync, unlinkSync } from 'node:fs';
+import { linkSync, lstatSync, renameSync, unlinkSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { errno } from '../base/errors.js';
 import { tokenAlive } from '../base/process.js';
 import { placeOf, samePlace, split } from '../catalog/catalog.js';
 import type { JournalLine, MovedKeys, Subject } from '../catalog/lines.js';
@@ -149,6 +150,58 @@ export function moveOverflowFiles(core: Core, keys: MovedKeys, seq: number): Set
   }
   if (core.durable) for (const path of [source, target]) syncDirSync(path);
   return new Set([source, target]);
+}
+
+/**
+ * The same before a line that nothing has announced: their files have both names until it is written, so that wherever that ends they are found by the
+ * names that are recorded. Again does no harm.
+ * @param cleared as of movedOverflow. @returns what is to be done once the line of this number is on the disk, and before it counts.
+ */
+export function linkOverflowFiles(core: Core, keys: MovedKeys, cleared = false): (seq: number) => void {
+  const { catalog } = core;
+  const [source, target] = [core.overflowDir(keys.from.bucket), core.overflowDir(keys.to.bucket)];
+  makeStateDir(target, core.owner);
+  /** Others have changed their files. */
+  const changed = new Set<string>();
+  for (const { key, row } of movedOverflow(catalog, keys, cleared)) {
+    if (row.file === undefined) continue;
+    const old = join(source, row.file);
+    if (lstatOf(old)?.ctimeNs !== row.ctimeNs) changed.add(key);
+    link(old, join(target, renamedFile(keys.tag, row.file)));
+  }
+  if (core.durable) syncDirSync(target);
+  return (seq) => {
+    for (const { key, row } of movedOverflow(catalog, keys, cleared)) {
+      if (row.file === undefined) continue;
+      discard(join(source, row.file));
+      const stat = lstatOf(join(target, renamedFile(keys.tag, row.file)));
+      if (!stat || changed.has(key) || !fingerprint(stat, 0).equals(row.fp)) continue;
+      const to = { bucket: keys.to.bucket, key: keys.to.key + key.slice(keys.from.key.length) };
+      const line: Touched = { op: 'touched', seq, ...to, ctime: String(stat.ctimeNs) };
+      try {
+        catalog.journal.append(line);
+      } catch {
+        // no room for the line: the file will be read once more
+        changed.add(key);
+        continue;
+      }
+      applyTouched(catalog, { ...line, bucket: keys.from.bucket, key });
+    }
+    if (core.durable) syncDirSync(source);
+  };
+}
+
+/** A second name for a file, or the only one where a file system knows no second. */
+function link(old: string, now: string): void {
+  try {
+    linkSync(old, now);
+  } catch (error) {
+    const code = errno(error) ?? '';
+    // an attempt before this one has got so far
+    if (code === 'EEXIST' || code === 'ENOENT') return;
+    if (!['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EMLINK'].includes(code)) throw error;
+    renameSync(old, now);
+  }
 }
 
 /** Process token of an operation's id. */

@@ -4,9 +4,11 @@ import os from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { Journal } from '../../src/catalog/journal.js';
+import type { JournalLine } from '../../src/catalog/lines.js';
 import { Tracker } from '../../src/store/identity.js';
 import { openStore, type LocalStore } from '../../src/store/open.js';
-import { BUCKET, body, byteOrder, list, put } from '../suites/store/kit.js';
+import { BUCKET, body, byteOrder, list, put, text } from '../suites/store/kit.js';
 
 /** More than two pages of overflow rows. */
 const MANY = Array.from({ length: 300 }, (_, n) => `/${String(n).padStart(3, '0')}`);
@@ -215,5 +217,33 @@ describe('after another program has given a folder the name of another one', () 
     await store.live.settleRenames();
     expect(await list(store)).toEqual(['m//a', 'm//z', 'm/plain']);
     expect(await said('m//z')).toEqual({ folder: 'm' });
+  });
+});
+
+describe('where it ends while objects whose keys are no paths are brought along', () => {
+  const KEYS = ['/a', '/b', 'plain'];
+
+  describe.each(['moved', 'touched'])('at the line "%s"', (op) => {
+    it.each([
+      ['stays', 'x'],
+      ['is renamed back', 'm'],
+      ['is renamed once more', 'y'],
+    ])('none is lost if the folder %s', async (_how, to) => {
+      await make('m', KEYS);
+      rename('m', 'x');
+      const prototype = Journal.prototype as unknown as Record<'append', (line: JournalLine) => number>;
+      const write = prototype.append;
+      const append = vi.spyOn(prototype, 'append').mockImplementation(function (this: Journal, line) {
+        if (line.op === op) throw new Error('no further');
+        return Reflect.apply(write, this, [line]);
+      });
+      await list(store).catch(() => undefined);
+      append.mockRestore();
+      await store.close();
+      if (to !== 'x') rename('x', to);
+      store = await openStore(root, { durability: 'fast' });
+      expect(await list(store)).toEqual(below(to, KEYS));
+      for (const key of KEYS) expect(await text(store, `${to}/${key}`)).toBe(`m/${key}`);
+    });
   });
 });
