@@ -25,6 +25,7 @@ import type {
   Via,
 } from '../catalog/lines.js';
 import type { Dir } from '../fs/dirs.js';
+import { keyToPath } from '../fs/keypath.js';
 import { fingerprint, formatFingerprint } from '../fs/fingerprint.js';
 import { applyInherit, discard, groupOfNew, type Inherit } from '../fs/stage.js';
 import { checkWrite, type Validators } from '../wire/conditions.js';
@@ -269,7 +270,7 @@ export class Publisher {
       if (core.durable) await catalog.journal.flush(ticket.segment);
       this.decide();
       const found = catalog.record((): Found => {
-        if (dirs) core.tracker.settleDirs(dirs, 0, true);
+        core.tracker.settleDirs(dirs ?? noteWay(core, target.place), 0, dirs !== undefined);
         const { dir, name, kept } = act(done);
         if (dirs) core.tracker.claimReached(dirs, dir);
         done.dirtied.add(dir.path);
@@ -614,4 +615,18 @@ export function destinationOf(core: Core, target: Target): Destination {
   if (target.place.kind === 'tree') return target.missing.length > 0 ? { mkdirs: madePaths(target) } : {};
   const replaces = core.catalog.row(target.place)?.file;
   return { file: randomBytes(12).toString('hex'), ...(replaces !== undefined && { replaces }) };
+}
+
+/** The folders that stand above an object whose key is no path: known from now on, so that it follows when they are renamed. Under the lock. */
+function noteWay(core: Core, target: Place): readonly string[] {
+  if (target.kind !== 'overflow') return target.dirs;
+  const dirs = target.bucket === '.' ? [] : target.bucket.split('/');
+  for (const name of target.key.split('/').slice(0, -1)) {
+    const way = [...dirs, name];
+    const stands = keyToPath(name) !== undefined && core.catalog.world?.(way) !== undefined;
+    if (!stands) break;
+    dirs.push(name);
+  }
+  core.catalog.ensureDir(dirs);
+  return dirs;
 }

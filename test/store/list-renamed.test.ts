@@ -80,6 +80,13 @@ describe('after another program has renamed a folder', () => {
     }
   });
 
+  it('so it does where nobody had looked at the folder', async () => {
+    mkdirSync(path.join(root, BUCKET, 'm/sub'), { recursive: true });
+    for (const key of ['/z', 'sub//x']) await put(store, `m/${key}`);
+    rename('m', 'x');
+    expect(await list(store)).toEqual(['x//z', 'x/sub//x']);
+  });
+
   it('so it does where nothing else is in the folder', async () => {
     await make('m', ['plain', '/z']);
     await store.delete(BUCKET, 'm/plain');
