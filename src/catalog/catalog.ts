@@ -158,10 +158,15 @@ export class Catalog {
   }
 
   /** The same by its id, whatever path it has by now; nothing if it is known no more. */
-  changeDirById(id: number, change: (row: DirRow) => void): DirRow | undefined {
+  changeDirById(
+    id: number,
+    change: (row: DirRow) => void,
+    wants: (row: DirRow) => boolean = () => true,
+  ): DirRow | undefined {
     const place = this.identities.placeOf(id);
     const row = place && this.index.row(place.parent, place.name);
     if (!place || row?.kind !== 'dir') return undefined;
+    if (!wants(row)) return row;
     change(row);
     this.index.putRow(place.parent, place.name, row);
     return row;
@@ -258,6 +263,7 @@ export class Catalog {
     if (there?.kind === 'dir' && there.id === row.id) return row;
     if (there?.kind === 'dir') this.loseDir(there, rowKey(parent.id, name), to, seq);
     index.remove('tree', rowKey(old.parent, old.name));
+    this.noLeaf(parent.id);
     identities.setPlace(row.id, parent.id, name);
     row.seq = seq;
     index.putRow(parent.id, name, row);
@@ -626,9 +632,19 @@ export class Catalog {
     const identity = this.dirIds ? undefined : this.world?.(dirs);
     // one that is known elsewhere was renamed: whoever looks at it moves the row
     if (identity && this.identities.find(identity)?.kind !== 'dir') this.identities.setDir(row, identity);
+    this.noLeaf(parent);
     this.identities.setPlace(row.id, parent, name);
     this.index.putRow(parent, name, row);
     return row;
+  }
+
+  /** The row of a directory comes into another one. Only inside a write. */
+  private noLeaf(id: number): void {
+    this.changeDirById(
+      id,
+      (row) => delete row.leaf,
+      ({ leaf }) => leaf === true,
+    );
   }
 
   /** Key of a row. With `make`, its directories are made: only inside a write. */

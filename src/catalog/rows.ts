@@ -74,6 +74,8 @@ export interface DirRow {
   stampTrusted: boolean;
   /** When it was as the stamp says, every row of a file in it had its file. Only in the index. */
   full?: boolean;
+  /** As it was then, no row of a directory lay in it, and none has come since. Only in the index. */
+  leaf?: boolean;
   /** Not read yet, and made since the directory above was: all in it is new. Only in the index. */
   fresh?: boolean;
 }
@@ -114,6 +116,7 @@ const HAS_IDENTITY = 8;
 const NOTED = 16;
 const FULL = 32;
 const FRESH = 64;
+const LEAF = 128;
 
 const FILE_HEAD = 2 + FINGERPRINT_BYTES + 8 + 6 + 16 + 2;
 const STAMP_BYTES = 32;
@@ -172,7 +175,8 @@ function encodeDir(row: DirRow): Buffer {
     (row.identity ? HAS_IDENTITY : 0) |
     (row.noted ? NOTED : 0) |
     (row.full ? FULL : 0) |
-    (row.fresh ? FRESH : 0);
+    (row.fresh ? FRESH : 0) |
+    (row.leaf ? LEAF : 0);
   out.writeUIntBE(row.id, 2, 6);
   out.writeUIntBE(row.seq, 8, 6);
   row.stamp?.copy(out, 14);
@@ -238,6 +242,7 @@ function decodeDir(bytes: Buffer): DirRow {
   if (flags & NOTED) row.noted = true;
   if (flags & FULL) row.full = true;
   if (flags & FRESH) row.fresh = true;
+  if (flags & LEAF) row.leaf = true;
   let at = DIR_HEAD;
   if (flags & HAS_IDENTITY) row.identity = Buffer.from(bytes.subarray(at, (at += IDENTITY_BYTES)));
   if (bytes.length > at) row.marker = JSON.parse(bytes.toString('utf8', at)) as NonNullable<DirRow['marker']>;

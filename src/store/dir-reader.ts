@@ -84,6 +84,7 @@ export class DirReader {
       const note = (now: DirRow): void => {
         now.stamp = stamp;
         delete now.full;
+        delete now.leaf;
         delete now.fresh;
         // a name that was missed while we read may be there after all
         now.stampTrusted = trusted && index.number(GONE_COUNTER) === gone;

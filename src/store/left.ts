@@ -84,6 +84,7 @@ export async function missingBelow(ground: Ground, dirs: readonly string[], max:
     const { row, below } = folder;
     const here = [...dirs, ...below];
     const full = isFull(ground, row, here);
+    if (full && row.leaf) continue;
     for await (const page of childPagesInTurns(index, row.id)) {
       for (const { name, value } of page) {
         const sub = name.endsWith('/') ? decodeRow(value) : undefined;

@@ -87,37 +87,46 @@ export class LiveIndex implements Live {
       report.added = read.added;
     }
     noteMarkerBack(core, dirs, row);
-    const { live, gone } = await this.goThrough(dirs, row, options, report);
+    const { live, gone, folders } = await this.goThrough(dirs, row, options, report);
     // every name has a row, so more rows than names are rows of files that went
     if (names !== undefined && live > names && !options.files) await this.findGone(dirs, row, report);
-    else if (names === live && gone === 0) this.noteFull(dirs, row);
+    else if (names === live && gone === 0) this.noteFull(dirs, row, folders === 0);
     return report;
   }
 
   /** Every row has its file: a rename of the directory need not look for those that stay behind. */
-  private noteFull(dirs: readonly string[], { id, stamp, stampTrusted, full }: DirRow): void {
+  private noteFull(dirs: readonly string[], { id, stamp, stampTrusted, full }: DirRow, leaf: boolean): void {
     if (full === true || !stampTrusted) return;
     const { catalog } = this.core;
     catalog.index.write(() => {
       const now = catalog.findDir(dirs);
       if (now?.id !== id || !now.stampTrusted || !stamp || now.stamp?.equals(stamp) !== true) return;
-      catalog.changeDir(dirs, (row) => (row.full = true));
+      // a row that has come meanwhile is one of a directory that has come, too
+      catalog.changeDir(dirs, (row) => {
+        row.full = true;
+        if (leaf) row.leaf = true;
+      });
     });
   }
 
-  /** Goes through the rows of a directory. @returns how many are of what was there when somebody last looked, and how many files were missed before. */
+  /**
+   * Goes through the rows of a directory. @returns how many are of what was there when somebody last looked, how many files were missed before, and how
+   * many are of folders.
+   */
   private async goThrough(
     dirs: readonly string[],
     row: DirRow,
     { files, onFile, told = false }: LookOptions,
     report: DirReport,
-  ): Promise<{ live: number; gone: number }> {
+  ): Promise<{ live: number; gone: number; folders: number }> {
     let live = 0;
     let gone = 0;
+    let folders = 0;
     for await (const page of childPagesInTurns(this.core.catalog.index, row.id)) {
       const names: string[] = [];
       for (const { name, value } of page) {
         if (name.endsWith('/')) {
+          folders++;
           const there = lstatOf(`${this.core.pathOf(dirs)}/${name.slice(0, -1)}`);
           if (there) live++;
           if (there?.isDirectory()) report.subdirs.push(name.slice(0, -1));
@@ -135,7 +144,7 @@ export class LiveIndex implements Live {
         else if (state === 'gone') report.gone++;
       }
     }
-    return { live, gone };
+    return { live, gone, folders };
   }
 
   /** A directory that had a row and is there no more. */
