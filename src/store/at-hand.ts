@@ -4,7 +4,8 @@
  * Nothing is believed that is not looked at again, as much as {@link Core.find} looks at: the folder must lie where its path says, stat(2) must tell of
  * the very same file with the same stamps, and the row that speaks of it must be the same byte by byte. Then all that is said of it is the same, too. Only
  * files whose ctime was old by then are kept, since a later change must show in it. What changes a file without any stamp (a store through a mapping,
- * before it is written back) shows within seconds: nothing is kept for longer.
+ * before it is written back, which takes half a minute on Linux) shows within seconds, and within a minute in a file that was left alone for as long: nothing
+ * is kept for longer.
  */
 import { lstatSync, type BigIntStats } from 'node:fs';
 import type { Place } from '../catalog/catalog.js';
@@ -18,6 +19,8 @@ const MAX_BYTES = 32 << 10;
 const MAX_TOTAL = 16 << 20;
 const MAX_OBJECTS = 4096;
 const KEEP_MS = 5000;
+/** The same of a file whose ctime is older than that: whatever was mapped was written back, and a later store shows. */
+const KEEP_SETTLED_MS = 60_000;
 
 interface Kept extends AtHand {
   place: Extract<Place, { kind: 'tree' }>;
@@ -68,7 +71,7 @@ export class ObjectsAtHand {
       info: describe(bucket, key, now),
       ...(bytes && { bytes: Buffer.from(bytes) }),
       ...{ place, path: dir.path, row, stat },
-      until: performance.now() + KEEP_MS,
+      until: performance.now() + (Date.now() - Number(stat.ctimeMs) > KEEP_SETTLED_MS ? KEEP_SETTLED_MS : KEEP_MS),
     });
     this.total += bytes?.length ?? 0;
     for (const [oldest, one] of this.kept) {

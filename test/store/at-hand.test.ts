@@ -158,7 +158,7 @@ it('is at hand after a HEAD, too, without its bytes, until it is told no more fo
   expect(await get(store, 'd/h')).toBe(NEW);
   expect(store.atHand('b', 'd/h')?.bytes?.toString()).toBe(NEW);
   const real = performance.now.bind(performance);
-  vi.spyOn(performance, 'now').mockImplementation(() => real() + 60_000);
+  vi.spyOn(performance, 'now').mockImplementation(() => real() + 61_000);
   expect(store.atHand('b', 'd/h')).toBeUndefined();
 });
 
