@@ -6,7 +6,7 @@ import { checksumHeaders, planDigests } from '../wire/checksums.js';
 import { checkWrite, writeConditions } from '../wire/conditions.js';
 import { readFacts } from '../wire/headers.js';
 import { checkKey } from '../wire/keys.js';
-import { limitBody, quoted, refuseEncryption, refuseLock, sizeHeader } from './input.js';
+import { limitBody, MAX_OBJECT, MAX_SINGLE, quoted, refuseEncryption, refuseLock, sizeHeader } from './input.js';
 import { writeOwnership } from './owners.js';
 import type { OpContext, OpInput, OpResult } from './types.js';
 
@@ -20,7 +20,7 @@ interface PutPlan {
 export async function putObject(ctx: OpContext, input: OpInput): Promise<OpResult> {
   const { facts, digests, condition, offset } = planPut(ctx, input);
   const options = { digests, via: ctx.via, ...(condition === undefined ? {} : { condition }) };
-  const body = limitBody(input.body);
+  const body = limitBody(input.body, mostAfter(offset));
   const { store } = ctx;
   if (offset === undefined) {
     return { headers: putHeaders(await store.put(input.bucket, input.key, body, { ...options, facts })) };
@@ -33,9 +33,14 @@ export async function putObject(ctx: OpContext, input: OpInput): Promise<OpResul
 
 /** Refuses before the body is sent what headers alone can tell; conditions are checked again under the store's lock. */
 export async function precheckPut(ctx: OpContext, input: OpInput): Promise<void> {
-  const { condition } = planPut(ctx, input);
-  limitBody(input.body);
+  const { condition, offset } = planPut(ctx, input);
+  limitBody(input.body, mostAfter(offset));
   await precheckCondition(ctx, input, condition);
+}
+
+/** Bytes that may come in one request: an append ends where the largest object does. */
+function mostAfter(offset = 0): number {
+  return Math.min(MAX_SINGLE, Math.max(0, MAX_OBJECT - offset));
 }
 
 /** Evaluates a write's condition early, so that a refused client need not send its body. */

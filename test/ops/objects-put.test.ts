@@ -100,6 +100,10 @@ describe('PutObject', () => {
     await expect(precheckPut(none, ifNone)).resolves.toBeUndefined();
     const huge = input({ key: 'k', body: { chunks: (async function* () {})(), size: 5 * 1024 ** 3 + 1 } });
     await expect(precheckPut(context({}), huge)).rejects.toMatchObject({ code: 'EntityTooLarge' });
+    const some = { chunks: (async function* () {})(), size: 1 };
+    const atEnd = input({ key: 'k', headers: { 'x-amz-write-offset-bytes': String(5 * 1024 ** 4) }, body: some });
+    await expect(precheckPut(context({}), atEnd)).rejects.toMatchObject({ code: 'EntityTooLarge' });
+    await expect(putObject(context({}), atEnd)).rejects.toMatchObject({ code: 'EntityTooLarge' });
     const long = input({ key: 'k'.repeat(1025) });
     await expect(precheckPut(context({}), long)).rejects.toMatchObject({ code: 'KeyTooLongError' });
   });
