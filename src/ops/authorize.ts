@@ -69,7 +69,7 @@ export function makeAuthorize(
     const bucket = facts.bucket?.name === bucketName ? facts.bucket : await store.getBucket(bucketName);
     const owner = bucket.settings.owner ?? rootOwner;
     if (bucket === facts.bucket) checkExpectedOwner(facts.headers['x-amz-expected-bucket-owner'], owner);
-    const isOwner = identity.kind === 'user' && identity.owner.id === owner.id;
+    const isOwner = owns(identity, owner);
     if (isOwner && (bucket.settings.policy === undefined || POLICY_ACTIONS.has(action))) return;
     // DeleteObjects authorizes each of its keys by itself and reports refusals per key.
     if (action === 's3:DeleteObject' && (key === undefined || key === '')) return;
@@ -88,7 +88,11 @@ export function makeAuthorize(
 /** Whether this identity may do all in a bucket: it is the owner's, and has no policy that could deny anything. */
 export function mayAll({ settings }: Bucket, rootOwner: Owner, identity: Identity): boolean {
   const { owner = rootOwner, policy } = settings;
-  return policy === undefined && identity.kind === 'user' && identity.owner.id === owner.id;
+  return policy === undefined && owns(identity, owner);
+}
+
+function owns(identity: Identity, owner: Owner): boolean {
+  return identity.kind === 'user' && identity.owner.id === owner.id;
 }
 
 /** x-amz-expected-bucket-owner, x-amz-source-expected-bucket-owner. @throws AccessDenied. */

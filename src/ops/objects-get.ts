@@ -1,6 +1,6 @@
 /** GetObject and HeadObject: conditions, ranges, parts, overrides. */
 import { S3Error } from '../base/errors.js';
-import type { AtHand, ObjectInfo, OpenObject, ReadOptions } from '../store/contract.js';
+import type { ObjectInfo, OpenObject, ReadOptions } from '../store/contract.js';
 import { checksumHeaders } from '../wire/checksums.js';
 import { checkRead, readConditions } from '../wire/conditions.js';
 import { factsHeaders, httpDate, parseHttpDate } from '../wire/headers.js';
@@ -20,7 +20,7 @@ const OVERRIDES = [
 
 export async function getObject(ctx: OpContext, input: OpInput): Promise<OpResult> {
   checkReadable(ctx, input);
-  const hand = atHand(ctx, input);
+  const hand = input.query.has('partNumber') ? undefined : ctx.store.atHand(input.bucket, input.key, true);
   if (hand?.bytes) {
     const { start, end, status, headers } = answer(hand.info, input, undefined);
     return { status, headers, bytes: hand.bytes.subarray(start, end) };
@@ -39,7 +39,8 @@ export async function getObject(ctx: OpContext, input: OpInput): Promise<OpResul
 export async function headObject(ctx: OpContext, input: OpInput): Promise<OpResult> {
   checkReadable(ctx, input);
   if (!input.query.has('partNumber')) {
-    const info = atHand(ctx, input)?.info ?? (await ctx.store.head(input.bucket, input.key, { incomplete: true }));
+    const { bucket, key } = input;
+    const info = ctx.store.atHand(bucket, key)?.info ?? (await ctx.store.head(bucket, key, { incomplete: true }));
     const { status, headers } = answer(info, input, undefined);
     return { status, headers };
   }
@@ -50,10 +51,6 @@ export async function headObject(ctx: OpContext, input: OpInput): Promise<OpResu
   } finally {
     await open.close();
   }
-}
-
-function atHand({ store }: OpContext, { bucket, key, query }: OpInput): AtHand | undefined {
-  return query.has('partNumber') ? undefined : store.atHand(bucket, key);
 }
 
 /** While the index is made anew an object is told from its file alone, unless the request depends on what the file does not tell. */

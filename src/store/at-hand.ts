@@ -40,11 +40,14 @@ export class ObjectsAtHand {
 
   constructor(private readonly core: Core) {}
 
-  /** What is told of an object if all is as it was. The caller has looked whether root and index are there. */
-  find(bucket: string, key: string): AtHand | undefined {
+  /**
+   * What is told of an object if all is as it was. The caller has looked whether root and index are there.
+   * @param whole nothing without its bytes.
+   */
+  find(bucket: string, key: string, whole = false): AtHand | undefined {
     const name = nameOf(bucket, key);
     const kept = this.kept.get(name);
-    if (!kept) return undefined;
+    if (!kept || (whole && !kept.bytes)) return undefined;
     if (this.stands(kept)) return kept;
     this.drop(name, kept);
     return undefined;

@@ -43,8 +43,11 @@ export interface Store {
   list(bucket: string, query: ListQuery): Promise<ListPage>;
   /** @throws NoSuchKey. */
   head(bucket: string, key: string, options?: ReadOptions): Promise<ObjectInfo>;
-  /** The object, without waiting, if it was told a moment ago and nothing has changed since; else ask {@link head} or {@link open}. Never throws. */
-  atHand(bucket: string, key: string): AtHand | undefined;
+  /**
+   * The object, without waiting, if it was told a moment ago and nothing has changed since; else ask {@link head} or {@link open}. Never throws.
+   * @param whole only with its bytes.
+   */
+  atHand(bucket: string, key: string, whole?: boolean): AtHand | undefined;
   /** Opens the object for reading; the caller closes. Info and bytes are of one and the same file. @throws NoSuchKey. */
   open(bucket: string, key: string, options?: ReadOptions): Promise<OpenObject>;
   put(bucket: string, key: string, body: Body, options?: PutOptions): Promise<ObjectInfo>;

@@ -67,7 +67,7 @@ export class Tracker {
   /** Ends a move of ours that was interrupted; tells whether there was one from one path to another. */
   adopt: ((from: readonly string[], to: readonly string[]) => boolean) | undefined;
 
-  /** What belongs to a directory beside its rows goes with it.  */
+  /** What belongs to a directory beside its rows goes with it. */
   carry:
     | ((renamed: { from: readonly string[]; to: readonly string[]; identity: string; displaces: boolean }) => Carried)
     | undefined;

@@ -203,8 +203,8 @@ export class LocalStoreImpl implements LocalStore {
       (open) => open.close(),
     );
   }
-  atHand(bucket: string, key: string): C.AtHand | undefined {
-    return this.atOnce(() => this.objects.reading.atHand(bucket, key));
+  atHand(bucket: string, key: string, whole = false): C.AtHand | undefined {
+    return this.atOnce(() => this.objects.reading.atHand(bucket, key, whole));
   }
   put(bucket: string, key: string, body: Body, options?: C.PutOptions): Promise<C.ObjectInfo> {
     return this.runReady(() => this.objects.put(bucket, checked(key), body, options));

@@ -35,8 +35,8 @@ export class Reading {
   }
 
   /** What was told a moment ago of an object of which nothing has changed. */
-  atHand(bucket: string, key: string): AtHand | undefined {
-    return this.hand.find(bucket, key);
+  atHand(bucket: string, key: string, whole: boolean): AtHand | undefined {
+    return this.hand.find(bucket, key, whole);
   }
 
   /** @throws NoSuchKey. */
@@ -58,6 +58,8 @@ export class Reading {
   async head(bucket: string, key: string): Promise<ObjectInfo> {
     const marker = this.markers.find(bucket, key);
     if (marker) return marker;
+    const kept = this.hand.find(bucket, key);
+    if (kept) return kept.info;
     const found = await this.found(bucket, key, true);
     this.identifier.tell([found]);
     this.hand.keep(bucket, key, found);
@@ -68,7 +70,7 @@ export class Reading {
     const marker = this.markers.find(bucket, key);
     if (marker)
       return { info: marker, parts: async () => [], read: async () => undefined, close: async () => undefined };
-    const kept = this.hand.find(bucket, key);
+    const kept = this.hand.find(bucket, key, true);
     if (kept?.bytes) return openKept(kept.info, kept.bytes);
     const current = await this.openCurrent(bucket, key);
     this.identifier.tell([current.found]);

@@ -162,6 +162,11 @@ it('is at hand after a HEAD, too, without its bytes, until it is told no more fo
   expect(store.atHand('b', 'd/h')).toBeUndefined();
 });
 
+it('keeps its bytes when it is only described, as by a policy that asks for its tags', async () => {
+  await store.head('b', 'd/f');
+  expect(store.atHand('b', 'd/f', true)?.bytes?.toString()).toBe(OLD);
+});
+
 it('tells what another process has made a client say of it, and of its bucket', async () => {
   const other = await openStore(root);
   try {
