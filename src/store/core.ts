@@ -219,6 +219,13 @@ export class Core {
     return this.excludes.name(name);
   }
 
+  /** The first directory on the way that is left out, below the folder of a bucket: only what clients put is shown there. */
+  excludedOn(bucketDirs: readonly string[], dirs: readonly string[]): string | undefined {
+    return dirs.find((_name, i) =>
+      this.excludes.entry([...bucketDirs, ...dirs.slice(0, i + 1)], bucketDirs.length, true),
+    );
+  }
+
   /** Whether a place of the tree is left out, as the bucket of its top-level folder shows it. */
   excludedPlace(dirs: readonly string[], name: string): boolean {
     return dirs.slice(0, 1).some((top) => this.excludedBucket(top)) || this.excludes.object([...dirs, name], 1);
@@ -268,9 +275,13 @@ export class Core {
   }
 
   /** A file, unless it is one of those that are not served. */
-  private shown(bucketDirs: readonly string[], { dirs, name }: TreePlace, found: Found): Found | undefined {
-    if (found.row?.published === true) return found;
-    return this.excludes.object([...dirs, name], bucketDirs.length) ? undefined : found;
+  private shown(bucketDirs: readonly string[], place: TreePlace, found: Found): Found | undefined {
+    return found.row?.published === true || !this.hides(bucketDirs, place) ? found : undefined;
+  }
+
+  /** Whether an object of a bucket is shown at this place only if a client put it. */
+  hides(bucketDirs: readonly string[], { dirs, name }: TreePlace): boolean {
+    return this.excludes.object([...dirs, name], bucketDirs.length);
   }
 
   /** The file at a place of the tree, whatever bucket shows it; links only inside the top-level folder. */

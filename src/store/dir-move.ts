@@ -177,8 +177,9 @@ export class DirMover {
     const { core } = this;
     const path = keyToPath(key);
     const name = path?.dirs.at(-1);
-    if (path?.name !== '' || name === undefined || path.dirs.some((one) => core.excluded(one))) return undefined;
+    if (path?.name !== '' || name === undefined) return undefined;
     const bucketDirs = core.bucketDirs(bucket);
+    if (core.excludedOn(bucketDirs, path.dirs) !== undefined) return undefined;
     const dirs = [...bucketDirs, ...path.dirs];
     if (core.existingDir(bucketDirs, path.dirs)?.path !== core.pathOf(dirs)) return undefined;
     const parent = core.dirs.get(core.pathOf(dirs.slice(0, -1)));
@@ -194,7 +195,7 @@ export class DirMover {
     const path = keyToPath(key);
     const name = path?.dirs.at(-1);
     if (path?.name !== '' || name === undefined) return undefined;
-    const hidden = path.dirs.find((one) => core.excluded(one));
+    const hidden = core.excludedOn(core.bucketDirs(bucket), path.dirs);
     if (hidden !== undefined) throw invalid(`"${hidden}" is excluded from being served.`);
     const above = path.dirs.slice(0, -1);
     const reached = core.reach(core.bucketDir(bucket), above);

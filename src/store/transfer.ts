@@ -264,6 +264,9 @@ export class Transfer {
       return this.mounts.move(from, to, options);
     const destination = { ...destinationOf(core, target), ...(!stays && asideOf(core, to.bucket, to.key, target)) };
     const told = toldSoFar(source);
+    // shown only as what a client put
+    const shown = target.place.kind === 'tree' && core.hides(core.bucketDirs(to.bucket), target.place);
+    const said = shown ? describe(from.bucket, from.key, source).facts : movedFacts(from.key, to.key, source.row);
     const line: Prepare = {
       op: 'prepare',
       id: `${core.token}-${randomBytes(6).toString('hex')}`,
@@ -274,8 +277,8 @@ export class Transfer {
         knowledge(source) === 'known' && source.row
           ? core.catalog.bytesOf(source.row)
           : formerFacts(core.catalog, source.row, source.fp),
-      facts: factsAt(core, from, to, movedFacts(from.key, to.key, source.row)),
-      published: source.row?.published ?? false,
+      facts: factsAt(core, from, to, said),
+      published: shown || source.row?.published === true,
       ...(!settling && { via: viaOf(options.via, 'ObjectCreated:Copy') }),
       ...tokenOf(to.bucket, options.clientToken),
       ...destination,

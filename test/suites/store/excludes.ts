@@ -32,6 +32,33 @@ export function excludeContract(make: MakeStore): void {
       expect(await text(w.store, 'raw/2.dng')).toBe('mine');
     });
 
+    it('are shown where a client moved them, as what they were', async () => {
+      await w.foreign('1.jpg', 'theirs');
+      await w.foreign('2.jpg', 'theirs');
+      for (const [from, to] of [
+        ['1.jpg', 'raw/1.dng'],
+        ['2.jpg', 'a.tmp'],
+      ] as const)
+        expect(await w.store.move({ bucket: BUCKET, key: from }, { bucket: BUCKET, key: to })).toMatchObject({
+          key: to,
+          facts: { contentType: 'image/jpeg' },
+        });
+      expect(await list(w.store)).toEqual(['a.tmp', 'raw/1.dng']);
+      expect(await text(w.store, 'raw/1.dng')).toBe('theirs');
+      expect((await w.store.head(BUCKET, 'a.tmp')).facts.contentType).toBe('image/jpeg');
+    });
+
+    it('are no place for a folder, with what it holds', async () => {
+      await w.foreign('new/1.jpg', 'theirs');
+      const moved = (key: string): Promise<unknown> =>
+        w.store.movePrefix({ bucket: BUCKET, key: 'new/' }, { bucket: BUCKET, key });
+      for (const key of ['private/', 'private/x/', 'cache/', 'x/cache/', 'b.tmp/'])
+        await refuses(moved(key), 'InvalidRequest');
+      expect(await list(w.store)).toEqual(['new/1.jpg']);
+      await moved('x/private/');
+      expect(await list(w.store)).toEqual(['x/private/1.jpg']);
+    });
+
     it('may be folders at the top', async () => {
       await mkdir(path.join(w.root, 'secret'));
       await mkdir(path.join(w.root, 'cache'));
