@@ -192,7 +192,9 @@ describe.each(['beside a server', 'without a server'])('commands %s', (how) => {
     expect(stdout).toMatch(/code (0|141)\n$/);
   });
 
-  it.skipIf(!existsSync('/dev/full')).each(['ls box', 'ls -r box --json', 'cp box/dir/a.txt -', 'stat box'])(
+  it
+    .skipIf(!existsSync('/dev/full'))
+    .each(['ls box', 'ls -r box --json', 'cp box/dir/a.txt -', 'stat box', 'doctor', 'gc', 'verify'])(
     'says so when the disk is full to which %s prints',
     async (command) => {
       const line = `"${process.execPath}" "${BINARY}" ${command} > /dev/full; echo "code $?"`;

@@ -24,10 +24,12 @@ export const doctor = command({
         import('../doctor-report.js'),
       ]);
     const settings = await settingsOf(root, process.env);
-    const printed: Promise<void>[] = [];
-    const findings = new Report(out.terminal, (text, finding) =>
-      printed.push(options.json ? out.json(finding) : out.line(text)),
-    );
+    let printed = Promise.resolve();
+    const findings = new Report(out.terminal, (text, finding) => {
+      printed = printed.then(() => (options.json ? out.json(finding) : out.line(text)));
+      // thrown once all was looked at
+      printed.catch(() => undefined);
+    });
     const report = findings.tell.bind(findings);
     lookForServer(root.stateDir, report);
     const store = await openState(root, () => call.store(root), report);
@@ -44,7 +46,7 @@ export const doctor = command({
       },
       report,
     );
-    await Promise.all(printed);
+    await printed;
     if (!options.json) await out.line(findings.summary());
     return findings.problems > 0 ? FOUND : 0;
   },
