@@ -89,7 +89,7 @@ export class Identifier {
     );
     if (open.length === 0 || !this.core.catalog.index.ready) return out;
     if (this.isFull) budget = 0;
-    const readings: Reading[] = [];
+    const readings = new Map<Found, Reading>();
     for (const [i, now] of this.recall(open).entries()) {
       const { at = 0, again } = open[i] ?? {};
       out[at] = now;
@@ -98,13 +98,13 @@ export class Identifier {
       if (size > SMALL_FILE || size > budget) continue;
       budget -= size;
       const reading = await this.read(now, again).catch(() => undefined);
-      if (reading) readings.push(reading);
+      if (reading) readings.set(now, reading);
     }
-    this.record(readings);
-    const read = new Set(readings.map(({ found }) => found));
+    this.record([...readings.values()]);
     for (const { at, again } of open) {
       const now = out[at];
-      if (now && read.has(now)) out[at] = this.standing({ found: now, again });
+      // another request may have read it, as it was found there
+      if (now && readings.has(now)) out[at] = this.standing({ found: now, again });
     }
     return out;
   }
@@ -229,7 +229,8 @@ export class Identifier {
   }
 
   private read(found: Found, again: Again, md5?: Md5): Promise<Reading | undefined> {
-    const id = placeId(found);
+    // what stood there before may still be read
+    const id = `${placeId(found)} ${formatFingerprint(found.fp)} ${found.stat.ctimeNs}`;
     let work = this.running.get(id);
     if (!work) {
       work = this.readNow(found, again, md5).finally(() => this.running.delete(id));

@@ -93,6 +93,13 @@ describe('a file that was rewritten in place, its mtime put back, and renamed', 
     expect(store.live.hashes).toBe(2);
   });
 
+  it.each(Object.entries(told))('is read before any of several at once tells of it by a %s', async (_how, etagOf) => {
+    await forgeSmall();
+    const etags = await Promise.all([etagOf(), etagOf(), etagOf()]);
+    expect(etags).toEqual(Array(3).fill(md5('forged')));
+    expect(store.live.hashes).toBe(2);
+  });
+
   it('is read before a condition of a write is decided by it, if it is small', async () => {
     await forgeSmall();
     const ifMatch = [md5('honest')];
