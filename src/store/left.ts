@@ -14,7 +14,7 @@ import { decodeRow, hasSameEntries, withoutAccess, type DirRow, type FileRow } f
 import { childPages, childPagesInTurns } from '../catalog/children.js';
 import { placeAt } from '../catalog/row-of.js';
 import { isAbsent, lstatOf } from '../fs/stat.js';
-import { followKey } from './key-follows.js';
+import { followKey, putDoubt } from './key-follows.js';
 import { endMarkers, leaveMarker, leaveMarkers, makeAbsent, markersBelow, type Folder } from './left-markers.js';
 
 type TreePlace = Extract<Place, { kind: 'tree' }>;
@@ -295,7 +295,7 @@ function leave(ground: Ground, from: TreePlace, to: TreePlace): boolean {
   } as const;
   catalog.journal.append(line);
   makeAbsent(catalog, to.dirs, (path) => isDirectory(ground, path));
-  catalog.moveFile(line);
+  putDoubt(catalog, to, catalog.moveFile(line), row.doubtful);
   catalog.noteSettled();
   return true;
 }
