@@ -7,6 +7,7 @@ import { errno } from '../base/errors.js';
 import type { Ownership } from '../fs/statefile.js';
 import { behindDoor } from './door.js';
 import { Gate, lastOf } from './gate.js';
+import { Headroom, type TableStats } from './headroom.js';
 import { dropSpoilt, fileAt, makeFiles } from './index-files.js';
 import { DamagedIndex } from './rows.js';
 import { PAGE_SIZE, Witness, hasRoom } from './witness.js';
@@ -54,6 +55,7 @@ export interface Opened {
   file: string;
   lock: string;
   witness: Witness;
+  headroom: Headroom<TableName>;
   /** Somebody may have opened it while we wrote: what was written then may be lost. */
   overtaken: boolean;
   /** Snapshots that are in use: it must not be closed under them. */
@@ -104,6 +106,7 @@ export function openFile(path: string, owner: Ownership | undefined, makeRoom: (
           file: fileAt(path),
           lock,
           witness,
+          headroom: new Headroom(path),
           overtaken: !gate.stands(),
           snapshots: 0,
           retired: false,
@@ -128,6 +131,11 @@ function tablesOf(env: Opened['env']): Opened['tables'] {
 export function retire(opened: Opened): void {
   opened.retired = true;
   if (opened.snapshots === 0) void opened.close().catch(() => undefined);
+}
+
+/** What LMDB counts of a table, also inside a transaction. */
+export function statsOf(table: Table): TableStats {
+  return table.getStats() as unknown as TableStats;
 }
 
 /** How many entries a table has, as LMDB counts them. */

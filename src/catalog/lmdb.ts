@@ -14,7 +14,7 @@ import { dirname } from 'node:path';
 import { Seen, forgetSeen } from '../base/turn.js';
 import { isFull, type Ownership } from '../fs/statefile.js';
 import { behindDoor } from './door.js';
-import { entriesOf, named, openFile, retire, type Opened, type Table, type TableName } from './environment.js';
+import { entriesOf, named, openFile, retire, statsOf, type Opened, type Table, type TableName } from './environment.js';
 import { lastOf } from './gate.js';
 import { fileAt, fileOf, inodeOf, setAside, statAt } from './index-files.js';
 import { decodeRow, encodeRow, rowKey, type Layout, type Row } from './rows.js';
@@ -268,7 +268,7 @@ export class Index {
     // under the lock it is looked at again
     if (this.seemsLost()) throw new NotReady('the index was set aside');
     const { opened } = this;
-    const { env, gate, file, witness } = opened;
+    const { env, gate, file, witness, headroom } = opened;
     let last = -1;
     const transaction = (): T => {
       const stat = statAt(this.path);
@@ -278,8 +278,11 @@ export class Index {
       last = before;
       this.writing = true;
       this.dirty = false;
+      headroom.begin();
       try {
-        return work();
+        const result = work();
+        headroom.ensure((name) => statsOf(this.table(name)));
+        return result;
       } finally {
         this.writing = false;
       }
@@ -400,13 +403,16 @@ export class Index {
   /** Only inside {@link write}. */
   put(table: TableName, key: Buffer, value: Buffer): void {
     this.dirty = true;
+    this.opened.headroom.note(table, key.length + value.length);
     this.table(table).putSync(key, value);
   }
 
   /** Only inside {@link write}. */
   remove(table: TableName, key: Buffer): void {
     if (table === 'tree' && key.at(-1) === 0x2f) this.dirsRemoved++;
-    if (this.table(table).removeSync(key)) this.dirty = true;
+    if (!this.table(table).removeSync(key)) return;
+    this.dirty = true;
+    this.opened.headroom.note(table, 0);
   }
 
   /** Up to `limit` entries with start <= key < end, copied. */

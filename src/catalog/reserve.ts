@@ -7,7 +7,7 @@ import { closeSync, constants, fstatSync, openSync, statSync, truncateSync, writ
 import { giveOpen, isFull, type Ownership } from '../fs/statefile.js';
 
 /** Bytes that are kept. */
-const KEPT = 256 << 10;
+const KEPT = 512 << 10;
 /** Bytes of them that an index which is made on a full disk leaves alone. */
 export const KEPT_FOR_LINES = 64 << 10;
 /** Bytes that are given at a time: a page of the index, and many lines. */

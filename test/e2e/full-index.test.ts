@@ -155,3 +155,35 @@ describe.skipIf(!MOUNTS).each<Kind>(['tmpfs', 'ext4'])(
     });
   },
 );
+
+it.skipIf(!MOUNTS)(
+  'a disk that is filled again and again: LMDB never comes upon it (needs root: tmpfs)',
+  { timeout: 60_000 },
+  async () => {
+    const full = new FullDisk('tmpfs', 16);
+    disk = full;
+    const folder = path.join(full.root, 'box/d');
+    fs.mkdirSync(folder, { recursive: true });
+    for (let i = 0; i < 1500; i++) fs.writeFileSync(path.join(folder, `f${i}`), `bytes of ${i}`);
+    await started(full);
+    const said: Record<string, string> = {};
+    for (let i = 0; i < 10; i++) said[`x-amz-meta-${i}`] = 'said '.repeat(30);
+    for (let round = 0; round < 12; round++) {
+      full.fill((round % 3) * 12_288);
+      for (let i = round; i < 1500; i += 60) {
+        const target = `/box/d/f${i}`;
+        expect((await send(server?.port ?? 0, { method: 'HEAD', target })).status).toBe(200);
+        const put = await send(server?.port ?? 0, { method: 'PUT', target, body: `new ${i}`, headers: said });
+        expect([200, 507]).toContain(put.status);
+        const got = await send(server?.port ?? 0, { method: 'GET', target });
+        expect(put.status === 200 ? [`new ${i}`] : [`bytes of ${i}`, `new ${i}`]).toContain(got.body);
+      }
+    }
+    expect(server?.alive()).toBe(true);
+    // so it says of each write that finds no room, and spoils the heap by it
+    expect(server?.output()).not.toContain('Write error');
+    disk.empty();
+    await expect.poll(async () => (await call('PUT', 'new', 'v')).status, { timeout: 20_000 }).toBe(200);
+    expect(await server?.stop()).toBe(0);
+  },
+);
