@@ -49,6 +49,12 @@ export function duration(text: string): number {
   return Math.round(Number(digits) * factor);
 }
 
+/** A time whose unit somebody may forget who thinks of days: `7` is no seven seconds. 0 needs none. */
+export function age(text: string): number {
+  if (/^\s*[\d.]*[1-9][\d.]*\s*$/.test(text)) throw new Error('has no unit; write it like 7d, 12h or 30m');
+  return duration(text);
+}
+
 export function port(text: string): number {
   const number = /^\d{1,5}$/.test(text) ? Number(text) : NaN;
   if (!(number <= 65535)) throw new Error('is no port; give a number from 0 to 65535');

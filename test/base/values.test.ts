@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { duration, octal, share, size } from '../../src/base/values.js';
+import { age, duration, octal, share, size } from '../../src/base/values.js';
 
 describe('size', () => {
   it.each([
@@ -23,6 +23,12 @@ describe('other values', () => {
   it('duration', () => {
     expect(['500ms', '30s', '5m', '2h', '7'].map(duration)).toEqual([500, 30_000, 300_000, 7_200_000, 7_000]);
     expect(() => duration('soon')).toThrow(/is no time/);
+  });
+
+  it('age', () => {
+    expect(['7d', '1.5h', '0', '0s', '90 s'].map(age)).toEqual([604_800_000, 5_400_000, 0, 0, 90_000]);
+    for (const text of ['7', '30', '1.5', '0.5', ' 10 ']) expect(() => age(text)).toThrow('has no unit');
+    for (const text of ['', '-1', 'soon']) expect(() => age(text)).toThrow('is no time');
   });
   it('octal', () => {
     expect(['022', '0o077', '2'].map(octal)).toEqual([0o22, 0o77, 2]);

@@ -1,6 +1,6 @@
 /** ls, stat, cp, rm and presign by the real binary, beside a running server and without one. */
 import { spawn, execFile } from 'node:child_process';
-import { chmod, mkdir, readFile, readdir, stat, symlink, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, readFile, readdir, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { promisify } from 'node:util';
@@ -68,6 +68,9 @@ describe.each(['beside a server', 'without a server'])('commands %s', (how) => {
     [['ls', 'nobox'], 1, 'there is no bucket "nobox"'],
     [['ls', 'box/nothing'], 1, 'nothing begins with box/nothing'],
     [['verify', 'box/nothing'], 1, 'nothing begins with box/nothing'],
+    [['verify', '--since', '30'], 2, 'has no unit; write it like 7d'],
+    [['gc', '--older-than', '7'], 2, 'has no unit; write it like 7d'],
+    [['gc', '--keep-gone', '30'], 2, 'has no unit; write it like 7d'],
     [['stat', 'box/nothing'], 1, 'box/nothing: there is no such object'],
     [['cp', 'box/nothing', './x'], 1, 'box/nothing: there is no such object'],
     [['cp', './nothing', 'box/'], 1, 'does not exist'],
@@ -205,6 +208,27 @@ describe.each(['beside a server', 'without a server'])('commands %s', (how) => {
       expect(stdout).toBe('code 1\n');
     },
   );
+
+  it.skipIf(!existsSync('/dev/full'))('says so when damage cannot be printed', async () => {
+    const other = path.join(b.base, 'damaged');
+    await mkdir(path.join(other, 'box'), { recursive: true });
+    const put = await gos(['cp', '-', 'box/a', '--root', other], { input: 'bytes' });
+    expect(put).toMatchObject({ code: 0, err: '' });
+    const journal = path.join(other, '.gos3rve/journal');
+    for (const segment of await readdir(journal)) {
+      const lines = await readFile(path.join(journal, segment), 'utf8');
+      const wrong = lines.replace(/"etag":"\w+"/, `"etag":"${'0'.repeat(32)}"`).replace(/,"crc":"\w+"}/g, '}');
+      await writeFile(path.join(journal, segment), wrong);
+    }
+    await rm(path.join(other, '.gos3rve/index'), { recursive: true });
+    expect(await gos(['verify', '--root', other])).toMatchObject({ code: 2, err: '' });
+    const line = `"${process.execPath}" "${BINARY}" verify > /dev/full; echo "code $?"`;
+    expect(await promisify(execFile)('sh', ['-c', line], { env: cleanEnv({ GOS3RVE_ROOT: other }) })).toEqual({
+      stderr: 'gos3rve: standard output: ENOSPC: no space left on device, write\n',
+      stdout: 'code 1\n',
+    });
+    await rm(other, { recursive: true });
+  });
 
   it('ends on SIGINT with 130, and leaves no half object', async () => {
     // the server, or a command that was just killed, may have a folder of its own there

@@ -1,5 +1,5 @@
 import { flag, one } from '../../base/options.js';
-import { duration } from '../../base/values.js';
+import { age } from '../../base/values.js';
 import { DRY_RUN_OPTION, JSON_OPTION, ROOT_OPTIONS, command } from './command.js';
 
 const DAY_MS = 86_400_000;
@@ -11,14 +11,14 @@ export const gc = command({
   options: {
     olderThan: one({
       value: 'time',
-      parse: duration,
+      parse: age,
       default: 7 * DAY_MS,
       shown: '7d',
       help: 'end multipart uploads that nobody has touched for so long',
     }),
     keepGone: one({
       value: 'time',
-      parse: duration,
+      parse: age,
       default: 30 * DAY_MS,
       shown: '30d',
       help: 'keep what is known of a file for so long after it is gone',

@@ -1,5 +1,5 @@
 import { maybe } from '../../base/options.js';
-import { duration, size } from '../../base/values.js';
+import { age, duration, size } from '../../base/values.js';
 import { JSON_OPTION, ROOT_OPTIONS, command } from './command.js';
 
 /** Something is damaged. */
@@ -10,7 +10,7 @@ export const verify = command({
   summary: 'read the objects and compare them with what is recorded',
   arguments: [{ name: 'BUCKET[/PREFIX]', help: 'only these objects', optional: true, complete: 'object' }],
   options: {
-    since: maybe({ value: 'time', parse: duration, help: 'only what was not found whole for so long: 30d' }),
+    since: maybe({ value: 'time', parse: age, help: 'only what was not found whole for so long: 30d' }),
     budget: maybe({ value: 'time', parse: duration, help: 'end after so long; the next run goes on: 10m' }),
     rate: maybe({ value: 'size', parse: rate, help: 'read so many bytes a second at most: 100MB' }),
     ...JSON_OPTION,
@@ -37,7 +37,7 @@ export const verify = command({
     const [written] = args;
     const target = written === undefined ? undefined : session.target(written);
     if (target) await checkPrefix(session.store, target);
-    const printed: Promise<void>[] = [];
+    let printed = Promise.resolve();
     const started = Date.now();
     const { since, budget, rate: limit } = options;
     const result = await run(verifier, {
@@ -47,12 +47,15 @@ export const verify = command({
       ...(limit !== undefined && { rate: limit }),
       signal,
       progress: (state) => out.progress(report.progressLine(state, Date.now() - started)),
-      damage: (name, verdict) =>
-        printed.push(
+      damage: (name, verdict) => {
+        printed = printed.then(() =>
           options.json ? out.json({ object: name, ...verdict }) : out.line(report.damageLine(name, verdict)),
-        ),
+        );
+        // thrown once it is awaited
+        printed.catch(() => undefined);
+      },
     });
-    await Promise.all(printed);
+    await printed;
     await (options.json ? out.json({ ...result, ms: Date.now() - started }) : out.line(report.resultLine(result)));
     return result.damaged + result.unreadable > 0 ? DAMAGE : 0;
   },
