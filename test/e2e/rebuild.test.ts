@@ -43,7 +43,7 @@ const DAMAGES: [string, () => void][] = [
         return undefined;
       }),
   ],
-  ['of a newer version', () => fs.renameSync(indexOf(root), indexOf(root).replace('v2', 'v9'))],
+  ['of a newer version', () => fs.renameSync(indexOf(root), path.join(path.dirname(indexOf(root)), 'v9.mdb'))],
   [
     'of a newer version under our name',
     () =>
