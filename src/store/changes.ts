@@ -42,6 +42,8 @@ export class ChangeFeed implements Changes {
   }
 
   get wanted(): boolean {
+    // asked several times a second, with no request that would have looked at the index
+    this.core.catalog.index.refresh();
     return this.core.catalog.untold.wanted;
   }
 
