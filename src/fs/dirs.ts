@@ -26,6 +26,8 @@ const { O_RDONLY, O_DIRECTORY, O_NOFOLLOW, O_NONBLOCK } = constants;
 const LINUX = process.platform === 'linux';
 /** A mount over a directory is noticed within this time; it takes a look at the path itself. */
 const SIGHT_MS = 250;
+/** What nobody has asked for in this time is closed: an open directory keeps its disk from being unmounted. */
+const IDLE_MS = 5000;
 
 /** A directory that was verified to lie where its path says. Valid until the next await, unless pinned. */
 export interface Dir {
@@ -74,6 +76,10 @@ class OpenDir implements Dir {
     } catch {
       return false;
     }
+  }
+
+  get idle(): boolean {
+    return performance.now() - this.seen > IDLE_MS;
   }
 
   /** Not so of one that a file system was mounted over since: its own path is as before, but nobody else can see what is done in it. */
@@ -179,6 +185,11 @@ export class Dirs {
     forgetSeen();
     for (const dir of [...this.open.values()]) this.evict(dir);
     this.closeEvicted();
+  }
+
+  /** Closes what was of no use lately. */
+  closeIdle(): void {
+    for (const dir of [...this.open.values()]) if (dir.idle) this.evict(dir);
   }
 
   private evictOldest(): void {

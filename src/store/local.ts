@@ -136,6 +136,7 @@ export class LocalStoreImpl implements LocalStore {
         core.presence.look();
         this.upkeep.watch();
         this.appender.settleLeft();
+        core.dirs.closeIdle();
       }, PRESENCE_MS),
     ];
     for (const timer of this.timers) timer.unref();

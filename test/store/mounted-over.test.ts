@@ -91,3 +91,23 @@ it('is what is served (needs root: a tmpfs)', async ({ skip }) => {
   expect(readFileSync(at('sub', 'new'), 'utf8')).toBe('below');
   expect(existsSync(at('sub', 'moved'))).toBe(false);
 });
+
+it('can be unmounted a while after it was asked for last (needs root: a tmpfs)', async ({ skip }) => {
+  if (!mount()) return skip('nothing can be mounted here');
+  writeFileSync(at('sub', 'onmount'), 'on mount');
+  await sleep(NOTICED_MS);
+  expect(await get('sub/onmount')).toBe('on mount');
+  await store.put('b', 'sub/deep/new', body('new'));
+  expect(() => execFileSync('umount', [at('sub')], { stdio: 'ignore' })).toThrow();
+  const free = (): boolean => {
+    try {
+      execFileSync('umount', [at('sub')], { stdio: 'ignore' });
+      mounted = false;
+    } catch {
+      // still busy
+    }
+    return !mounted;
+  };
+  await expect.poll(free, { timeout: 15_000, interval: 500 }).toBe(true);
+  expect(await get('sub/old')).toBe('old');
+}, 30_000);
