@@ -172,7 +172,7 @@ export function errno(error: unknown): string | undefined {
 
 /**
  * Turns what the file system threw into the S3 error that the client shall see; S3 errors pass unchanged.
- * ENOSPC/EDQUOT 507, EMFILE/ENFILE/ENOMEM 503, EACCES/EPERM/EROFS 403, ENAMETOOLONG 400, all else 500.
+ * ENOSPC/EDQUOT 507, EMFILE/ENFILE/ENOMEM 503, EACCES/EPERM/EROFS/EBUSY 403, ENAMETOOLONG 400, all else 500.
  */
 export function toS3Error(error: unknown): S3Error {
   if (error instanceof S3Error) return error;
@@ -188,6 +188,8 @@ export function toS3Error(error: unknown): S3Error {
     case 'EACCES':
     case 'EPERM':
     case 'EROFS':
+    // another file is mounted on it
+    case 'EBUSY':
       return new S3Error('AccessDenied', 'The file system refused access.', { cause: error });
     case 'ENAMETOOLONG':
       return new S3Error('KeyTooLongError', undefined, { cause: error });

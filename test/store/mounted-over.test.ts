@@ -111,3 +111,21 @@ it('can be unmounted a while after it was asked for last (needs root: a tmpfs)',
   await expect.poll(free, { timeout: 15_000, interval: 500 }).toBe(true);
   expect(await get('sub/old')).toBe('old');
 }, 30_000);
+
+it('is told as refused where it is one file (needs root: a bind mount)', async ({ skip }) => {
+  writeFileSync(join(root, 'other'), 'other');
+  try {
+    execFileSync('mount', ['--bind', join(root, 'other'), at('sub', 'old')], { stdio: 'ignore' });
+  } catch {
+    return skip('nothing can be mounted here');
+  }
+  try {
+    expect(await get('sub/old')).toBe('other');
+    await expect(store.put('b', 'sub/old', body('new'))).rejects.toMatchObject({ code: 'AccessDenied' });
+    await expect(store.delete('b', 'sub/old')).rejects.toMatchObject({ code: 'AccessDenied' });
+    expect(await get('sub/old')).toBe('other');
+  } finally {
+    execFileSync('umount', ['-l', at('sub', 'old')]);
+  }
+  expect(await get('sub/old')).toBe('old');
+});
