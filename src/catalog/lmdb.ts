@@ -17,7 +17,7 @@ import { behindDoor } from './door.js';
 import { entriesOf, named, openFile, retire, statsOf, type Opened, type Table, type TableName } from './environment.js';
 import { lastOf } from './gate.js';
 import { fileAt, fileOf, inodeOf, setAside, statAt } from './index-files.js';
-import { decodeRow, encodeRow, rowKey, type Layout, type Row } from './rows.js';
+import { decodeRow, directoryOf, encodeRow, rowKey, type Layout, type Row } from './rows.js';
 import { hasRoom, metaPages, type Witness } from './witness.js';
 
 export type { TableName } from './environment.js';
@@ -25,8 +25,14 @@ export { setAside } from './index-files.js';
 
 export const ROOT_ID = 1;
 
+/** Counters of {@link Index.changes}: directories share them. */
+const CHANGES = Array.from({ length: 256 }, (_, n) => Buffer.from(`changes-${n}`));
+
 /** The index is being made anew: nothing can be recorded now. */
 export class NotReady extends Error {}
+
+/** Of a counter. */
+const NUMBER_BYTES = 6;
 
 /** ms between attempts to make an index that found no room. */
 const RETRY_MS = 500;
@@ -70,6 +76,8 @@ export class Index {
   private writing = false;
   /** Whether this transaction has changed anything. */
   private dirty = false;
+  /** Which of {@link CHANGES} this transaction has to count. */
+  private readonly changed = new Set<number>();
   private readonly stands = new Seen<boolean>();
   /** Whether this very file was seen to be whole. */
   private whole = false;
@@ -278,9 +286,11 @@ export class Index {
       last = before;
       this.writing = true;
       this.dirty = false;
+      this.changed.clear();
       headroom.begin();
       try {
         const result = work();
+        this.countChanges();
         headroom.ensure((name) => statsOf(this.table(name)));
         return result;
       } finally {
@@ -300,6 +310,13 @@ export class Index {
       // what a transaction that failed has written is ours, too
       if (last >= 0) this.noteState(file, witness, last);
       opened.overtaken ||= !gate.stands();
+    }
+  }
+
+  private countChanges(): void {
+    for (const one of this.changed) {
+      const key = CHANGES[one] ?? Buffer.alloc(0);
+      this.put('meta', key, numberBytes(numberOf(this.get('meta', key)) + 1));
     }
   }
 
@@ -404,6 +421,7 @@ export class Index {
   put(table: TableName, key: Buffer, value: Buffer): void {
     this.dirty = true;
     this.opened.headroom.note(table, key.length + value.length);
+    if (table === 'tree') this.changed.add(changesOf(key));
     this.table(table).putSync(key, value);
   }
 
@@ -413,6 +431,17 @@ export class Index {
     if (!this.table(table).removeSync(key)) return;
     this.dirty = true;
     this.opened.headroom.note(table, 0);
+    if (table === 'tree') this.changed.add(changesOf(key));
+  }
+
+  /** How many transactions have put or removed rows in directory `dir`, or in one of those that share its counter. */
+  changes(dir: number): number {
+    return numberOf(this.get('meta', CHANGES[dir % CHANGES.length] ?? Buffer.alloc(0)));
+  }
+
+  /** @throws NotReady if it does not stand any more, as it is seen in this turn. */
+  stand(): void {
+    if (this.seemsLost()) throw new NotReady('the index was set aside');
   }
 
   /** Up to `limit` entries with start <= key < end, copied. */
@@ -455,7 +484,7 @@ export class Index {
       get,
       page: (name, start, end, limit) =>
         [...table(name).getRange({ start, end, limit, transaction })].map(({ key, value }) => ({ key, value })),
-      number: (name) => get('meta', Buffer.from(name))?.readUIntBE(0, 6) ?? 0,
+      number: (name) => numberOf(get('meta', Buffer.from(name))),
       count: (name) => counts.get(name) ?? 0,
       layout: (id) => {
         const bytes = get('layouts', layoutKey(id));
@@ -477,14 +506,11 @@ export class Index {
   }
 
   number(name: string): number {
-    const bytes = this.get('meta', Buffer.from(name));
-    return bytes ? bytes.readUIntBE(0, 6) : 0;
+    return numberOf(this.get('meta', Buffer.from(name)));
   }
 
   setNumber(name: string, value: number): void {
-    const out = Buffer.alloc(6);
-    out.writeUIntBE(value, 0, 6);
-    this.put('meta', Buffer.from(name), out);
+    this.put('meta', Buffer.from(name), numberBytes(value));
   }
 
   layout(id: number): Layout | undefined {
@@ -535,7 +561,20 @@ function newest(metas: { last: number }[] = []): number {
 }
 
 function layoutKey(id: number): Buffer {
-  const out = Buffer.alloc(6);
-  out.writeUIntBE(id, 0, 6);
+  return numberBytes(id);
+}
+
+/** Which of {@link CHANGES} counts what is done to a row. */
+function changesOf(key: Buffer): number {
+  return directoryOf(key) % CHANGES.length;
+}
+
+function numberOf(bytes: Buffer | undefined): number {
+  return bytes?.readUIntBE(0, NUMBER_BYTES) ?? 0;
+}
+
+function numberBytes(value: number): Buffer {
+  const out = Buffer.alloc(NUMBER_BYTES);
+  out.writeUIntBE(value, 0, NUMBER_BYTES);
   return out;
 }

@@ -321,6 +321,11 @@ export function rowKey(dir: number, name: string | Buffer): Buffer {
   return out;
 }
 
+/** Id of the directory whose row a key is. */
+export function directoryOf(key: Buffer): number {
+  return key.readUIntBE(0, ID_BYTES);
+}
+
 export function rowName(key: Buffer): Buffer {
   return key.subarray(ID_BYTES);
 }

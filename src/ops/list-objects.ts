@@ -105,21 +105,37 @@ function contents(
   encode: Listing['encode'],
   withOwner: boolean,
 ): XmlElement {
+  // whose it is depends on more than the entry
+  const kept = withOwner ? undefined : encode === urlEncodeListing ? URL_ENCODED : PLAIN;
   let text = '';
   for (const entry of entries) {
     if (isPrefix(entry)) continue;
-    const { checksum, facts } = entry;
-    text += '<Contents>';
-    text += leaf('Key', encode(entry.key));
-    text += leaf('LastModified', isoDate(entry.lastModified));
-    text += leaf('ETag', quoted(entry.etag));
-    if (checksum) text += leaf('ChecksumAlgorithm', checksum.algorithm) + leaf('ChecksumType', checksum.type);
-    text += leaf('Size', entry.size);
-    if (withOwner) text += ownerText(objectOwner(ctx, facts));
-    text += leaf('StorageClass', facts.storageClass ?? 'STANDARD');
-    text += '</Contents>';
+    let one = kept?.get(entry);
+    if (one === undefined) {
+      one = contentText(entry, encode, withOwner ? ownerText(objectOwner(ctx, entry.facts)) : '');
+      // flat: a string made of many parts takes the memory of all of them
+      if (kept && Object.isFrozen(entry)) kept.set(entry, (one = Buffer.from(one).toString()));
+    }
+    text += one;
   }
   return written(text);
+}
+
+/** What was written of entries that the store keeps, and gives again as long as all is the same. */
+const PLAIN = new WeakMap<ObjectInfo, string>();
+const URL_ENCODED = new WeakMap<ObjectInfo, string>();
+
+function contentText(entry: ObjectInfo, encode: Listing['encode'], owner: string): string {
+  const { checksum, facts } = entry;
+  let text = '<Contents>';
+  text += leaf('Key', encode(entry.key));
+  text += leaf('LastModified', isoDate(entry.lastModified));
+  text += leaf('ETag', quoted(entry.etag));
+  if (checksum) text += leaf('ChecksumAlgorithm', checksum.algorithm) + leaf('ChecksumType', checksum.type);
+  text += leaf('Size', entry.size);
+  text += owner;
+  text += leaf('StorageClass', facts.storageClass ?? 'STANDARD');
+  return `${text}</Contents>`;
 }
 
 function ownerText({ id, displayName }: Owner): string {

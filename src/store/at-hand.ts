@@ -7,8 +7,9 @@
  * before it is written back, which takes half a minute on Linux) shows within seconds, and within a minute in a file that was left alone for as long: nothing
  * is kept for longer.
  */
-import { lstatSync, type BigIntStats } from 'node:fs';
+import { lstatSync } from 'node:fs';
 import type { Place } from '../catalog/catalog.js';
+import { isSameFile, stampsOf, type Stamps } from '../fs/stat.js';
 import type { AtHand } from './contract.js';
 import type { Core, Found } from './core.js';
 import { describe, knowledge } from './describe.js';
@@ -28,7 +29,7 @@ interface Kept extends AtHand {
   path: string;
   /** As it is in the index. */
   row: Buffer;
-  stat: BigIntStats;
+  stat: Stamps;
   /** On the clock of `performance`, ms. */
   until: number;
 }
@@ -55,14 +56,14 @@ export class ObjectsAtHand {
 
   /** @param found as it was when the file was opened. @returns whether its bytes may be kept once they were read: all that is to be told of it, then. */
   accepts(found: Found): boolean {
-    return found.stat.size <= MAX_BYTES && found.row?.partCount === undefined && this.isPlain(found);
+    return found.stat.size <= MAX_BYTES && found.row?.partCount === undefined && isPlain(this.core, found);
   }
 
   /** @param bytes all of the object, if they were read, of a file that was the same before and after; a copy is kept. */
   keep(bucket: string, key: string, found: Found, bytes?: Buffer): void {
     const { catalog } = this.core;
     const { place, stat, dir } = found;
-    if (place.kind !== 'tree' || !this.isPlain(found)) return;
+    if (place.kind !== 'tree' || !isPlain(this.core, found)) return;
     const row = catalog.rowBytes(place);
     // as it is by now: what is said of the key may have changed since
     const now = row && { ...found, row: catalog.rowOf(row, place) };
@@ -73,7 +74,7 @@ export class ObjectsAtHand {
     this.kept.set(name, {
       info: describe(bucket, key, now),
       ...(bytes && { bytes: Buffer.from(bytes) }),
-      ...{ place, path: dir.path, row, stat },
+      ...{ place, path: dir.path, row, stat: stampsOf(stat) },
       until: performance.now() + (Date.now() - Number(stat.ctimeMs) > KEEP_SETTLED_MS ? KEEP_SETTLED_MS : KEEP_MS),
     });
     this.total += bytes?.length ?? 0;
@@ -92,12 +93,7 @@ export class ObjectsAtHand {
       // by its path: it need only be the same file
       const now = lstatSync(`${path}/${place.name}`, { bigint: true, throwIfNoEntry: false });
       return (
-        now?.ctimeNs === stat.ctimeNs &&
-        now.ino === stat.ino &&
-        now.mtimeNs === stat.mtimeNs &&
-        now.size === stat.size &&
-        now.dev === stat.dev &&
-        this.core.catalog.rowBytes(place, true)?.equals(row) === true
+        now !== undefined && isSameFile(now, stat) && this.core.catalog.rowBytes(place, true)?.equals(row) === true
       );
     } catch {
       // told by whoever asks in full
@@ -105,17 +101,16 @@ export class ObjectsAtHand {
     }
   }
 
-  /** Whether nothing but folder, file and row decide what is told of it; and any change of the file would show. */
-  private isPlain(found: Found): boolean {
-    const { core } = this;
-    if (found.place.kind !== 'tree' || found.link !== undefined || core.folds) return false;
-    return isCertain(found) && !core.clock.isYoung(found.stat.ctimeNs);
-  }
-
   private drop(name: string, { bytes }: Kept): void {
     this.kept.delete(name);
     this.total -= bytes?.length ?? 0;
   }
+}
+
+/** Whether nothing but folder, file and row decide what is told of it; and any change of the file would show. */
+export function isPlain(core: Core, found: Found): boolean {
+  if (found.place.kind !== 'tree' || found.link !== undefined || core.folds) return false;
+  return isCertain(found) && !core.clock.isYoung(found.stat.ctimeNs);
 }
 
 /** Its bytes are known and stay so, nothing is being appended to it, and it has but the ETags that its row and its stamps give. */

@@ -390,18 +390,27 @@ export class Core {
   }
 
   /**
-   * The same for several files of a directory, which is looked for before and after only: so their paths can be short, which takes a third of the
-   * time. @returns undefined for what wants a closer look, or all of it.
+   * The same for several rows of directory `dirs`, which is looked for before and after only: so their paths can be short, which takes a third of the
+   * time.
+   * @param known what is known of a file with these stamps already, if anything. @returns undefined for what wants a closer look, or all of it.
    */
-  statFiles(path: string, entries: readonly { place: Place; row: Buffer }[]): (Found | undefined)[] {
+  statFiles<R extends { text: string; value: Buffer }, T>(
+    path: string,
+    dirs: readonly string[],
+    rows: readonly R[],
+    known: (row: R, stat: BigIntStats) => T | undefined,
+  ): (Found | T | undefined)[] {
     const dir = this.exact ? undefined : this.openDir(path);
     if (!dir) return [];
-    const all = entries.map(({ place, row }): Found | undefined => {
-      if (place.kind !== 'tree') return undefined;
-      const stat = plainFile(`${path}/${place.name}`);
+    const all = rows.map((row): Found | T | undefined => {
+      const { text: name, value } = row;
+      const stat = plainFile(`${path}/${name}`);
       if (!stat) return undefined;
+      const same = known(row, stat);
+      if (same) return same;
+      const place: Place = { kind: 'tree', dirs, name };
       const fp = fingerprint(stat, this.mounts.idOf(stat.dev, path));
-      const found: Found = { place, stat, fp, row: this.catalog.rowOf(row, place), dir, name: place.name };
+      const found: Found = { place, stat, fp, row: this.catalog.rowOf(value, place), dir, name };
       return this.appendTo(found) ? undefined : found;
     });
     return this.dirs.stands(dir) ? all : [];

@@ -2,6 +2,9 @@
 import { S3Error } from '../base/errors.js';
 import { REKEYED_COUNTER } from '../catalog/moved.js';
 import { escapeNul, pairKey } from '../catalog/rows.js';
+import { RowsAtHand } from '../catalog/rows-at-hand.js';
+import { stampsOf } from '../fs/stat.js';
+import { isPlain } from './at-hand.js';
 import type { ListEntry, ListPage, ListQuery } from './contract.js';
 import type { Core, Found } from './core.js';
 import { describeListed } from './describe.js';
@@ -10,7 +13,7 @@ import type { Identifier } from './identifier.js';
 import { markerInfo } from './markers.js';
 import type { DirReader } from './dir-reader.js';
 import { whereRoom } from './where-room.js';
-import { Walker, type Bound, type Walked } from './walker.js';
+import { Walker, type Bound, type Listed, type Walked } from './walker.js';
 
 /** Files that nobody has hashed: this much is read a page at most. */
 const HASH_BUDGET = 4 << 20;
@@ -19,22 +22,27 @@ const OVERFLOW_PAGE = 128;
 const READINGS = 20;
 
 export class Lister {
+  private readonly rows: RowsAtHand<Listed>;
+
   constructor(
     private readonly core: Core,
     private readonly reader: DirReader,
     private readonly identifier: Identifier,
-  ) {}
+  ) {
+    this.rows = new RowsAtHand(core.catalog.index);
+  }
 
   /** @param denied told of what may not be read and is left out; may throw. */
   async list(bucket: string, query: ListQuery, denied?: (path: string) => void): Promise<ListPage> {
     this.core.bucketDir(bucket);
     if (query.max <= 0) return { entries: [] };
-    let source = new Merged(this.core, this.reader, bucket, query.prefix, denied);
+    const begin = (): Merged => new Merged(this.core, this.reader, this.rows, bucket, query.prefix, denied);
+    let source = begin();
     let { found, truncated } = await walk(source, query);
     const adopted = whereRoom(() => adoptLost(this.core, source.missing)) === true;
     // what came before a folder was known again has the keys of its old name
     if (adopted || source.rekeyed) {
-      source = new Merged(this.core, this.reader, bucket, query.prefix, denied);
+      source = begin();
       ({ found, truncated } = await walk(source, query));
     }
     const entries = await this.entries(bucket, found);
@@ -44,33 +52,56 @@ export class Lister {
   }
 
   /** What is told of each; files that went meanwhile are left out. */
-  private async entries(bucket: string, page: Listed[]): Promise<ListEntry[]> {
+  private async entries(bucket: string, page: OnPage[]): Promise<ListEntry[]> {
     const { identifier } = this;
     const files = page.filter((one) => 'found' in one);
     let now: (Found | undefined)[] = files.map(({ found }) => found);
-    // a file that cannot be read must not spoil the listing
-    if (!this.core.options.readOnly) now = await identifier.identifyPage(bucket, files, HASH_BUDGET).catch(() => now);
-    identifier.tell(now.filter((found) => found !== undefined));
+    if (files.length > 0) {
+      // a file that cannot be read must not spoil the listing
+      if (!this.core.options.readOnly) now = await identifier.identifyPage(bucket, files, HASH_BUDGET).catch(() => now);
+      identifier.tell(now.filter((found) => found !== undefined));
+    }
+    const out: ListEntry[] = [];
     let at = 0;
-    return page.flatMap((one): ListEntry[] => {
-      if ('marker' in one) return [one.marker];
-      if ('prefix' in one) return [{ prefix: one.prefix }];
-      const found = now[at++];
-      return found ? [describeListed(bucket, one.key, found)] : [];
-    });
+    for (const one of page) {
+      if ('listed' in one) out.push(one.listed);
+      else if ('marker' in one) out.push(one.marker);
+      else if ('prefix' in one) out.push({ prefix: one.prefix });
+      else {
+        const found = now[at++];
+        if (found) out.push(this.tell(bucket, one, found));
+      }
+    }
+    return out;
+  }
+
+  /** What is told of a file, which is kept with its row if that is all that decides it. */
+  private tell(
+    bucket: string,
+    { key, found: walked, row }: Extract<OnPage, { found: Found }>,
+    found: Found,
+  ): ListEntry {
+    const info = describeListed(bucket, key, found);
+    if (row && found === walked && isPlain(this.core, found)) {
+      Object.freeze(info);
+      row.known = { stat: stampsOf(found.stat), info, published: found.row?.published === true };
+    }
+    return info;
   }
 }
 
 /** What a page holds, before the files are looked at more closely. `key` is where the next page starts. */
-type Listed = Walked | { key: string; prefix: string };
+type OnPage = Walked | { key: string; prefix: string };
 
 /** The entries of a page in order. */
-async function walk(source: Merged, query: ListQuery): Promise<{ found: Listed[]; truncated: boolean }> {
-  const found: Listed[] = [];
+async function walk(source: Merged, query: ListQuery): Promise<{ found: OnPage[]; truncated: boolean }> {
+  const found: OnPage[] = [];
   for (let bound: Bound | undefined = start(query); bound;) {
     source.seek(bound);
     bound = undefined;
-    for (let walked = await source.next(); walked; walked = await source.next()) {
+    for (;;) {
+      const walked = source.nextNow() ?? (await source.next());
+      if (!walked) break;
       const prefix = commonPrefix(walked.key, query);
       // the page after a common prefix starts behind all of it
       if (prefix !== undefined && prefix === query.after) {
@@ -125,11 +156,18 @@ class Merged {
   private fresh = false;
   /** Directories that the walker had looked at when it was last known that no overflow object had got another key. */
   private entered = 0;
-  /** Where both go on. */
-  private bound: Bound = { bytes: Buffer.alloc(0), inclusive: true };
+  /** Where both go on: behind this key, or where they were told to begin. */
+  private bound: Bound | string = '';
 
-  constructor(core: Core, reader: DirReader, bucket: string, prefix: string, denied?: (path: string) => void) {
-    this.walker = new Walker(core, reader, bucket, prefix, denied);
+  constructor(
+    core: Core,
+    reader: DirReader,
+    rows: RowsAtHand<Listed>,
+    bucket: string,
+    prefix: string,
+    denied?: (path: string) => void,
+  ) {
+    this.walker = new Walker(core, reader, rows, bucket, prefix, denied);
     this.overflow = new Overflow(core, bucket, prefix);
   }
 
@@ -142,6 +180,17 @@ class Merged {
     this.fresh = true;
   }
 
+  /** The next one if only files follow that were read already; undefined says nothing. */
+  nextNow(): Walked | undefined {
+    const { tree } = this;
+    if (this.fresh || this.other || !tree || !this.overflow.end) return undefined;
+    const after = this.walker.nextNow();
+    if (!after) return undefined;
+    this.bound = tree.key;
+    this.tree = after;
+    return tree;
+  }
+
   async next(): Promise<Walked | undefined> {
     if (this.fresh) await this.read();
     this.fresh = false;
@@ -149,18 +198,24 @@ class Merged {
     const order = !other ? -1 : tree ? Buffer.from(tree.key).compare(Buffer.from(other.key)) : 1;
     const first = order > 0 ? other : tree;
     if (!first) return undefined;
-    this.bound = { bytes: Buffer.from(first.key), inclusive: false };
+    this.bound = first.key;
     if (order <= 0) this.tree = await this.walker.next();
     if (order >= 0) await this.advance();
     if (this.isRekeyed()) await this.read();
     return first;
   }
 
+  private get goesOnAt(): Bound {
+    const { bound } = this;
+    return typeof bound === 'string' ? { bytes: Buffer.from(bound), inclusive: false } : bound;
+  }
+
   /** Both from the bound on. @throws OperationAborted while folders are renamed all the time. */
   private async read(): Promise<void> {
+    const bound = this.goesOnAt;
     for (let reading = 0; reading < READINGS; reading++) {
-      this.overflow.seek(this.bound);
-      await this.walker.seek(this.bound);
+      this.overflow.seek(bound);
+      await this.walker.seek(bound);
       this.tree = await this.walker.next();
       await this.advance();
       if (!this.isRekeyed()) return;
@@ -173,7 +228,7 @@ class Merged {
     for (;;) {
       this.other = this.overflow.next();
       if (this.other || !this.overflow.readOn()) return;
-      await this.walker.seek(this.bound);
+      await this.walker.seek(this.goesOnAt);
       this.tree = await this.walker.next();
     }
   }
@@ -194,7 +249,8 @@ class Overflow {
   private page: { key: Buffer; value: Buffer }[] = [];
   private at = 0;
   private position: Buffer = Buffer.alloc(0);
-  private end = false;
+  /** Nothing is left to be read on. */
+  end = false;
   /** See {@link REKEYED_COUNTER}. */
   private count = 0;
   private readonly head: Buffer;

@@ -8,11 +8,13 @@
 import { lstatSync, type BigIntStats } from 'node:fs';
 import { errno } from '../base/errors.js';
 import type { DirRow, Row } from '../catalog/rows.js';
-import { dirStamp, isGone, rowKey, rowName } from '../catalog/rows.js';
+import { dirStamp, isGone, rowKey } from '../catalog/rows.js';
+import type { RowAtHand, RowsAtHand } from '../catalog/rows-at-hand.js';
 import type { ObjectInfo } from './contract.js';
 import { MAX_KEY_BYTES, isAbsent, lstatOf, type Core, type Found } from './core.js';
 import { identityOf } from '../catalog/identities.js';
 import { fingerprint } from '../fs/fingerprint.js';
+import { isSameFile, type Stamps } from '../fs/stat.js';
 import { isFull } from '../fs/statefile.js';
 import { markerInfo } from './markers.js';
 import { SEEN, type DirReader } from './dir-reader.js';
@@ -36,15 +38,21 @@ export interface Bound {
   inclusive: boolean;
 }
 
-export type Walked = { key: string; found: Found } | { key: string; marker: ObjectInfo };
-
-interface Entry {
-  name: Buffer;
-  /** Its row. */
-  value: Buffer;
-  /** Its file, if several were looked at together. */
-  found?: Found;
+/** What is told of a file as long as it has these stamps and its row is the same. */
+export interface Listed {
+  stat: Stamps;
+  info: Readonly<ObjectInfo>;
+  /** Excludes do not hide it. */
+  published: boolean;
 }
+
+/** `listed`: the file was seen to be as it was when that was found. */
+export type Walked =
+  | { key: string; found: Found; row?: RowAtHand<Listed> }
+  | { key: string; listed: Readonly<ObjectInfo> }
+  | { key: string; marker: ObjectInfo };
+
+type Entry = RowAtHand<Listed>;
 
 interface Frame {
   /** Real path. */
@@ -59,8 +67,10 @@ interface Frame {
   settled: number;
   /** An excluded name is on the way: only what clients put is shown. */
   hidden: boolean;
-  page: Entry[];
+  page: readonly Entry[];
   at: number;
+  /** Files of the page that were looked at together, as far as they need no closer look. */
+  looked: (Found | Listed | undefined)[];
   pageSize: number;
   /** Where the next page starts. */
   next: Buffer;
@@ -86,14 +96,15 @@ export class Walker {
   constructor(
     private readonly core: Core,
     private readonly reader: DirReader,
+    private readonly rows: RowsAtHand<Listed>,
     private readonly bucket: string,
-    prefix: string,
+    private readonly within: string,
     /** Told of what may not be read and is passed over; may throw to end the walk. */
     private readonly denied: (path: string) => void = () => undefined,
   ) {
     this.bucketDirs = core.bucketDirs(bucket);
     this.bucketPath = core.pathOf(this.bucketDirs);
-    this.prefix = Buffer.from(prefix);
+    this.prefix = Buffer.from(within);
   }
 
   /** Goes to the first key at the bound. */
@@ -113,6 +124,8 @@ export class Walker {
   /** The next object, or undefined at the end of the prefix. */
   async next(): Promise<Walked | undefined> {
     for (;;) {
+      const now = this.nextNow();
+      if (now) return now;
       const frame = this.stack.at(-1);
       if (!frame) return undefined;
       const entry = await this.take(frame);
@@ -120,25 +133,50 @@ export class Walker {
         this.stack.pop();
         continue;
       }
-      const bound = frame.bound;
-      frame.bound = undefined;
-      const name = entry.name.toString('utf8');
-      const key = frame.key + name;
-      if (this.isPast(key)) {
-        this.stack = [];
-        return undefined;
-      }
-      const inner = bound && rest(bound, entry.name);
-      if (name.endsWith('/')) {
-        const walked = await this.directory(frame, name.slice(0, -1), key, inner);
-        if (walked) return walked;
-      } else if (this.isWithin(key) && Buffer.byteLength(key) <= MAX_KEY_BYTES) {
-        const found = this.readable(frame, name, () => this.file(frame, name, entry));
-        if (found) return { key, found };
-        if (!isGone(entry.value) && this.missing.length < MAX_MISSING)
-          this.missing.push({ dirs: frame.segments, name });
-      }
+      const walked = await this.entry(frame, entry);
+      if (walked) return walked;
     }
+  }
+
+  /** The same if it is the next file of a page that was read; undefined says nothing. */
+  nextNow(): Walked | undefined {
+    const frame = this.stack.at(-1);
+    // where it begins, and below a directory, more is to be looked at
+    if (!frame || frame.bound) return undefined;
+    for (let entry = frame.page[frame.at]; entry; entry = frame.page[frame.at]) {
+      if (entry.text.endsWith('/')) return undefined;
+      const key = frame.key + entry.text;
+      if (!key.startsWith(this.within)) return undefined;
+      frame.at++;
+      const walked = frame.unchanged && isGone(entry.value) ? undefined : this.object(frame, entry, key);
+      if (walked) return walked;
+    }
+    return undefined;
+  }
+
+  private async entry(frame: Frame, entry: Entry): Promise<Walked | undefined> {
+    const bound = frame.bound;
+    frame.bound = undefined;
+    const key = frame.key + entry.text;
+    if (this.isPast(key)) {
+      this.stack = [];
+      return undefined;
+    }
+    const inner = bound && rest(bound, entry.name);
+    if (entry.text.endsWith('/')) return this.directory(frame, entry.text.slice(0, -1), key, inner);
+    return key.startsWith(this.within) ? this.object(frame, entry, key) : undefined;
+  }
+
+  /** A file of the page that is within the prefix. */
+  private object(frame: Frame, row: Entry, key: string): Walked | undefined {
+    if (isTooLong(key)) return undefined;
+    const { text: name } = row;
+    const seen = this.readable(frame, name, () => this.file(frame, name));
+    if (!seen) {
+      if (!isGone(row.value) && this.missing.length < MAX_MISSING) this.missing.push({ dirs: frame.segments, name });
+      return undefined;
+    }
+    return 'info' in seen ? { key, listed: seen.info } : { key, found: seen, row };
   }
 
   /** Enters a directory; its marker comes first. */
@@ -149,7 +187,7 @@ export class Walker {
     bound: Bound | undefined,
   ): Promise<Walked | undefined> {
     // nothing that is below it can be asked for
-    if (Buffer.byteLength(key) > MAX_KEY_BYTES) return undefined;
+    if (isTooLong(key)) return undefined;
     const path = this.readable(frame, name, () => this.childPath(frame, name));
     const row = this.core.catalog.index.row(frame.row.id, `${name}/`);
     if (path === undefined) {
@@ -163,7 +201,7 @@ export class Walker {
     this.stack.push(child);
     const { marker } = child.row;
     const wanted = bound === undefined || (bound.bytes.length === 0 && bound.inclusive);
-    if (!wanted || !this.isWithin(key)) return undefined;
+    if (!wanted || !key.startsWith(this.within)) return undefined;
     if (marker) return { key, marker: markerInfo(this.bucket, key, marker) };
     // a body may have taken its place since overflow was read
     const found = this.core.findOverflow(this.bucket, key);
@@ -196,13 +234,14 @@ export class Walker {
     }
   }
 
-  private file(frame: Frame, name: string, entry: Entry): Found | undefined {
-    if (!entry.found) this.lookAhead(frame);
-    const found = entry.found ?? this.lookCloser(frame, name);
-    if (!found) return undefined;
-    if (found.row?.published === true) return found;
+  private file(frame: Frame, name: string): Found | Listed | undefined {
+    const at = frame.at - 1;
+    if (!(at in frame.looked)) this.lookAhead(frame, at);
+    const seen = frame.looked[at] ?? this.lookCloser(frame, name);
+    if (!seen) return undefined;
+    if ('info' in seen ? seen.published : seen.row?.published === true) return seen;
     const hidden = frame.hidden || this.core.excludes.entry([...frame.segments, name], this.bucketDirs.length, false);
-    return hidden ? undefined : found;
+    return hidden ? undefined : seen;
   }
 
   private lookCloser({ path, segments: dirs }: Frame, name: string): Found | undefined {
@@ -211,19 +250,23 @@ export class Walker {
   }
 
   /** Looks at the file just taken and at those behind it: the page will most likely tell them all. */
-  private lookAhead(frame: Frame): void {
-    const files = frame.page.slice(frame.at - 1, frame.at - 1 + AHEAD).filter(({ name }) => name.at(-1) !== 0x2f);
-    const found = this.core.statFiles(
-      frame.path,
-      files.map(({ name, value }) => ({
-        place: { kind: 'tree', dirs: frame.segments, name: name.toString('utf8') },
-        row: value,
-      })),
-    );
-    for (const [i, one] of files.entries()) {
-      const there = found[i];
-      if (there) one.found = there;
-    }
+  private lookAhead(frame: Frame, at: number): void {
+    const { page, key, segments, looked } = frame;
+    const batch = page.slice(at, at + AHEAD);
+    const files = batch.filter(({ text }) => !text.endsWith('/'));
+    const found = this.core.statFiles(frame.path, segments, files, (row, stat) => this.listedAs(key, row, stat));
+    let n = 0;
+    for (const [i, { text }] of batch.entries()) looked[at + i] = text.endsWith('/') ? undefined : found[n++];
+  }
+
+  /** What was told of a row's file, if it is the very same. */
+  private listedAs(dir: string, { known, text }: Entry, stat: BigIntStats): Listed | undefined {
+    if (!known || !isSameFile(known.stat, stat)) return undefined;
+    const { info } = known;
+    // the directory may have got another name since
+    return info.key.length === dir.length + text.length && info.key.startsWith(dir) && info.bucket === this.bucket
+      ? known
+      : undefined;
   }
 
   /** Checks the directory by stat, reads it again if it changed. @returns undefined if it is gone, a loop, or not readable. */
@@ -265,8 +308,9 @@ export class Walker {
       hidden: false,
       page: [],
       at: 0,
+      looked: [],
       pageSize: FIRST_PAGE,
-      next: rowKey(row.id, first),
+      next: first,
       end: false,
       unchanged: row.stampTrusted && !unread,
       unread,
@@ -302,32 +346,29 @@ export class Walker {
         await this.readUnrecorded(frame);
         continue;
       }
-      const page = this.core.catalog.index.page('tree', frame.next, rowKey(frame.row.id + 1, ''), frame.pageSize);
-      frame.page = page.map(({ key, value }) => ({ name: Buffer.from(rowName(key)), value }));
+      frame.page = this.rows.page(frame.row.id, frame.next, frame.pageSize);
       frame.at = 0;
-      frame.end = page.length < frame.pageSize;
+      frame.looked = [];
+      frame.end = frame.page.length < frame.pageSize;
       frame.pageSize = Math.min(frame.pageSize * 4, PAGE);
-      const last = page.at(-1);
-      if (last) frame.next = Buffer.concat([last.key, Buffer.from([0])]);
+      const last = frame.page.at(-1);
+      if (last) frame.next = Buffer.concat([last.name, Buffer.alloc(1)]);
     }
   }
 
   /** The next names of a directory whose rows are not those of its names, with the rows that they have. */
   private async readUnrecorded(frame: Frame): Promise<void> {
-    const from = rowName(frame.next);
-    const names = await this.reader.namesFrom(frame.path, from, UNRECORDED_PAGE);
+    const names = await this.reader.namesFrom(frame.path, frame.next, UNRECORDED_PAGE);
     frame.page = names.map((name) => ({
       name: Buffer.from(name),
+      text: name,
       value: this.core.catalog.index.get('tree', rowKey(frame.row.id, name)) ?? SEEN,
     }));
     frame.at = 0;
+    frame.looked = [];
     frame.end = names.length < UNRECORDED_PAGE;
     const last = names.at(-1);
-    if (last !== undefined) frame.next = rowKey(frame.row.id, Buffer.concat([Buffer.from(last), Buffer.alloc(1)]));
-  }
-
-  private isWithin(key: string): boolean {
-    return this.prefix.length === 0 || Buffer.from(key).subarray(0, this.prefix.length).equals(this.prefix);
+    if (last !== undefined) frame.next = Buffer.concat([Buffer.from(last), Buffer.alloc(1)]);
   }
 
   /** Beyond the prefix for good: neither within it nor on the way to it. */
@@ -355,6 +396,10 @@ function firstName(bound: Bound): Buffer {
 /** Whether the first entry of a page still lies before the bound: only its exact name can, when exclusive. */
 function isBefore(bound: Bound, name: Buffer): boolean {
   return !bound.inclusive && name.at(-1) !== 0x2f && name.equals(bound.bytes);
+}
+
+function isTooLong(key: string): boolean {
+  return key.length * 3 > MAX_KEY_BYTES && Buffer.byteLength(key) > MAX_KEY_BYTES;
 }
 
 function directoryStat(path: string): BigIntStats | undefined {
