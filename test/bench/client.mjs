@@ -107,6 +107,34 @@ function signed(port, method, target, query) {
   return headers;
 }
 
+/**
+ * A presigned URL, valid for a day, without scheme and host.
+ * @param key bucket and key
+ */
+export function presigned(port, method, key, query = {}) {
+  const stamp = new Date().toISOString().replace(/[-:]|\.\d{3}/g, '');
+  const scope = `${stamp.slice(0, 8)}/${REGION}/s3/aws4_request`;
+  const target = `/${key.split('/').map(escape).join('/')}`;
+  const parameters = {
+    ...query,
+    'X-Amz-Algorithm': 'AWS4-HMAC-SHA256',
+    'X-Amz-Credential': `${ACCESS_KEY}/${scope}`,
+    'X-Amz-Date': stamp,
+    'X-Amz-Expires': '86400',
+    'X-Amz-SignedHeaders': 'host',
+  };
+  const search = Object.keys(parameters)
+    .sort()
+    .map((name) => `${escape(name)}=${escape(String(parameters[name]))}`)
+    .join('&');
+  const canonical = [method, target, search, `host:127.0.0.1:${port}`, '', 'host', 'UNSIGNED-PAYLOAD'].join('\n');
+  const signature = hmac(
+    signingKey(scope.slice(0, 8)),
+    ['AWS4-HMAC-SHA256', stamp, scope, sha256(canonical)].join('\n'),
+  ).toString('hex');
+  return `${target}?${search}&X-Amz-Signature=${signature}`;
+}
+
 /** Requests to one server. */
 export function client(port) {
   const agent = new http.Agent({ keepAlive: true, maxSockets: 64 });
