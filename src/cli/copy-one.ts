@@ -6,6 +6,7 @@ import { basename, dirname, join } from 'node:path';
 import { lookup as mimeType } from 'mime-types';
 import { S3Error, UsageError } from '../base/errors.js';
 import { STATE_DIR } from '../fs/keypath.js';
+import { syncDirSync } from '../fs/statefile.js';
 import type { Store } from '../store/contract.js';
 import { statOf } from '../fs/stat.js';
 import type { Output } from './output.js';
@@ -63,7 +64,7 @@ export async function getFile(
   { clobber, signal }: CopyOptions,
 ): Promise<number | undefined> {
   if (typeof to === 'string' && key.endsWith('/')) {
-    await mkdir(to, { recursive: true });
+    await makeFolders(to);
     return 0;
   }
   if (typeof to === 'string' && !clobber && statOf(to) !== undefined) return undefined;
@@ -83,13 +84,16 @@ export async function getFile(
   }
 }
 
-/** Writes beside the file and renames over it; the time of the object is the file's. What is no regular file (a device) is written into. */
+/**
+ * Writes beside the file and renames over it, and flushes both: who removes the object next must not lose it. The time of the object is the file's.
+ * What is no regular file (a device) is written into.
+ */
 async function writeWhole(
   path: string,
   lastModified: number,
   read: (write: (chunk: Buffer) => Promise<void>) => Promise<void>,
 ): Promise<void> {
-  await mkdir(dirname(path), { recursive: true });
+  await makeFolders(dirname(path));
   const there = statOf(path);
   const place = there === undefined ? path : realpathSync.native(path);
   const direct = there !== undefined && !there.isFile();
@@ -106,12 +110,20 @@ async function writeWhole(
       await file.sync();
     }
     await file.close();
-    if (!direct) await rename(temporary, place);
+    if (direct) return;
+    await rename(temporary, place);
+    syncDirSync(dirname(place));
   } catch (error) {
     await file.close().catch(() => undefined);
     if (!direct) await unlink(temporary).catch(() => undefined);
     throw error;
   }
+}
+
+async function makeFolders(path: string): Promise<void> {
+  const first = await mkdir(path, { recursive: true });
+  if (first === undefined) return;
+  for (let made = path; made.length >= first.length; made = dirname(made)) syncDirSync(dirname(made));
 }
 
 /** Beside the file, and no longer a name than a file can have. */
