@@ -19,6 +19,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { errno } from '../base/errors.js';
+import { Shared } from '../base/shared.js';
 import { Seen, forgetSeen } from '../base/turn.js';
 import { knowsNoDirSync } from './statefile.js';
 
@@ -51,6 +52,8 @@ class OpenDir implements Dir {
   private known: BigIntStats | undefined;
   /** When its path was last seen to lead to it. */
   private seen = performance.now();
+  /** fsync(2): one run serves all that have changed its entries before. */
+  readonly flush = new Shared(() => this.sync());
   constructor(
     readonly path: string,
     readonly fd: number,
@@ -80,6 +83,12 @@ class OpenDir implements Dir {
 
   get idle(): boolean {
     return performance.now() - this.seen > IDLE_MS;
+  }
+
+  private sync(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      fsync(this.fd, (error) => (error && !knowsNoDirSync(error) ? reject(error) : resolve()));
+    });
   }
 
   /** Not so of one that a file system was mounted over since: its own path is as before, but nobody else can see what is done in it. */
@@ -160,9 +169,7 @@ export class Dirs {
     if (!(dir instanceof OpenDir)) return;
     dir.pins++;
     try {
-      await new Promise<void>((resolve, reject) => fsync(dir.fd, (e) => (e ? reject(e) : resolve())));
-    } catch (error) {
-      if (!knowsNoDirSync(error)) throw error;
+      await dir.flush.run();
     } finally {
       dir.pins--;
       if (dir.evicted && dir.pins === 0) close(dir);
