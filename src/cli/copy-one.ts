@@ -1,6 +1,6 @@
 /** One object or file copied: in, out, and within the store. Each arrives whole or not at all. */
 import { randomBytes } from 'node:crypto';
-import { createReadStream, realpathSync } from 'node:fs';
+import { createReadStream, fstatSync, realpathSync } from 'node:fs';
 import { lstat, mkdir, open, opendir, rename, stat, unlink } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { lookup as mimeType } from 'mime-types';
@@ -32,10 +32,10 @@ export async function putFile(
 ): Promise<number | undefined> {
   const type = contentType ?? mimeType(path ?? key);
   const facts = type === false ? {} : { contentType: type };
-  const known = path === undefined ? undefined : knownSize(path);
-  const size = known === undefined ? {} : { size: known };
-  const source = path === undefined ? process.stdin : createReadStream(path, { highWaterMark: CHUNK });
-  const body = { chunks: heeding(source, signal), ...size };
+  if (path === undefined && fstatSync(0).isDirectory()) throw new UsageError('standard input is a folder', 1);
+  const size = path === undefined ? undefined : knownSize(path);
+  const source = path === undefined ? process.stdin : bytesOf(path, size);
+  const body = { chunks: heeding(source, signal), ...(size !== undefined && { size }) };
   const condition = clobber ? {} : { condition: { ifNoneMatch: ['*'] } };
   return unlessThere(async () => (await store.put(bucket, key, body, { facts, ...condition })).size);
 }
@@ -162,11 +162,16 @@ export async function* walkFiles(
   }
 }
 
-/** Bytes of a file; undefined for a pipe or device, which tells nothing. @throws UsageError if there is none. */
+/** A log that is written to meanwhile is copied as far as it went. */
+function bytesOf(path: string, size: number | undefined): AsyncIterable<Uint8Array> {
+  return createReadStream(path, { highWaterMark: CHUNK, ...(size !== undefined && { end: size - 1 }) });
+}
+
+/** Bytes of a file; undefined for what tells nothing before it is read: a pipe, a device, a file of /proc. @throws UsageError if there is none. */
 function knownSize(path: string): number | undefined {
   const found = statOf(path);
   if (found === undefined) throw new UsageError(`${path} does not exist`, 1);
-  return found.isFile() ? found.size : undefined;
+  return found.isFile() && found.size > 0 ? found.size : undefined;
 }
 
 async function* heeding(source: AsyncIterable<Uint8Array>, signal: AbortSignal): AsyncGenerator<Uint8Array> {

@@ -230,6 +230,15 @@ describe.each(['beside a server', 'without a server'])('commands %s', (how) => {
     await rm(other, { recursive: true });
   });
 
+  it('says so when standard input is a folder', async () => {
+    const line = `"${process.execPath}" "${BINARY}" cp - box/folder < /; echo "code $?"`;
+    expect(await promisify(execFile)('sh', ['-c', line], { env: cleanEnv({ GOS3RVE_ROOT: root }) })).toEqual({
+      stderr: 'gos3rve: standard input is a folder\n',
+      stdout: 'code 1\n',
+    });
+    expect(await keys('box/folder')).toEqual([]);
+  });
+
   it('ends on SIGINT with 130, and leaves no half object', async () => {
     // the server, or a command that was just killed, may have a folder of its own there
     const before = new Set(await readdir(inRoot('.gos3rve/staging')));
