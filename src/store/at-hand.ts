@@ -110,6 +110,8 @@ export class ObjectsAtHand {
 /** Whether nothing but folder, file and row decide what is told of it; and any change of the file would show. */
 export function isPlain(core: Core, found: Found): boolean {
   if (found.place.kind !== 'tree' || found.link !== undefined || core.folds) return false;
+  // no link on the way either: it may lead elsewhere by the next time
+  if (found.dir.path !== core.pathOf(found.place.dirs)) return false;
   return isCertain(found) && !core.clock.isYoung(found.stat.ctimeNs);
 }
 

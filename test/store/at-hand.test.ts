@@ -191,3 +191,24 @@ it('is not at hand while the root is away, nor is its bucket', () => {
     renameSync(`${root}-away`, root);
   }
 });
+
+it('is not kept of what lies behind a link to a folder: nothing of the file tells where that leads by now', async () => {
+  mkdirSync(at('e'));
+  writeFileSync(at('e', 'f'), NEW);
+  symlinkSync('d', at('l'));
+  const all = await openStore(root, { symlinks: 'all' });
+  try {
+    for (let i = 0; i < 3; i++) expect(await get(all, 'l/f')).toBe(OLD);
+    unlinkSync(at('l'));
+    expect((await all.head('b', 'l/f').catch((error: { code: string }) => error)) as unknown).toMatchObject({
+      code: 'NoSuchKey',
+    });
+    symlinkSync('e', at('l'));
+    expect(await get(all, 'l/f')).toBe(NEW);
+    // what lies in the folder itself is
+    for (let i = 0; i < 3; i++) expect(await get(all)).toBe(OLD);
+    expect(all.atHand('b', 'd/f')?.bytes?.toString()).toBe(OLD);
+  } finally {
+    await all.close();
+  }
+});
