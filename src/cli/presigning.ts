@@ -1,4 +1,5 @@
 /** What a link is made of, gathered from the root: address, key pair, region; and what may be wrong with it. */
+import { isIP } from 'node:net';
 import { join } from 'node:path';
 import type { Settings } from '../base/config.js';
 import { S3Error, UsageError } from '../base/errors.js';
@@ -20,6 +21,7 @@ interface PresignOptions {
   readonly endpoint: Pick<Address, 'origin' | 'path'> | undefined;
   readonly virtualHost: boolean;
   readonly post: boolean;
+  readonly json: boolean;
   readonly accessKey: string | undefined;
   readonly secretKey: string | undefined;
 }
@@ -44,7 +46,12 @@ export async function prepare(call: PresignCall): Promise<Prepared> {
   if (target.key === '' && !options.post) throw new UsageError(`"${written}" names a bucket; write bucket/key`);
   if (target.key.endsWith('/') && !options.post && options.method === 'PUT')
     throw new UsageError(`"${written}" names a folder; add the name of the object`);
+  if (options.post && !options.json && /[\r\n]/.test(target.key))
+    throw new UsageError('the key goes over several lines, of which each would be a field; pass --json');
   const { base, stale } = addressOf(root, settings, options);
+  const { hostname } = new URL(base.origin);
+  if (options.virtualHost && isIP(hostname.replace(/^\[|\]$/g, '')) !== 0)
+    throw new UsageError(`--virtual-host: no bucket fits before ${hostname}; pass --public-url with a name`);
   const expires = Math.floor(options.expires / 1000);
   const input: LinkInput = {
     target,
