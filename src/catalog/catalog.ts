@@ -64,7 +64,8 @@ export class Catalog {
   world: ((dirs: readonly string[]) => Buffer | undefined) | undefined;
   /** Tells the fingerprint of the file that stands at a place now; for an overflow object, of the body with this name, else of its row's. */
   standing: ((place: Place, file?: string) => Buffer | undefined) | undefined;
-  private dirIds: DirIds | undefined;
+  private readonly dirIds = new DirIds();
+  private replaying = false;
   /** The highest sequence number that this process has given. */
   private given = 0;
 
@@ -82,9 +83,9 @@ export class Catalog {
     this.clientTokens = new ClientTokens(index);
   }
 
-  /** Remembers ids of directories from now on, or no longer: a replay asks for the same ones again and again. Only inside one write. */
-  rememberDirs(on: boolean): void {
-    this.dirIds = on ? new DirIds() : undefined;
+  /** What is recorded from now on, or no longer, is of the past: it says nothing of the tree as it is. Only inside one write. */
+  replay(on: boolean): void {
+    this.replaying = on;
   }
 
   /** Row of a directory given by its segments below the root. */
@@ -208,7 +209,7 @@ export class Catalog {
    * write, after the line itself: numbers go up in a segment.
    */
   noteDirs(dirs: readonly string[]): void {
-    if (this.dirIds || !this.index.ready || dirs[0] === '') return;
+    if (this.replaying || !this.index.ready || dirs[0] === '') return;
     for (let depth = dirs.length; depth > 0; depth--) {
       const path = dirs.slice(0, depth);
       const row = this.findDir(path);
@@ -373,10 +374,9 @@ export class Catalog {
 
   /**
    * Keeps what is known of the bytes that a row speaks of, unless they are those of the file with this fingerprint. Only inside a write.
-   * @returns whether a replay must do so, too: the line that follows says it (`kept`).
+   * @param row of the place, if it was read in this write. @returns whether a replay must do so, too: the line that follows says it (`kept`).
    */
-  keepBytes(place: Place, fp: Buffer | undefined): boolean {
-    const row = this.row(place);
+  keepBytes(place: Place, fp: Buffer | undefined, row = this.row(place)): boolean {
     const key = row && this.rowKeyOf(place, false);
     if (!key) return false;
     // bytes that no line may speak of: what the last line of this place spoke of was kept when they were found
@@ -390,9 +390,8 @@ export class Catalog {
     return true;
   }
 
-  /** Only inside a write. */
-  removeRow(place: Place): void {
-    const row = this.row(place);
+  /** Only inside a write. @param row of the place, if it was read in this write and stands unchanged. */
+  removeRow(place: Place, row = this.row(place)): void {
     const key = row && this.rowKeyOf(place, false);
     if (!key) return;
     if (row.layout !== undefined) this.index.removeLayout(row.layout);
@@ -629,7 +628,7 @@ export class Catalog {
   newDir(parent: number, dirs: readonly string[]): DirRow {
     const name = `${dirs.at(-1) ?? ''}/`;
     const row: DirRow = { kind: 'dir', id: this.index.next('dir'), seq: 0, made: false, stampTrusted: false };
-    const identity = this.dirIds ? undefined : this.world?.(dirs);
+    const identity = this.replaying ? undefined : this.world?.(dirs);
     // one that is known elsewhere was renamed: whoever looks at it moves the row
     if (identity && this.identities.find(identity)?.kind !== 'dir') this.identities.setDir(row, identity);
     this.noLeaf(parent);
@@ -650,22 +649,31 @@ export class Catalog {
   /** Key of a row. With `make`, its directories are made: only inside a write. */
   rowKeyOf(place: Place, make: boolean): Buffer | undefined {
     if (place.kind === 'overflow') return pairKey(place.bucket, place.key);
-    const path = this.dirIds && place.dirs.join('/');
-    const known = path === undefined ? undefined : this.dirIds?.get(path, this.index.dirsRemoved);
-    if (known !== undefined) return rowKey(known, place.name);
-    const id = make ? this.ensureDir(place.dirs).id : this.findDirId(place.dirs);
-    if (id !== undefined && path !== undefined) this.dirIds?.set(path, id);
+    const id = this.dirId(place.dirs, make);
     return id === undefined ? undefined : rowKey(id, place.name);
+  }
+
+  /** Id of a directory. With `make`, it is made: only inside a write. Within a write each is looked for once. */
+  dirId(dirs: readonly string[], make = false): number | undefined {
+    const { transaction, dirsRemoved } = this.index;
+    const path = transaction === undefined ? undefined : dirs.join('/');
+    const known = path === undefined ? undefined : this.dirIds.get(path, transaction, dirsRemoved);
+    if (known !== undefined) return known;
+    const id = make ? this.ensureDir(dirs).id : this.findDirId(dirs);
+    if (id !== undefined && path !== undefined) this.dirIds.set(path, id);
+    return id;
   }
 }
 
-/** Ids of directories by path, forgotten as soon as any directory's row went. */
+/** Ids of directories by path, within one transaction, forgotten as soon as any directory's row went. */
 class DirIds {
   private readonly ids = new Map<string, number>();
+  private transaction = 0;
   private removed = 0;
 
-  get(path: string, removed: number): number | undefined {
-    if (removed !== this.removed || this.ids.size > 20_000) this.ids.clear();
+  get(path: string, transaction = 0, removed = 0): number | undefined {
+    if (transaction !== this.transaction || removed !== this.removed || this.ids.size > 20_000) this.ids.clear();
+    this.transaction = transaction;
     this.removed = removed;
     return this.ids.get(path);
   }

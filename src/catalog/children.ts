@@ -17,6 +17,11 @@ export function firstChildren(index: Index, dir: number, limit: number): Child[]
   return read(index, dir, rowKey(dir, ''), limit).children;
 }
 
+/** The last `limit`, from the end. */
+export function lastChildren(index: Index, dir: number, limit: number): Child[] {
+  return index.lastPage('tree', rowKey(dir, ''), rowKey(dir + 1, ''), limit).map(childOf);
+}
+
 export function hasChildren(index: Index, dir: number): boolean {
   return firstChildren(index, dir, 1).length > 0;
 }
@@ -46,7 +51,11 @@ function read(index: Index, dir: number, from: Buffer, limit: number): { childre
   const page = index.page('tree', from, rowKey(dir + 1, ''), limit);
   const last = page.at(-1);
   return {
-    children: page.map(({ key, value }) => ({ name: rowName(key).toString('utf8'), value })),
+    children: page.map(childOf),
     next: last && page.length === limit ? Buffer.concat([last.key, Buffer.alloc(1)]) : undefined,
   };
+}
+
+function childOf({ key, value }: { key: Buffer; value: Buffer }): Child {
+  return { name: rowName(key).toString('utf8'), value };
 }

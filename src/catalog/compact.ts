@@ -384,7 +384,7 @@ async function removeOld(
     // under the lock and only while the index is whole: whoever makes it anew needs either all old segments or the new one from the start
     whole.write(() => {
       unlinkSync(path);
-      index.remove('meta', Buffer.from(`seg:${segment}`));
+      index.removeNumber(`seg:${segment}`);
     });
   }
   if (!dryRun) syncDirSync(journal.directory);

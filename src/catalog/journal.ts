@@ -54,6 +54,8 @@ export class Journal {
   private readonly news: [segment: string, size: number][] = [];
   /** Whether lines may use up the reserve. */
   private removing = false;
+  /** The segment that was seen, in these removals, to have its name still. */
+  private seen: Segment | undefined;
 
   constructor(
     readonly directory: string,
@@ -82,7 +84,10 @@ export class Journal {
     }
   }
 
-  /** Runs work that takes something away and then writes it down: on a full disk its lines go where room was kept for them. */
+  /**
+   * Runs short work that takes something away and then writes it down: on a full disk its lines go where room was kept for them. Whether the segment
+   * still has its name is asked once for all of them.
+   */
   whileRemoving<T>(work: () => T): T {
     const before = this.removing;
     this.removing = true;
@@ -90,6 +95,7 @@ export class Journal {
       return work();
     } finally {
       this.removing = before;
+      this.seen = undefined;
     }
   }
 
@@ -108,7 +114,7 @@ export class Journal {
 
   private appendOnce(line: JournalLine): number {
     if (this.current && this.current.offset > ROTATE_BYTES) this.rotate();
-    if (this.current?.lost === false && fstatSync(this.current.fd).nlink === 0) this.tellRemoved(this.current);
+    if (this.current?.lost === false && !this.isNamed(this.current)) this.tellRemoved(this.current);
     const segment = this.current?.lost === false ? this.current : this.begin();
     const at = segment.offset;
     try {
@@ -213,6 +219,13 @@ export class Journal {
   /** Lets go of the segment, for its disk is away: what waits for a flush fails, and the next line begins another. */
   detach(): void {
     if (this.current) abandon(this.current);
+  }
+
+  private isNamed(segment: Segment): boolean {
+    if (segment === this.seen) return true;
+    if (fstatSync(segment.fd).nlink === 0) return false;
+    if (this.removing) this.seen = segment;
+    return true;
   }
 
   /** Lines would go to a file without a name, and be gone with this process. */

@@ -11,6 +11,7 @@
  */
 import type { BigIntStats } from 'node:fs';
 import { dirname } from 'node:path';
+import type { RangeOptions } from 'lmdb';
 import { Seen, forgetSeen } from '../base/turn.js';
 import { isFull, type Ownership } from '../fs/statefile.js';
 import { behindDoor } from './door.js';
@@ -78,6 +79,10 @@ export class Index {
   private dirty = false;
   /** Which of {@link CHANGES} this transaction has to count. */
   private readonly changed = new Set<number>();
+  /** Counters as this transaction has read or set them: those that it has set are put at its end, once. */
+  private readonly numbers = new Map<string, { value: number; set: boolean }>();
+  /** How many transactions this process has begun: what is remembered of one says nothing in the next. */
+  private begun = 0;
   private readonly stands = new Seen<boolean>();
   /** Whether this very file was seen to be whole. */
   private whole = false;
@@ -252,6 +257,11 @@ export class Index {
     this.setNumber('made', Date.now());
   }
 
+  /** Names the transaction that is under way; undefined outside of one. */
+  get transaction(): number | undefined {
+    return this.writing ? this.begun : undefined;
+  }
+
   /** Since when (ms) it holds all that was ever marked in it; nobody knows of one that an older version made. */
   get since(): number {
     return this.number('made') || Infinity;
@@ -288,9 +298,12 @@ export class Index {
       this.dirty = false;
       this.changed.clear();
       headroom.begin();
+      this.begun++;
+      this.numbers.clear();
       try {
         const result = work();
         this.countChanges();
+        this.putNumbers();
         headroom.ensure((name) => statsOf(this.table(name)));
         return result;
       } finally {
@@ -446,11 +459,20 @@ export class Index {
 
   /** Up to `limit` entries with start <= key < end, copied. */
   page(table: TableName, start: Buffer, end: Buffer, limit: number): { key: Buffer; value: Buffer }[] {
+    return this.range(table, { start, end, limit });
+  }
+
+  /** The last `limit` entries with start < key <= end, from the end, copied. */
+  lastPage(table: TableName, start: Buffer, end: Buffer, limit: number): { key: Buffer; value: Buffer }[] {
+    return this.range(table, { start: end, end: start, limit, reverse: true });
+  }
+
+  private range(table: TableName, wanted: RangeOptions): { key: Buffer; value: Buffer }[] {
     if (this.isLost()) throw new NotReady('the index was set aside');
     if (this.lacks) return [];
     const out: { key: Buffer; value: Buffer }[] = [];
     try {
-      for (const { key, value } of this.table(table).getRange({ start, end, limit })) out.push({ key, value });
+      for (const { key, value } of this.table(table).getRange(wanted)) out.push({ key, value });
       return out;
     } catch (error) {
       throw named(error);
@@ -506,11 +528,26 @@ export class Index {
   }
 
   number(name: string): number {
-    return numberOf(this.get('meta', Buffer.from(name)));
+    const known = this.writing ? this.numbers.get(name) : undefined;
+    if (known) return known.value;
+    const value = numberOf(this.get('meta', Buffer.from(name)));
+    if (this.writing) this.numbers.set(name, { value, set: false });
+    return value;
   }
 
+  /** Only inside {@link write}. */
   setNumber(name: string, value: number): void {
-    this.put('meta', Buffer.from(name), numberBytes(value));
+    this.numbers.set(name, { value, set: true });
+  }
+
+  /** Only inside {@link write}. */
+  removeNumber(name: string): void {
+    this.numbers.delete(name);
+    this.remove('meta', Buffer.from(name));
+  }
+
+  private putNumbers(): void {
+    for (const [name, { value, set }] of this.numbers) if (set) this.put('meta', Buffer.from(name), numberBytes(value));
   }
 
   layout(id: number): Layout | undefined {

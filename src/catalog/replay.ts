@@ -76,11 +76,11 @@ export class Replay {
     const { catalog } = this;
     try {
       return catalog.index.writeIn(this.generation, () => {
-        catalog.rememberDirs(true);
+        catalog.replay(true);
         return work();
       });
     } finally {
-      catalog.rememberDirs(false);
+      catalog.replay(false);
     }
   }
 

@@ -581,7 +581,9 @@ export class Tracker {
   /** Before a place gets another file: if the one that its row speaks of has gone elsewhere, its hash is kept for there. Under the lock. */
   keepBytes(place: Place, there: Found | undefined): boolean {
     if (place.kind !== 'tree') return false;
-    return this.core.catalog.keepBytes(place, there?.place.kind === 'tree' ? there.fp : undefined);
+    // while an append is under way its row is told as it was before
+    const row = there?.place.kind === 'tree' && there.row?.appendFrom === undefined ? there.row : undefined;
+    return this.core.catalog.keepBytes(place, there?.place.kind === 'tree' ? there.fp : undefined, row);
   }
 
   /**
