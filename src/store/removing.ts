@@ -8,6 +8,7 @@ import { isPresent } from '../catalog/rows.js';
 import { keyToPath } from '../fs/keypath.js';
 import { viaOf } from './attribution.js';
 import { claimWay } from './claim-way.js';
+import { Company } from './company.js';
 import type { Attribution, ObjectRef, Removal } from './contract.js';
 import { lstatOf, type Core, type Found } from './core.js';
 import { sameFacts } from './describe.js';
@@ -83,9 +84,10 @@ export class Removing {
     core.bucketDir(bucket);
     claimWay(core, bucket, ...removals.map(({ key }) => key));
     const known = await Promise.allSettled(removals.map((one) => publisher.current(bucket, one.key, one.condition)));
+    let company: Company | undefined;
     const take = ({ key, condition }: Removal, known: Found | undefined): boolean => {
       const found = publisher.checkAgain(bucket, key, condition, known);
-      if (found) this.unlink(bucket, key, found, { via }, unflushed.dirs);
+      if (found) this.unlink(bucket, key, found, { via }, unflushed.dirs, company);
       if (found || this.forget(bucket, key)) unflushed.segments.add(core.catalog.journal.segment);
       return found !== undefined;
     };
@@ -96,6 +98,7 @@ export class Removing {
         return;
       }
       const end = performance.now() + MOMENT_MS;
+      company = new Company(core, bucket);
       core.dirs.together(() => {
         for (const [i, removal] of removals.entries()) {
           if (i > 0 && performance.now() > end) return;
@@ -137,20 +140,21 @@ export class Removing {
     return true;
   }
 
-  /** Under the lock: the file, then its line; and an overflow copy that was kept aside. */
-  private unlink(bucket: string, key: string, found: Found, said: Said, dirtied: Set<string>): void {
+  /** Under the lock: the file, then its line; and an overflow copy that was kept aside. @param company of several that are removed under one lock. */
+  private unlink(bucket: string, key: string, found: Found, said: Said, dirtied: Set<string>, company?: Company): void {
     const { core, publisher } = this;
     const inTree = found.place.kind === 'tree';
     core.catalog.journal.checkRoom(freesRoom(found.stat));
-    const prunes = found.place.kind === 'tree' && publisher.announcePrune(found.place.dirs, found.name);
+    const stays = company?.holds(found) === true;
+    const prunes = found.place.kind === 'tree' && !stays && publisher.announcePrune(found.place.dirs, found.name);
     const kept = inTree && core.tracker.keepBytes(found.place, found);
     unlinkSync(found.dir.at(found.name));
     dirtied.add(found.dir.path);
-    core.catalog.removeRow(found.place);
+    core.catalog.removeRow(found.place, kept || found.row?.appendFrom !== undefined ? undefined : found.row);
     const rmdirs = prunes && found.place.kind === 'tree' ? publisher.prune(found.place.dirs) : [];
     for (const path of rmdirs) dirtied.add(core.pathOf(path.split('/').slice(0, -1)));
     publisher.recordDelete(subjectOf(found.place), rmdirs, { ...said, kept, ...(!inTree && { file: found.name }) });
-    if (inTree) publisher.dropOverflow(bucket, key, dirtied);
+    if (inTree && company?.hasOverflow() !== false) publisher.dropOverflow(bucket, key, dirtied);
   }
 
   /**

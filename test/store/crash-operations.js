@@ -212,6 +212,24 @@ export const OPERATIONS = {
     },
     between: ['objects one by one'],
   },
+  'delete all of several folders under one lock': {
+    sampled: true,
+    setup: async (store) => {
+      for (const key of ['a/1', 'a/2', 'a/3', 'a/4', 'b/c/1', 'b/c/2', 'b/d', 'keep'])
+        await put(store, key, key, 'old');
+      await put(store, 'a', 'no path: a folder is there', 'old');
+      await put(store, 'm/', '', 'old');
+    },
+    run: async (store) => {
+      const keys = ['a/1', 'b/c/2', 'a/4', 'a', 'b/c/1', 'a/3', 'm/', 'b/d', 'a/2'];
+      const outcomes = await store.deleteEach(
+        BUCKET,
+        keys.map((key) => ({ key })),
+      );
+      for (const one of outcomes) if (one.status === 'rejected') throw one.reason;
+    },
+    between: ['objects one by one'],
+  },
   'copy over an object': {
     setup: async (store) => {
       await put(store, 'from', 'source', 'source');
