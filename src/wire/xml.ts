@@ -7,6 +7,7 @@
 import { createRequire } from 'node:module';
 import type { X2jOptions, XMLParser, XMLValidator } from 'fast-xml-parser';
 import { S3Error } from '../base/errors.js';
+import { readPlain } from './xml-plain.js';
 
 export interface XmlElement {
   name: string;
@@ -127,13 +128,17 @@ function parser(): NonNullable<typeof library> {
 export function parseXml(text: string, rootName: string | readonly string[]): XmlElement {
   const source = text.startsWith('\ufeff') ? text.slice(1) : text;
   if (source.includes('\0')) throw malformed('A NUL byte cannot stand in XML.');
-  checkLimits(source);
-  const root = parseTree(source);
+  const root = readPlain(source, { depth: MAX_DEPTH, elements: MAX_ELEMENTS }) ?? parseLimited(source);
   const expected = typeof rootName === 'string' ? [rootName] : rootName;
   if (!expected.includes(root.name)) {
     throw malformed(`The root element is ${root.name}; expected ${expected.join(' or ')}.`);
   }
   return root;
+}
+
+function parseLimited(source: string): XmlElement {
+  checkLimits(source);
+  return parseTree(source);
 }
 
 function malformed(detail?: string, cause?: unknown): S3Error {
