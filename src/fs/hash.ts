@@ -17,6 +17,16 @@ export interface Hasher {
   digest(): Digests;
 }
 
+/** The same of a body that may be hashed by another thread. */
+export interface BodyHasher {
+  /** Until it resolves, if it gives a promise, the bytes must stay as they are. Calls need not wait for each other. */
+  update(bytes: Uint8Array): Promise<void> | void;
+  /** Once, after the last update. */
+  digest(): Promise<Digests> | Digests;
+  /** It is given up: no digest will be asked for. Does nothing after {@link digest}. */
+  drop(): void;
+}
+
 /** Digest of one algorithm. */
 interface Digester {
   update(chunk: Uint8Array): void;

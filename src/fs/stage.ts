@@ -22,10 +22,12 @@ import { copyFile, open, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { S3Error, errno } from '../base/errors.js';
 import type { Body, Digests, DigestPlan } from '../base/model.js';
-import { createHasher, prepareHashes, type Hasher } from './hash.js';
+import { openBodyHasher } from './body-hasher.js';
+import { writeAll, writeGathered } from './gather.js';
+import { createHasher, prepareHashes, type BodyHasher } from './hash.js';
 
-/** Socket chunks are gathered to writes of about this size: fewer system calls, larger extents. */
-const GATHER_BYTES = 1 << 20;
+/** What is copied by us is read in pieces of this size. */
+const COPY_BYTES = 1 << 20;
 /** A body announced as no longer than this is written in one go once it is whole: the ways to the thread pool would cost more than the work. */
 const SMALL_BYTES = 64 << 10;
 
@@ -96,17 +98,24 @@ export async function stageBody(
   inherit: Inherit,
   flush: boolean,
 ): Promise<Staged> {
-  await prepareHashes();
-  const hasher = createHasher(plan.algorithms);
   if (body.size !== undefined && body.size <= SMALL_BYTES) {
+    await prepareHashes();
     const bytes = await readWhole(body);
+    checkSize(body, bytes.length);
+    const hasher = createHasher(plan.algorithms);
     hasher.update(bytes);
-    return stageWhole(bytes, checked(body, plan, hasher, bytes.length), options, inherit, flush);
+    const digests = hasher.digest();
+    plan.check?.(digests, bytes.length);
+    return stageWhole(bytes, digests, options, inherit, flush);
   }
   const { path, file } = await createStaging(options);
+  let hasher: BodyHasher | undefined;
   try {
-    const size = await writeGathered(body, file, (chunk) => hasher.update(chunk));
-    const digests = checked(body, plan, hasher, size);
+    hasher = await openBodyHasher(plan.algorithms);
+    const size = await writeGathered(body, file, hasher);
+    checkSize(body, size);
+    const digests = await hasher.digest();
+    plan.check?.(digests, size);
     applyInherit(file.fd, inherit);
     await setMtime(file, options.mtime);
     if (flush) await file.sync();
@@ -114,6 +123,7 @@ export async function stageBody(
     await file.close();
     return { path, size, digests, stat };
   } catch (error) {
+    hasher?.drop();
     await file.close().catch(() => undefined);
     discard(path);
     throw error;
@@ -167,73 +177,29 @@ function closeFailed(fd: number): void {
   }
 }
 
-/** The digests of a body that was read to its end. @throws IncompleteBody, whatever `plan.check` throws. */
-function checked({ size: announced }: Body, plan: DigestPlan, hasher: Hasher, size: number): Digests {
+/** Of a body that was read to its end. @throws IncompleteBody. */
+function checkSize({ size: announced }: Body, size: number): void {
   if (announced !== undefined && size !== announced)
     throw new S3Error('IncompleteBody', `${size} of the announced ${announced} bytes arrived`);
-  const digests = hasher.digest();
-  plan.check?.(digests, size);
-  return digests;
 }
 
 /** All bytes of a body with an announced size, which bounds them. @throws IncompleteBody if more come. */
 async function readWhole({ chunks, size = 0 }: Body): Promise<Uint8Array> {
-  const pieces: Uint8Array[] = [];
+  const bytes = Buffer.allocUnsafe(size);
   let length = 0;
   for await (const chunk of chunks) {
+    if (length + chunk.byteLength > size)
+      throw new S3Error('IncompleteBody', `more than the announced ${size} bytes arrived`);
+    bytes.set(chunk, length);
     length += chunk.byteLength;
-    if (length > size) throw new S3Error('IncompleteBody', `more than the announced ${size} bytes arrived`);
-    pieces.push(chunk);
   }
-  return pieces.length === 1 && pieces[0] ? pieces[0] : Buffer.concat(pieces, length);
+  return bytes.subarray(0, length);
 }
 
 /** @param mtime seconds since 1970; undefined leaves it. */
 export async function setMtime(file: FileHandle, mtime: number | undefined): Promise<void> {
   // as text: Node takes a negative number for now
   if (mtime !== undefined) await file.utimes(Date.now() / 1000, String(mtime));
-}
-
-/** Gathers chunks into large writes, the next being filled while one is under way. */
-async function writeGathered(body: Body, file: FileHandle, seen: (chunk: Uint8Array) => void): Promise<number> {
-  let pending: Uint8Array[] = [];
-  let pendingBytes = 0;
-  let size = 0;
-  let position = 0;
-  let writing: Promise<void> = Promise.resolve();
-  const flushPending = async (): Promise<void> => {
-    await writing;
-    const chunks = pending;
-    const bytes = pendingBytes;
-    pending = [];
-    pendingBytes = 0;
-    if (bytes === 0) return;
-    writing = writeAll(file, chunks, bytes, position);
-    // an early rejection is seen at the next await; without a handler until then Node would end the process
-    writing.catch(() => undefined);
-    position += bytes;
-  };
-  for await (const chunk of body.chunks) {
-    size += chunk.byteLength;
-    if (body.size !== undefined && size > body.size)
-      throw new S3Error('IncompleteBody', `more than the announced ${body.size} bytes arrived`);
-    seen(chunk);
-    pending.push(chunk);
-    pendingBytes += chunk.byteLength;
-    if (pendingBytes >= GATHER_BYTES) await flushPending();
-  }
-  await flushPending();
-  await writing;
-  return size;
-}
-
-async function writeAll(file: FileHandle, chunks: Uint8Array[], bytes: number, position: number): Promise<void> {
-  const buffer = chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks, bytes);
-  let done = 0;
-  while (done < bytes) {
-    const { bytesWritten } = await file.write(buffer, done, bytes - done, position + done);
-    done += bytesWritten;
-  }
 }
 
 /** Appends the whole of `source` to `file` at `position`, by large reads. @returns bytes copied. */
@@ -245,14 +211,14 @@ export async function appendFile(
 ): Promise<number> {
   const from = await open(source, constants.O_RDONLY | constants.O_NOFOLLOW);
   try {
-    const buffer = Buffer.allocUnsafe(GATHER_BYTES);
+    const buffer = Buffer.allocUnsafe(COPY_BYTES);
     let copied = 0;
     for (;;) {
       const { bytesRead } = await from.read(buffer, 0, buffer.length, copied);
       if (bytesRead === 0) return copied;
       const chunk = buffer.subarray(0, bytesRead);
       seen?.(chunk);
-      await writeAll(file, [chunk], bytesRead, position + copied);
+      await writeAll(file, chunk, bytesRead, position + copied);
       copied += bytesRead;
     }
   } finally {
