@@ -85,8 +85,8 @@ export interface KeyFacts {
 }
 
 /**
- * A body as it comes: bytes after transfer decoding, in order. A throw of the iterable aborts the write. A chunk belongs to who takes it:
- * its memory is not used again.
+ * A body as it comes: bytes after transfer decoding, in order. A throw of the iterable aborts the write. A chunk is lent: it is as it
+ * was until the next one is asked for, and who needs it longer copies it.
  */
 export interface Body {
   chunks: AsyncIterable<Uint8Array>;

@@ -2,6 +2,7 @@
 import { once } from 'node:events';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { S3Error } from '../base/errors.js';
+import { free } from '../base/memory.js';
 import type { Headers } from './request.js';
 
 export interface RequestBodyOptions {
@@ -49,7 +50,8 @@ export class RequestBody {
   }
 
   /**
-   * The bytes, once. Memory stays bounded by the socket's buffer: the next bytes are taken from the socket only when asked for.
+   * The bytes, once. Memory stays bounded by the socket's buffer: the next bytes are taken from the socket only when asked for, and a chunk is freed
+   * then.
    * @throws IncompleteBody when the client goes away, RequestTimeout when it falls silent, BadRequest for broken framing.
    */
   async *read(): AsyncGenerator<Uint8Array, void, undefined> {
@@ -64,6 +66,7 @@ export class RequestBody {
         if (chunk !== null) {
           this.bytes += chunk.length;
           yield chunk;
+          free(chunk);
           continue;
         }
         if (request.complete && request.readableLength === 0) return;

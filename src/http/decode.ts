@@ -70,7 +70,7 @@ export async function readText(operation: Operation, input: OpInput): Promise<st
   for await (const chunk of input.body.chunks) {
     size += chunk.length;
     if (size > MAX_XML) throw tooLong();
-    pieces.push(chunk);
+    pieces.push(Buffer.from(chunk));
   }
   const bytes = Buffer.concat(pieces, size);
   await checkDigests(operation, input, bytes);

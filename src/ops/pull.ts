@@ -3,7 +3,7 @@ import type { OpenObject } from '../store/contract.js';
 
 /**
  * Bytes `start` to `end` (exclusive) of an open object. One chunk is in flight: the reader waits while the consumer works
- * on it, so memory does not grow. Each chunk is a copy, the consumer's own, as the chunks of a Body have to be.
+ * on it, so memory does not grow. Each chunk is the reader's buffer, until the next one is asked for.
  * Ending the iteration early ends the read.
  */
 export async function* pull(open: OpenObject, start: number, end: number): AsyncGenerator<Uint8Array> {
@@ -19,9 +19,7 @@ export async function* pull(open: OpenObject, start: number, end: number): Async
     for (;;) {
       const chunk = await handoff.take();
       if (chunk === undefined) return;
-      // A store gathers the chunks of a body for large writes, beyond asking for the next one: it must not see the reader's buffer,
-      // which is filled again by then.
-      yield Buffer.from(chunk);
+      yield chunk;
     }
   } finally {
     handoff.stop();

@@ -4,7 +4,7 @@ type Sink = (chunk: Buffer) => Promise<void> | void;
 
 /**
  * @param read hands chunks to its sink, each valid until the sink's promise resolves; what it throws ends the reading.
- * @returns copies of the chunks, one at a time.
+ * @returns the chunks, each valid until the next one is asked for.
  */
 export async function* pulled(read: (sink: Sink) => Promise<void>): AsyncGenerator<Uint8Array> {
   let taken: () => void = () => undefined;
@@ -14,7 +14,7 @@ export async function* pulled(read: (sink: Sink) => Promise<void>): AsyncGenerat
   const work = read(async (chunk) => {
     if (stopped) throw new Error('nobody reads on');
     const asked = new Promise<void>((resolve) => (taken = resolve));
-    given(Buffer.from(chunk));
+    given(chunk);
     await asked;
   }).finally(() => given(undefined));
   // it is awaited below
