@@ -111,7 +111,7 @@ export async function stageBody(
   const { path, file } = await createStaging(options);
   let hasher: BodyHasher | undefined;
   try {
-    hasher = await openBodyHasher(plan.algorithms);
+    hasher = await openBodyHasher(plan.algorithms, body.size);
     const size = await writeGathered(body, file, hasher);
     checkSize(body, size);
     const digests = await hasher.digest();

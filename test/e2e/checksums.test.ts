@@ -307,3 +307,26 @@ it('a body that came without a checksum has none', async () => {
   const { headers } = await call('HEAD', '/box/plain', { 'x-amz-checksum-mode': 'ENABLED' });
   expect(Object.keys(headers).filter((name) => name.startsWith('x-amz-checksum'))).toEqual([]);
 });
+
+describe('a body that is long enough to be hashed by a thread of its own', () => {
+  const body = Buffer.alloc((17 << 20) + 12_345, 'sixteen bytes of');
+  const file = (key: string): string => path.join(b.server.root, 'box', key);
+
+  it('is kept with its MD5 and its checksum', async () => {
+    const md5 = node('md5')(body);
+    const sum = { [header('SHA256')]: base64('SHA256', body) };
+    const answer = await call('PUT', '/box/long', { ...sum, 'content-md5': md5.toString('base64') }, body);
+    expect([answer.status, answer.headers['etag']]).toEqual([200, `"${md5.toString('hex')}"`]);
+    expect(answer.headers).toMatchObject(sum);
+    expect((await readFile(file('long'))).equals(body)).toBe(true);
+  });
+
+  it.each([
+    ['MD5', { 'content-md5': Buffer.alloc(16).toString('base64') }],
+    ['SHA256', { [header('SHA256')]: Buffer.alloc(32).toString('base64') }],
+  ])('is refused for a wrong %s, and leaves nothing', async (algorithm, headers) => {
+    const answer = await call('PUT', `/box/wrong-${algorithm}`, headers, body);
+    expect([answer.status, answer.code]).toEqual([400, 'BadDigest']);
+    expect(existsSync(file(`wrong-${algorithm}`))).toBe(false);
+  });
+});
