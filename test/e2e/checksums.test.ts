@@ -1,5 +1,5 @@
 /** Checksums over the wire, above all of multipart uploads: every algorithm and type that S3 permits, by raw requests (most clients know only some). */
-import { createHash } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
@@ -319,6 +319,31 @@ describe('a body that is long enough to be hashed by a thread of its own', () =>
     expect([answer.status, answer.headers['etag']]).toEqual([200, `"${md5.toString('hex')}"`]);
     expect(answer.headers).toMatchObject(sum);
     expect((await readFile(file('long'))).equals(body)).toBe(true);
+  });
+
+  it('is kept as it is in chunks of any size, with its checksum behind them', async () => {
+    const bytes = randomBytes(5 << 20);
+    const pieces = [1, 99_999, 65_536, 1 << 20, 3 << 20].map((size, i, all) => {
+      const from = all.slice(0, i).reduce((sum, n) => sum + n, 0);
+      return bytes.subarray(from, from + size);
+    });
+    const data = Buffer.concat(pieces);
+    const frames = pieces.flatMap((piece) => [`${piece.length.toString(16)}\r\n`, piece, '\r\n']);
+    const end = `0\r\n${header('SHA1')}:${base64('SHA1', data)}\r\n\r\n`;
+    const request = {
+      method: 'PUT',
+      target: '/box/in-chunks',
+      body: Buffer.concat([...frames, end].map((part) => (typeof part === 'string' ? Buffer.from(part) : part))),
+      payload: 'STREAMING-UNSIGNED-PAYLOAD-TRAILER',
+      headers: {
+        'content-encoding': 'aws-chunked',
+        'x-amz-decoded-content-length': String(data.length),
+        'x-amz-trailer': header('SHA1'),
+      },
+    };
+    const answer = await sendBytes(b.server.port, frame(request, sign(b.server.port, request).headers));
+    expect([answer.status, answer.headers['etag']]).toEqual([200, `"${node('md5')(data).toString('hex')}"`]);
+    expect((await readFile(file('in-chunks'))).equals(data)).toBe(true);
   });
 
   it.each([
