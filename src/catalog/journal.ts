@@ -40,6 +40,8 @@ interface Segment {
   offset: number;
   /** A write or flush failed: nothing more goes to it, and nothing of it counts as flushed any more. */
   lost: boolean;
+  /** Of the flush or write by which it was lost. */
+  failure?: unknown;
   flushing?: Promise<void>;
   queued?: Promise<void>;
 }
@@ -47,6 +49,8 @@ interface Segment {
 /** Writes this process's segment. One flush serves all that wait at that moment. */
 export class Journal {
   private current: Segment | undefined;
+  /** The segment before that. */
+  private before: Segment | undefined;
   /** Start offsets of prepare lines whose operation has not ended. */
   private readonly open = new Set<number>();
   /** Segments that this process has sealed. */
@@ -156,7 +160,10 @@ export class Journal {
     const { current } = this;
     // sealed segments were flushed
     if ((segment === '' && !current) || this.sealed.has(segment)) return Promise.resolve();
-    if (!current || current.name !== segment || current.lost) return Promise.reject(flushFailed());
+    if (!current || current.name !== segment || current.lost) {
+      const lost = [current, this.before].find((one) => one?.name === segment);
+      return Promise.reject(flushFailed(lost));
+    }
     // a flush under way may have begun before the caller's line was written
     if (!current.flushing) return (current.flushing = flushNow(current));
     current.queued ??= current.flushing
@@ -172,11 +179,11 @@ export class Journal {
   flushSync(): void {
     const { current } = this;
     if (!current) return;
-    if (current.lost) throw flushFailed();
+    if (current.lost) throw flushFailed(current);
     try {
       fdatasyncSync(current.fd);
     } catch (error) {
-      abandon(current);
+      abandon(current, error);
       throw error;
     }
   }
@@ -264,6 +271,7 @@ export class Journal {
       syncDirSync(this.directory);
       this.reserve.tryFill();
       this.open.clear();
+      this.before = this.current;
       return (this.current = { name, fd, offset, lost: false });
     } catch (error) {
       closeSync(fd);
@@ -281,25 +289,29 @@ function writeLine(fd: number, line: JournalLine): number {
 }
 
 async function flushNow(segment: Segment): Promise<void> {
-  if (segment.lost) throw flushFailed();
+  if (segment.lost) throw flushFailed(segment);
   const failure = await new Promise<Error | null>((resolve) => fdatasync(segment.fd, resolve));
   delete segment.flushing;
   // given up meanwhile: a line could not be cut off
   if (segment.lost) closeSync(segment.fd);
-  else if (failure) abandon(segment);
+  else if (failure) abandon(segment, failure);
   else return;
-  throw failure ?? flushFailed();
+  throw failure ?? flushFailed(segment);
 }
 
 /** After a failed flush the kernel may have dropped the pages: nothing more goes to this segment. */
-function abandon(segment: Segment): void {
+function abandon(segment: Segment, failure?: unknown): void {
   if (segment.lost) return;
   segment.lost = true;
+  segment.failure = failure;
   // a flush under way still needs the descriptor, and closes it
   if (!segment.flushing) closeSync(segment.fd);
 }
 
-function flushFailed(): S3Error {
+/** What it failed of, for all who wait: a full disk is told as one to each of them. */
+function flushFailed(segment?: Segment): Error {
+  const { failure } = segment ?? {};
+  if (failure instanceof Error) return failure;
   return new S3Error('InternalError', 'The journal could not be written to the disk.');
 }
 

@@ -138,6 +138,19 @@ describe('a journal', () => {
     expect(listSegments(directory)).toHaveLength(2);
   });
 
+  it('tells each who waits for a flush why it failed', async () => {
+    const full = Object.assign(new Error('ENOSPC'), { code: 'ENOSPC' });
+    append(1);
+    const first = journal.segment;
+    const waiting = [journal.flush(first), journal.flush(first)];
+    flushes[0]?.(full);
+    for (const one of waiting) await expect(one).rejects.toBe(full);
+    await expect(journal.flush(first)).rejects.toBe(full);
+    append(2);
+    expect(journal.segment).not.toBe(first);
+    await expect(journal.flush(first)).rejects.toBe(full);
+  });
+
   it('counts nothing as flushed that could not be cut off', async () => {
     append(1);
     const first = journal.segment;
