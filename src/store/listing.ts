@@ -183,7 +183,7 @@ class Merged {
   /** The next one if only files follow that were read already; undefined says nothing. */
   nextNow(): Walked | undefined {
     const { tree } = this;
-    if (this.fresh || this.other || !tree || !this.overflow.end) return undefined;
+    if (this.fresh || this.other || !tree) return undefined;
     const after = this.walker.nextNow();
     if (!after) return undefined;
     this.bound = tree.key;
@@ -249,8 +249,7 @@ class Overflow {
   private page: { key: Buffer; value: Buffer }[] = [];
   private at = 0;
   private position: Buffer = Buffer.alloc(0);
-  /** Nothing is left to be read on. */
-  end = false;
+  private end = false;
   /** See {@link REKEYED_COUNTER}. */
   private count = 0;
   private readonly head: Buffer;
