@@ -15,6 +15,7 @@ import { constants } from 'node:os';
 import { join } from 'node:path';
 import { crc32 } from '@node-rs/crc32';
 import { open, type RootDatabase } from 'lmdb';
+import { errno } from '../base/errors.js';
 import type { Ownership } from '../fs/statefile.js';
 import { behindDoor } from './door.js';
 import { dropSpoilt, fileAt, makeFiles, setAside } from './index-files.js';
@@ -144,7 +145,14 @@ function withFile(which: 'data' | 'lock', path: string): Opened | undefined {
 /** Whether a file is what LMDB makes before anything is written to it. */
 function isNew(path: string): boolean {
   const stat = lstatSync(path, { throwIfNoEntry: false });
-  return stat?.isFile() === true && stat.size === SIZE && crc32(readFileSync(path)) === SUM;
+  if (stat?.isFile() !== true || stat.size !== SIZE) return false;
+  try {
+    return crc32(readFileSync(path)) === SUM;
+  } catch (error) {
+    // removed at this moment
+    if (errno(error) === 'ENOENT') return false;
+    throw error;
+  }
 }
 
 /** Whether LMDB finds fault with the file or with its lock, and not the system with us. LMDB's own codes are negative. */

@@ -141,7 +141,14 @@ export function dropSpoilt(lock: string): void {
 
 function isLock(path: string): boolean {
   if (lstatSync(path, { throwIfNoEntry: false })?.isFile() !== true) return false;
-  const fd = openSync(path, 'r');
+  let fd: number;
+  try {
+    fd = openSync(path, 'r');
+  } catch (error) {
+    // removed at this moment
+    if (errno(error) === 'ENOENT') return false;
+    throw error;
+  }
   try {
     const head = Buffer.alloc(MAGIC.length);
     return readSync(fd, head) === head.length && head.equals(MAGIC);

@@ -12,6 +12,7 @@
 import type { BigIntStats } from 'node:fs';
 import { dirname } from 'node:path';
 import type { RangeOptions } from 'lmdb';
+import { errno } from '../base/errors.js';
 import { Seen, forgetSeen } from '../base/turn.js';
 import { isFull, type Ownership } from '../fs/statefile.js';
 import { behindDoor } from './door.js';
@@ -187,9 +188,14 @@ export class Index {
       this.reopen();
       return true;
     }
-    const why = this.doubt(stat);
-    if (why === undefined) return false;
-    this.distrust(why);
+    try {
+      const why = unlessMoved(() => this.doubt(stat));
+      if (why === undefined) return false;
+      this.distrust(why);
+    } catch (error) {
+      if (!(error instanceof Moved)) throw error;
+      this.reopen();
+    }
     return true;
   }
 
@@ -230,6 +236,7 @@ export class Index {
         return undefined;
       });
     } catch (error) {
+      if (errno(error) === 'ENOENT') throw error;
       return String(error);
     }
   }
@@ -292,7 +299,7 @@ export class Index {
       const stat = statAt(this.path);
       if (!stat || fileOf(stat) !== file) throw new Moved();
       const before = lastOf(env);
-      if (this.isForged(stat, before)) throw new Moved(FORGED);
+      if (unlessMoved(() => this.isForged(stat, before))) throw new Moved(FORGED);
       last = before;
       this.writing = true;
       this.dirty = false;
@@ -304,7 +311,7 @@ export class Index {
         const result = work();
         this.countChanges();
         this.putNumbers();
-        headroom.ensure((name) => statsOf(this.table(name)));
+        unlessMoved(() => headroom.ensure((name) => statsOf(this.table(name))));
         return result;
       } finally {
         this.writing = false;
@@ -590,6 +597,15 @@ class Moved extends Error {
   /** @param why it must be made anew, if that is known. */
   constructor(readonly why?: string) {
     super();
+  }
+}
+
+/** Looks at the file at the path. @throws Moved if another process has set it aside since it was last seen there. */
+function unlessMoved<T>(look: () => T): T {
+  try {
+    return look();
+  } catch (error) {
+    throw errno(error) === 'ENOENT' ? new Moved() : error;
   }
 }
 

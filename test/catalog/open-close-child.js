@@ -15,12 +15,7 @@ let times = 0;
 let index;
 for (const end = Date.now() + Number(ms); Date.now() < end;) {
   try {
-    index ??= Index.open(
-      file,
-      () => file,
-      () => undefined,
-      (why) => wrong.add(why),
-    );
+    index ??= Index.open(file, { damaged: (why) => wrong.add(why) });
     index.write(() => index.next('times'));
     times++;
     if (stay === undefined) {
