@@ -8,7 +8,7 @@
  * GOS3RVE_PLANT, `<fault> <probability>`, makes clients lie as a store with that fault would: `stale` answers a HEAD with what the client saw before,
  * `lost` drops the condition of a PUT that has one.
  *
- *     node linear-client.js <module with openStore> <root> <bucket> <name> <clients> <out>
+ *     node linear-client.js <module with openStore, or linear-over-s3.js> <root> <bucket> <name> <clients> <out>
  */
 import { createHash } from 'node:crypto';
 import { createWriteStream } from 'node:fs';
@@ -85,8 +85,8 @@ const OPERATIONS = {
     return { existed: await store.delete(bucket, key, { condition: { ifMatch: [seen.etag] } }) };
   },
   copy: async (key, other) => {
-    const { facts } = await store.copy({ bucket, key }, { bucket, key: other });
-    return { to: other, saw: facts.metadata?.value };
+    const { etag, facts } = await store.copy({ bucket, key }, { bucket, key: other });
+    return { to: other, etag, saw: facts.metadata?.value };
   },
   move: async (key, other) => {
     const { facts } = await store.move({ bucket, key }, { bucket, key: other });
@@ -103,12 +103,17 @@ function remember(known, key, seen) {
 async function write(key, known, condition, match) {
   const value = `${name}.${++counter}`;
   const bytes = content(value);
-  const asked = { wrote: value, ...(condition?.ifNoneMatch && { absent: true }), ...(match && { match }) };
+  const asked = {
+    wrote: value,
+    etag: md5(bytes),
+    ...(condition?.ifNoneMatch && { absent: true }),
+    ...(match && { match }),
+  };
   try {
     const drops = condition?.ifMatch && lies('lost');
     const options = { facts: { metadata: { value } }, ...(condition && !drops && { condition }) };
     const { etag } = await store.put(bucket, key, bodyOf(bytes), options);
-    if (etag !== md5(bytes)) throw new Error(`a put of ${value} answered ${etag}`);
+    if (etag !== asked.etag) throw new Error(`a put of ${value} answered ${etag}`);
     known.set(key, { value, etag });
     return asked;
   } catch (error) {

@@ -1,5 +1,6 @@
 /**
- * 100 clients in 4 processes, each with a store of its own on one root, work on 10 keys: puts, conditional puts and deletes, copies, moves.
+ * 100 clients in 4 processes work on 10 keys: puts, conditional puts and deletes, copies, moves. Each process has a store of its own on one root, or asks a server
+ * with 4 workers by S3, while it moves objects through a store of its own.
  * Every history must be linearizable (linear.ts). Keys come in pairs, and moves stay within a pair, so each pair is checked by itself
  * (Herlihy and Wing: a history is linearizable if that of each of its objects is). All clients pause together every {@link ROUND_MS} while one process
  * reads each key: there a history can be cut, and both its parts are short enough to be decided.
@@ -14,11 +15,13 @@ import os from 'node:os';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { openStore } from '../../src/store/open.js';
+import { ACCESS_KEY, SECRET_KEY, serve } from '../e2e/harness.js';
 import { BUCKET } from '../suites/store/kit.js';
 import { ANY, checkHistory, not, type Step, type Verdict } from './linear.js';
 
 const DOOR = path.resolve(import.meta.dirname, '../../dist/store/open.js');
 const CLIENT = path.join(import.meta.dirname, 'linear-client.js');
+const OVER_S3 = path.join(import.meta.dirname, 'linear-over-s3.js');
 const FULL = process.env.GOS3RVE_FULL === '1';
 const RUNS = FULL ? Number(process.env.GOS3RVE_RUNS ?? 10) : 1;
 const SECONDS = FULL ? 60 : 4;
@@ -35,10 +38,13 @@ interface Entry {
   /** The value in the object read, copied or moved. */
   saw?: string;
   wrote?: string;
+  /** Of what was written or copied. */
+  etag?: string;
   /** If-Match of the ETag of this value. */
   match?: string;
   /** If-None-Match: *. */
   absent?: boolean;
+  /** Whether there was something to remove, where that was told. */
   existed?: boolean;
   failed?: string;
   message?: string;
@@ -51,22 +57,35 @@ describe.skipIf(!existsSync(DOOR))(`${CLIENTS} clients in 4 processes on 10 keys
     console.log(JSON.stringify(counts));
   });
 
+  it.each(Array.from({ length: RUNS }, (_, i) => i + 1))('are linearizable through 4 workers, run %i', async () => {
+    const { outcome, stuck, ...counts } = await judge(true, { workers: 4 });
+    expect([outcome, stuck]).toEqual(['linearizable', []]);
+    console.log('by S3', JSON.stringify(counts));
+  });
+
   // or this test would prove nothing; a few lies in a whole history
   it.each(['stale', 'lost'])('are caught where the store has a fault: %s', async (fault) => {
-    const { outcome, ...counts } = await judge(false, `${fault} ${FULL ? 0.002 : 0.03}`);
+    const { outcome, ...counts } = await judge(false, { plant: `${fault} ${FULL ? 0.002 : 0.03}` });
     expect(outcome).toBe('violation');
     console.log(fault, JSON.stringify({ ...counts, stuck: counts.stuck.length }));
   });
 });
 
+interface How {
+  /** See linear-client.js. */
+  plant?: string;
+  /** Of the server that is asked; without, each process asks its own store. */
+  workers?: number;
+}
+
 /**
  * Records a history and looks for an order.
  * @param spoils whether the same history with one wrong answer in it must be refused
  */
-async function judge(spoils: boolean, plant = ''): Promise<Verdict & { operations: number; failed: object }> {
+async function judge(spoils: boolean, how: How = {}): Promise<Verdict & { operations: number; failed: object }> {
   const base = await mkdtemp(path.join(os.tmpdir(), 'gos3rve-linear-'));
   try {
-    const entries = await record(base, path.join(base, 'root'), plant);
+    const entries = seen(await record(base, path.join(base, 'root'), how));
     expect(strange(entries)).toEqual([]);
     const total = { outcome: 'linearizable', stuck: [], configurations: 0, segments: 0 } as Verdict;
     for (const pair of new Set(entries.map(pairOf))) {
@@ -85,19 +104,26 @@ async function judge(spoils: boolean, plant = ''): Promise<Verdict & { operation
   }
 }
 
-async function record(base: string, root: string, plant: string): Promise<Entry[]> {
+async function record(base: string, root: string, { plant = '', workers }: How): Promise<Entry[]> {
   await mkdir(root);
   const store = await openStore(root);
   await store.createBucket(BUCKET, {});
   await store.close();
+  const server = workers === undefined ? undefined : await serve(root, { workers });
+  const asked = { endpoint: server?.url, accessKeyId: ACCESS_KEY, secretAccessKey: SECRET_KEY, store: DOOR };
+  const env = { GOS3RVE_PLANT: plant, GOS3RVE_LINEAR: JSON.stringify(asked) };
   const files = Array.from({ length: PROCESSES }, (_, i) => path.join(base, `history-${i}`));
-  const workers = files.map((file, i) => new Worker(root, `w${i}`, file, plant));
-  await Promise.all(workers.map((worker) => worker.answer()));
-  for (let worked = 0; worked < SECONDS * 1000; worked += ROUND_MS) {
-    await Promise.all(workers.map((worker) => worker.ask({ work: ROUND_MS })));
-    await pick(workers).ask({ read: true });
+  try {
+    const processes = files.map((file, i) => new Worker([server ? OVER_S3 : DOOR, root], `w${i}`, file, env));
+    await Promise.all(processes.map((one) => one.answer()));
+    for (let worked = 0; worked < SECONDS * 1000; worked += ROUND_MS) {
+      await Promise.all(processes.map((one) => one.ask({ work: ROUND_MS })));
+      await pick(processes).ask({ read: true });
+    }
+    await Promise.all(processes.map((one) => one.end()));
+  } finally {
+    await server?.stop();
   }
-  await Promise.all(workers.map((worker) => worker.end()));
   const texts = await Promise.all(files.map((file) => readFile(file, 'utf8')));
   return texts.flatMap((text) => text.split('\n').flatMap((line) => (line === '' ? [] : [JSON.parse(line) as Entry])));
 }
@@ -108,11 +134,11 @@ class Worker {
   private readonly closed: Promise<unknown[]>;
   private errors = '';
 
-  constructor(root: string, name: string, file: string, plant: string) {
-    this.child = fork(CLIENT, [DOOR, root, BUCKET, name, String(CLIENTS / PROCESSES), file], {
+  constructor(store: readonly string[], name: string, file: string, env: Record<string, string>) {
+    this.child = fork(CLIENT, [...store, BUCKET, name, String(CLIENTS / PROCESSES), file], {
       stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
       execArgv: [],
-      env: { ...process.env, GOS3RVE_PLANT: plant },
+      env: { ...process.env, ...env },
     });
     this.child.stderr?.on('data', (chunk) => (this.errors += String(chunk)));
     this.closed = once(this.child, 'close');
@@ -139,6 +165,16 @@ function pick<T>(list: readonly T[]): T {
   const one = list[Math.floor(Math.random() * list.length)];
   if (one === undefined) throw new Error('an empty list');
   return one;
+}
+
+/** What a copy saw is told by its ETag where S3 tells nothing else. */
+function seen(entries: Entry[]): Entry[] {
+  const values = new Map(entries.flatMap(({ wrote, etag }) => (wrote !== undefined && etag ? [[etag, wrote]] : [])));
+  for (const entry of entries) {
+    const value = values.get(entry.etag ?? '');
+    if (entry.what === 'copy' && value !== undefined) entry.saw ??= value;
+  }
+  return entries;
 }
 
 function pairOf({ key }: Entry): string {
@@ -186,7 +222,9 @@ function stepsOf(entry: Entry): Step[] {
     }
     case 'remove':
     case 'removeIf':
-      if (existed !== true) return [{ ...base, needs: { [key]: undefined } }];
+      if (existed === undefined)
+        return [{ ...base, needs: match === undefined ? {} : { [key]: match }, writes: { [key]: undefined } }];
+      if (!existed) return [{ ...base, needs: { [key]: undefined } }];
       return [{ ...base, needs: { [key]: match ?? ANY }, writes: { [key]: undefined } }];
     case 'copy': {
       // CopyObject promises no single moment: it reads, then it writes
