@@ -28,6 +28,8 @@ const TICK_MS = 25;
 const TOLD_AGAIN_MS = 60_000;
 /** Where hashes find no room, no more files are read for so long, ms. */
 const FULL_MS = 1000;
+/** After so many ms a full disk is said again. */
+const FULL_AGAIN_MS = 60_000;
 /** Files that wait for the background; what is asked for again comes again. */
 const QUEUE_LIMIT = 1000;
 /** How often a path is looked at again whose folders were renamed between two looks. */
@@ -49,6 +51,8 @@ export class Identifier {
   private busy = false;
   private closed = false;
   private fullUntil = 0;
+  /** When (ms) it was last said. */
+  private saidFull = -Infinity;
 
   constructor(private readonly core: Core) {}
 
@@ -155,7 +159,7 @@ export class Identifier {
     } catch (error) {
       // a full disk must not keep files from being read
       if (error instanceof S3Error) throw error;
-      this.core.log('warn', 'what is known of a file could not be looked up', { error: String(error) });
+      this.complain('what is known of a file could not be looked up', error);
       return wanted.map(({ again }) => again());
     }
   }
@@ -216,8 +220,17 @@ export class Identifier {
         }
       });
     } catch (error) {
-      core.log('warn', 'an ETag that was told could not be noted', { error: String(error) });
+      this.complain('an ETag that was told could not be noted', error);
     }
+  }
+
+  /** A full disk is said once in a while: it meets each file that is asked for. */
+  private complain(message: string, error: unknown): void {
+    if (isFull(error)) {
+      if (performance.now() - this.saidFull < FULL_AGAIN_MS) return;
+      this.saidFull = performance.now();
+    }
+    this.core.log('warn', message, { error: String(error) });
   }
 
   /** Whether other bytes than the known ones stand at a place, as they were found. Without a hash only this tells, and by their file they are known again. */

@@ -180,6 +180,8 @@ it.skipIf(!MOUNTS)(
       }
     }
     expect(server?.alive()).toBe(true);
+    // once, however many files it keeps from being noted
+    expect(server?.output().match(/could not be noted|could not be looked up/g)?.length).toBe(1);
     // so it says of each write that finds no room, and spoils the heap by it
     expect(server?.output()).not.toContain('Write error');
     disk.empty();
