@@ -64,16 +64,22 @@ export class Identifier {
     const isDone = (one: Found): boolean => knowledge(one) === 'known' && !(prove && isUnproven(one));
     if ((isSettled(found) && isDone(found)) || !this.core.catalog.index.ready) return found;
     const again = (): Found | undefined => this.core.find(bucket, key);
-    const now = this.recall([{ found, again }])[0];
-    if (!now) throw noSuchKey(key);
-    if (isDone(now) || this.core.hash === 'off' || this.isFull) return now;
-    if (Number(now.stat.size) > SMALL_FILE) {
-      this.later(now, again);
-      return now;
+    let now = this.recall([{ found, again }])[0];
+    for (let attempt = 0; ; attempt++) {
+      if (!now) throw noSuchKey(key);
+      if (isDone(now) || this.core.hash === 'off' || this.isFull) return now;
+      if (Number(now.stat.size) > SMALL_FILE) {
+        this.later(now, again);
+        return now;
+      }
+      const reading = await this.read(now, again);
+      if (reading) this.record([reading]);
+      const then = this.standing({ found, again });
+      if (!(prove && isUnproven(then ?? now))) return then ?? now;
+      // what came to be known meanwhile is known by a rename alone, too
+      if (then && attempt === LOOKS) return unread(then);
+      now = then;
     }
-    const reading = await this.read(now, again);
-    if (reading) this.record([reading]);
-    return this.standing({ found, again }) ?? now;
   }
 
   /**
@@ -93,6 +99,7 @@ export class Identifier {
     );
     if (open.length === 0 || !this.core.catalog.index.ready) return out;
     if (this.isFull) budget = 0;
+    const tried = new Set<Found>();
     const readings = new Map<Found, Reading>();
     for (const [i, now] of this.recall(open).entries()) {
       const { at = 0, again } = open[i] ?? {};
@@ -101,16 +108,28 @@ export class Identifier {
       const size = Number(now.stat.size);
       if (size > SMALL_FILE || size > budget) continue;
       budget -= size;
+      tried.add(now);
       const reading = await this.read(now, again).catch(() => undefined);
       if (reading) readings.set(now, reading);
     }
     this.record([...readings.values()]);
     for (const { at, again } of open) {
       const now = out[at];
+      if (!now || !tried.has(now)) continue;
       // another request may have read it, as it was found there
-      if (now && readings.has(now)) out[at] = this.standing({ found: now, again });
+      const then = readings.has(now) ? this.standing({ found: now, again }) : now;
+      out[at] = then && isUnproven(then) ? await this.proved(bucket, page[at]?.key ?? '', then) : then;
     }
     return out;
+  }
+
+  /** What a listing tells of a file that was changed while it was read for it: one that cannot be read must not end the page. */
+  private async proved(bucket: string, key: string, found: Found): Promise<Found | undefined> {
+    try {
+      return await this.identify(bucket, key, found, true);
+    } catch (error) {
+      return error instanceof S3Error && error.code === 'NoSuchKey' ? undefined : unread(found);
+    }
   }
 
   /** A place that was looked into, as it is now. */
@@ -375,6 +394,11 @@ export function isSettled({ row, ...found }: Found): boolean {
 /** A small file whose byte facts came by a rename: cheap to check. */
 export function isUnproven({ row, stat }: Found): boolean {
   return row?.unproven === true && row.appendFrom === undefined && Number(stat.size) <= SMALL_FILE;
+}
+
+/** The same as if nobody had ever known its bytes. */
+function unread({ row, ...found }: Found): Found {
+  return { ...found, row: row && { ...row, etag: '' } };
 }
 
 /** For whoever brings the object to another key. */

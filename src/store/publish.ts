@@ -35,7 +35,7 @@ import { adoptStanding, settleAside, settleOverflow } from './settle.js';
 import { isAbsent, lstatOf, type Core, type Found, type Target } from './core.js';
 import { EMPTY_ETAG, describe, knowledge, sameFacts } from './describe.js';
 import type { Hold } from './hold.js';
-import type { Identifier } from './identifier.js';
+import { isUnproven, type Identifier } from './identifier.js';
 
 /** A body that lies on the target's mount, whole, with its final mode. */
 export interface Ready {
@@ -532,7 +532,7 @@ export class Publisher {
     found: Found | undefined,
   ): void {
     if (!condition) return;
-    if (found && namesEtag(condition) && knowledge(found) !== 'known') {
+    if (found && namesEtag(condition) && (knowledge(found) !== 'known' || isUnproven(found))) {
       const same = known?.fp.equals(found.fp) === true && known.stat.ctimeNs === found.stat.ctimeNs;
       if (!same) throw new Retry();
     }

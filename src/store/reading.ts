@@ -11,7 +11,7 @@ import { noSuchKey, type Core, type Found } from './core.js';
 import { describe, isAppending, knowledge, openIfThere, SMALL_FILE } from './describe.js';
 import { endsOf, etagOf, md5sOf } from './etag.js';
 import { holdsGrown, stateOf } from './growth.js';
-import type { Identifier } from './identifier.js';
+import { isUnproven, type Identifier } from './identifier.js';
 import type { Markers } from './markers.js';
 
 /** How often a file is looked at again that was replaced between stat and open. */
@@ -100,6 +100,8 @@ export class Reading {
           const now = this.core.find(bucket, key);
           same = now !== undefined && isSame(now, file.stat);
           same &&= now !== undefined && (knowledge(now) === 'known' || knowledge(found) !== 'known');
+          // nor has come to be known since by a rename alone
+          same &&= now !== undefined && (!isUnproven(now) || isUnproven(found));
           // bytes that nothing is known of must not meet what was said in another folder
           same &&= now !== undefined && (knowledge(now) === 'known' || this.core.tracker.isAmongOwn(now));
           if (same && now) return { found: now, file };
