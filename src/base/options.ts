@@ -15,6 +15,7 @@ import {
   processes,
   region,
   repeatedAlias,
+  requests,
   share,
   size,
   duration,
@@ -93,6 +94,12 @@ export const OPTIONS = {
     default: Math.min(availableParallelism(), MOST_WORKERS),
     shown: `one a core, at most ${MOST_WORKERS}`,
     help: 'processes that answer requests',
+  }),
+  maxRequests: one({
+    value: 'number',
+    parse: requests,
+    default: 1000,
+    help: 'requests that a process serves at once; more wait, and after 5 s get SlowDown; 0: no limit',
   }),
   accessKey: maybe({ value: 'id', parse: keyId, help: 'access key id (AWS_ACCESS_KEY_ID works too)' }),
   secretKey: maybe({

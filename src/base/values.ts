@@ -68,6 +68,12 @@ export function processes(text: string): number {
   return number;
 }
 
+/** How many requests; 0 for any number. */
+export function requests(text: string): number {
+  if (!/^\d{1,7}$/.test(text)) throw new Error('is no number of requests; give 1 or more, or 0 for no limit');
+  return Number(text);
+}
+
 /** A umask in octal: `022`, `0o077`. */
 export function octal(text: string): number {
   const digits = /^(?:0o)?([0-7]{1,4})$/.exec(text)?.[1];

@@ -3,6 +3,7 @@ import { Keyring } from '../auth/keyring.js';
 import type { Credential } from '../auth/types.js';
 import type { Settings } from '../base/config.js';
 import type { Log } from '../base/log.js';
+import { Admission } from '../http/admission.js';
 import { createServer, type GatewayServer, type Socketed } from '../http/server.js';
 import type { Notifier } from '../jobs/events/targets.js';
 import { openStore, type LocalStore } from '../store/open.js';
@@ -60,6 +61,7 @@ export function serverOf(
     signingRegion: settings.region ?? 'any',
     readOnly: settings.readOnly,
     baseDomains: settings.baseDomain,
+    admission: new Admission(settings.maxRequests),
     log,
     host: settings.host,
     port: settings.port,

@@ -5,7 +5,7 @@
 import type { FileHandle } from 'node:fs/promises';
 import { S3Error } from '../base/errors.js';
 import type { Body } from '../base/model.js';
-import { BUFFER_BYTES, giveBuffer, takeBuffer } from './buffers.js';
+import { giveBuffer, takeBuffer } from './buffers.js';
 import type { BodyHasher } from './hash.js';
 
 /** Buffers being written and hashed, beside the one that is filled. */
@@ -50,13 +50,13 @@ class Gather {
   ) {}
 
   get isFull(): boolean {
-    return this.filled === BUFFER_BYTES;
+    return this.filled === this.buffer?.length;
   }
 
   /** Copies what fits of a chunk from `at` on. The chunk is garbage then, while it is young. @returns bytes, at least one. */
   fill(chunk: Uint8Array, at: number): number {
     this.buffer ??= takeBuffer();
-    const bytes = Math.min(BUFFER_BYTES - this.filled, chunk.byteLength - at);
+    const bytes = Math.min(this.buffer.length - this.filled, chunk.byteLength - at);
     const part = at === 0 && bytes === chunk.byteLength ? chunk : chunk.subarray(at, at + bytes);
     // set() and copy() are ten times as slow where memory is shared and lies at odd offsets: fill() is memcpy
     this.buffer.fill(part, this.filled, this.filled + bytes);

@@ -1,5 +1,5 @@
 /**
- * The life of a request, top to bottom: parse, match, CORS, authenticate, load bucket settings, authorize, decode the body, run,
+ * The life of a request, top to bottom: parse, admit, match, CORS, authenticate, load bucket settings, authorize, decode the body, run,
  * respond, record.
  *
  * What all operations share is here, once. What is particular to an operation is in its row of `ops/table.ts` and in its handler,
@@ -19,6 +19,7 @@ import { matchOperation } from '../ops/table.js';
 import type { Handler, OpContext, OpInput, OpResult, Operation, ServiceConfig } from '../ops/types.js';
 import type { Attribution, Bucket, Store } from '../store/contract.js';
 import { answerAdmin } from './admin.js';
+import type { Admission } from './admission.js';
 import { decodedBody, readText } from './decode.js';
 import type { Exchange } from './exchange.js';
 import { withHoisted } from './hoisted.js';
@@ -36,6 +37,8 @@ export interface Gateway {
   readOnly: boolean;
   /** In lower case. */
   baseDomains: readonly string[];
+  /** Without, all that come are served at once. */
+  admission?: Admission;
   log: Log;
 }
 
@@ -64,6 +67,10 @@ async function perform(gateway: Gateway, exchange: Exchange): Promise<OpResult> 
   }
   const admin = answerAdmin(gateway.store, method, target);
   if (admin) return admin;
+
+  // Admit
+  const turn = gateway.admission?.enter(exchange);
+  if (turn) await turn;
 
   // Match
   const matched = matchOperation(method, target.level, target.query, headers);

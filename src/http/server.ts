@@ -167,6 +167,7 @@ class HttpGateway implements GatewayServer {
     if (failure && waiting.length === 0) breakOff(exchange, failure);
     response.once('close', () => {
       delete connection.current;
+      this.#options.admission?.leave(exchange);
       // Its headers may have promised to keep the connection before the end was known.
       if (exchange.lastOfConnection || this.#draining) {
         socket.destroySoon();

@@ -7,7 +7,7 @@ import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import fc from '../fast-check.js';
-import { BUFFER_BYTES } from '../../src/fs/buffers.js';
+import { BUFFER_BYTES, giveBuffer, takeBuffer } from '../../src/fs/buffers.js';
 import { writeGathered } from '../../src/fs/gather.js';
 import { createHasher, type BodyHasher } from '../../src/fs/hash.js';
 import { md5 } from '../suites/store/kit.js';
@@ -87,6 +87,21 @@ describe('writeGathered', () => {
       ),
       { numRuns: 20 },
     );
+  });
+
+  it('writes and hashes the same where all large buffers are in use', async () => {
+    const taken = Array.from({ length: 100 }, () => takeBuffer());
+    try {
+      expect(Math.max(...taken.slice(40).map(({ length }) => length))).toBeLessThan(BUFFER_BYTES / 4);
+      const pieces = [noise(BUFFER_BYTES * 2, 3), noise(70_000, 5), noise(1, 7)];
+      const all = Buffer.concat(pieces);
+      const hasher = new SlowHasher(1);
+      expect(await writeGathered({ chunks: chunksOf(pieces) }, file, hasher)).toBe(all.length);
+      expect(fs.readFileSync(path.join(folder, 'f')).equals(all)).toBe(true);
+      expect(hasher.digest().MD5.toString('hex')).toBe(md5(all));
+    } finally {
+      for (const buffer of taken) giveBuffer(buffer);
+    }
   });
 
   it('asks for no more than it has room for while the hash is late', async () => {

@@ -52,6 +52,26 @@ describe('a range read', () => {
     );
   });
 
+  it('gives the same in smaller pieces to those who come while many others have not taken theirs', async () => {
+    let go = (): void => undefined;
+    const blocked = new Promise<void>((resolve) => (go = resolve));
+    const first: number[] = [];
+    const all = Array.from({ length: 100 }, async () => {
+      const chunks: Buffer[] = [];
+      await readRange(opened, 0, SIZE, async (chunk) => {
+        if (chunks.push(Buffer.from(chunk)) === 1) first.push(chunk.length);
+        await blocked;
+      });
+      return Buffer.concat(chunks).equals(CONTENT);
+    });
+    await expect.poll(() => first.length).toBe(100);
+    expect(first.filter((length) => length > 64 * 1024).length).toBeLessThanOrEqual(64);
+    go();
+    expect((await Promise.all(all)).every(Boolean)).toBe(true);
+    await readRange(opened, 0, SIZE, (chunk) => void first.push(chunk.length));
+    expect(first[100]).toBe(512 * 1024);
+  });
+
   it.each<[string, (file: string) => void]>([
     [
       'overwritten in place, size and mtime restored',
