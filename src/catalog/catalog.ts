@@ -100,8 +100,18 @@ export class Catalog {
   }
 
   private rowKeySeen({ dirs, name }: Extract<Place, { kind: 'tree' }>): Buffer | undefined {
-    const id = this.dirsSeen.get(dirs.join('/'), () => this.findDirId(dirs));
+    const id = this.dirIdSeen(dirs);
     return id === undefined ? undefined : rowKey(id, name);
+  }
+
+  private dirIdSeen(dirs: readonly string[]): number | undefined {
+    return this.dirsSeen.get(dirs.join('/'), () => this.findDirId(dirs));
+  }
+
+  /** Names what the index says of a directory, as it was seen in this turn: where it has the same name again, no row in it is another one. */
+  stateSeen(dirs: readonly string[]): string | undefined {
+    const id = this.dirIdSeen(dirs);
+    return id === undefined ? undefined : this.index.stateSeen(id);
   }
 
   /** The same, its id only: the rest is not decoded. */

@@ -85,6 +85,8 @@ export class Index {
   /** How many transactions this process has begun: what is remembered of one says nothing in the next. */
   private begun = 0;
   private readonly stands = new Seen<boolean>();
+  private readonly refreshed = new Seen<boolean>();
+  private readonly changesKnown = new Seen<string>();
   /** Whether this very file was seen to be whole. */
   private whole = false;
   /** How many rows of directories this process has removed. */
@@ -163,6 +165,14 @@ export class Index {
     if (this.writing) return;
     this.seemsLost();
     if (!this.lacks) this.opened.env.resetReadTxn();
+  }
+
+  /** The same for a read that begins: what this turn has begun with will do, unless this process has written since. */
+  refreshSeen(): void {
+    this.refreshed.get(String(this.begun), () => {
+      this.refresh();
+      return true;
+    });
   }
 
   /** {@link isLost} as it was seen in this turn. */
@@ -457,6 +467,12 @@ export class Index {
   /** How many transactions have put or removed rows in directory `dir`, or in one of those that share its counter. */
   changes(dir: number): number {
     return numberOf(this.get('meta', CHANGES[dir % CHANGES.length] ?? Buffer.alloc(0)));
+  }
+
+  /** Names the state of directory `dir` as this turn has begun with it: as long as the name is the same, so are all of its rows. */
+  stateSeen(dir: number): string {
+    const name = `${this.generation}:${this.begun}:${dir}`;
+    return this.changesKnown.get(name, () => `${this.generation}:${dir}:${this.changes(dir)}`);
   }
 
   /** @throws NotReady if it does not stand any more, as it is seen in this turn. */

@@ -2,7 +2,7 @@
  * Objects that were told a moment ago, small ones with their bytes: a hit costs neither a decoded row nor open(2) nor read(2).
  *
  * Nothing is believed that is not looked at again, as much as {@link Core.find} looks at: the folder must lie where its path says, stat(2) must tell of
- * the very same file with the same stamps, and the row that speaks of it must be the same byte by byte. Then all that is said of it is the same, too. Only
+ * the very same file with the same stamps, and the row that speaks of it must be the same byte by byte, or one of a folder in which no row has changed. Then all that is said of it is the same, too. Only
  * files whose ctime was old by then are kept, since a later change must show in it. What changes a file without any stamp (a store through a mapping,
  * before it is written back, which takes half a minute on Linux) shows within seconds, and within a minute in a file that was left alone for as long: nothing
  * is kept for longer.
@@ -22,13 +22,17 @@ const MAX_OBJECTS = 4096;
 const KEEP_MS = 5000;
 /** The same of a file whose ctime is older than that: whatever was mapped was written back, and a later store shows. */
 const KEEP_SETTLED_MS = 60_000;
+const EXACTLY = { bigint: true, throwIfNoEntry: false } as const;
 
 interface Kept extends AtHand {
   place: Extract<Place, { kind: 'tree' }>;
   /** Of the folder. */
   path: string;
+  file: string;
   /** As it is in the index. */
   row: Buffer;
+  /** In which its folder was in the index when the row was there: {@link Catalog.stateSeen}. */
+  state?: string | undefined;
   stat: Stamps;
   /** On the clock of `performance`, ms. */
   until: number;
@@ -74,7 +78,7 @@ export class ObjectsAtHand {
     this.kept.set(name, {
       info: describe(bucket, key, now),
       ...(bytes && { bytes: Buffer.from(bytes) }),
-      ...{ place, path: dir.path, row, stat: stampsOf(stat) },
+      ...{ place, path: dir.path, file: `${dir.path}/${place.name}`, row, stat: stampsOf(stat) },
       until: performance.now() + (Date.now() - Number(stat.ctimeMs) > KEEP_SETTLED_MS ? KEEP_SETTLED_MS : KEEP_MS),
     });
     this.total += bytes?.length ?? 0;
@@ -86,19 +90,26 @@ export class ObjectsAtHand {
   }
 
   /** Whether one is still all that {@link Core.find} and {@link describe} would find. */
-  private stands({ until, path, place, row, stat }: Kept): boolean {
-    if (until < performance.now()) return false;
+  private stands(kept: Kept): boolean {
+    if (kept.until < performance.now()) return false;
     try {
-      this.core.dirs.seen(path);
+      this.core.dirs.seen(kept.path);
       // by its path: it need only be the same file
-      const now = lstatSync(`${path}/${place.name}`, { bigint: true, throwIfNoEntry: false });
-      return (
-        now !== undefined && isSameFile(now, stat) && this.core.catalog.rowBytes(place, true)?.equals(row) === true
-      );
+      const now = lstatSync(kept.file, EXACTLY);
+      return now !== undefined && isSameFile(now, kept.stat) && this.isStillSaid(kept);
     } catch {
       // told by whoever asks in full
       return false;
     }
+  }
+
+  /** Whether the row is still the same: it need not be read where none in its folder has changed. */
+  private isStillSaid(kept: Kept): boolean {
+    const { catalog } = this.core;
+    const state = catalog.stateSeen(kept.place.dirs);
+    if (state !== undefined && state === kept.state) return true;
+    kept.state = state;
+    return catalog.rowBytes(kept.place, true)?.equals(kept.row) === true;
   }
 
   private drop(name: string, { bytes }: Kept): void {

@@ -340,7 +340,7 @@ export class LocalStoreImpl implements LocalStore {
     if (this.upkeep.rebuilding) return undefined;
     try {
       this.presence.checkSeen();
-      index.refresh();
+      index.refreshSeen();
       return index.ready ? work() : undefined;
     } catch {
       return undefined;
