@@ -5,7 +5,7 @@ import type { Keyring } from './keyring.js';
 import { payloadMode } from './payload.js';
 import { findScope } from './scope.js';
 import { ALGORITHM, parseTimestamp, signatureOf } from './signature.js';
-import type { AuthResult, SignedRequest } from './types.js';
+import type { AuthResult, SignedRequest, Validity } from './types.js';
 import { MAX_SKEW_MS, refuseSessionToken, verify, type AuthOptions } from './verify.js';
 
 /** Seven days, in seconds. */
@@ -66,7 +66,10 @@ function authenticatePairs(
   const query = canonicalQuery(pairs.filter((pair) => pair.name !== 'X-Amz-Signature'));
   verify(request, scope, { path, query, signedHeaders, payloadHash, timestamp, signature });
   keyring.rememberScope(fields.credential, scope);
-  return { identity: scope.identity, payload, signature: signatureOf(fields.date), via: 'query' };
+  return {
+    ...{ identity: scope.identity, payload, signature: signatureOf(fields.date), via: 'query' },
+    valid: validityOf(fields, options),
+  };
 }
 
 interface QueryFields {
@@ -118,14 +121,19 @@ function readExpires(text: string): number {
   return expires;
 }
 
+type Times = Pick<QueryFields, 'date' | 'expires'>;
+
 /** A URL that expires after 0 s has expired when it is made. */
-function checkTime(
-  { date, expires }: Pick<QueryFields, 'date' | 'expires'>,
-  { now, maxSkewMs = MAX_SKEW_MS }: AuthOptions,
-): void {
-  if (date - now > maxSkewMs) throw new S3Error('AccessDenied', 'Request is not yet valid');
+function validityOf({ date, expires }: Times, { maxSkewMs = MAX_SKEW_MS }: AuthOptions): Validity {
+  return { from: date - maxSkewMs, until: expires > 0 ? date + expires * 1000 : -Infinity };
+}
+
+function checkTime({ date, expires }: Times, options: AuthOptions): void {
+  const { now } = options;
+  const { from, until } = validityOf({ date, expires }, options);
+  if (now < from) throw new S3Error('AccessDenied', 'Request is not yet valid');
+  if (now <= until) return;
   const end = date + expires * 1000;
-  if (expires > 0 && now <= end) return;
   throw new S3Error('AccessDenied', 'Request has expired', {
     data: { 'X-Amz-Expires': expires, Expires: isoSeconds(end), ServerTime: isoSeconds(now) },
   });

@@ -60,4 +60,11 @@ export interface AuthResult {
   signature?: Signature;
   /** `header`, `query` (presigned), `bearer` or `none`. */
   via: 'header' | 'query' | 'bearer' | 'none';
+  /** When (ms, inclusive) the same request, byte by byte, would be told the same: after that it has expired, before that it is none yet. */
+  valid?: Validity;
+}
+
+export interface Validity {
+  from: number;
+  until: number;
 }

@@ -13,12 +13,12 @@ const DRAIN_LIMIT = 256 * 1024;
 const LINGER_MS = 3_000;
 const LINGER_LIMIT = 64 * 1024 * 1024;
 
+const ignore = (): void => undefined;
+
 export class Exchange {
   readonly requestId = newRequestId();
   readonly hostId = HOST_ID;
-  readonly headers: Headers;
   readonly method: string;
-  readonly body: RequestBody;
   readonly started = performance.now();
   /** Headers that go with every answer of this request, errors too (CORS). */
   extraHeaders: Record<string, string> = {};
@@ -30,21 +30,39 @@ export class Exchange {
   answered: number | undefined;
   /** The connection must end after this answer: framing is lost, or the server is stopping. */
   lastOfConnection = false;
+  #headers: Headers | undefined;
+  #body: RequestBody | undefined;
 
   constructor(
     readonly request: IncomingMessage,
     readonly response: ServerResponse,
-    options: { awaitsContinue: boolean; idleMs: number },
+    private readonly options: { awaitsContinue: boolean; idleMs: number },
   ) {
-    this.headers = readHeaders(request.rawHeaders);
     this.method = request.method ?? 'GET';
-    this.body = new RequestBody(request, this.headers, {
-      idleMs: options.idleMs,
-      ...(options.awaitsContinue ? { beforeFirstRead: () => response.writeContinue() } : {}),
-    });
     // What goes wrong on the socket shows as 'close'; without a listener Node would throw.
-    request.on('error', () => undefined);
-    response.on('error', () => undefined);
+    request.on('error', ignore);
+    response.on('error', ignore);
+  }
+
+  get headers(): Headers {
+    return (this.#headers ??= readHeaders(this.request.rawHeaders));
+  }
+
+  /** Spares reading them: they were read in a request with the same lines. */
+  set headers(known: Headers) {
+    this.#headers = known;
+  }
+
+  get body(): RequestBody {
+    return (this.#body ??= this.#bodyOf());
+  }
+
+  #bodyOf(): RequestBody {
+    const { idleMs, awaitsContinue } = this.options;
+    return new RequestBody(this.request, this.headers, {
+      idleMs,
+      ...(awaitsContinue ? { beforeFirstRead: () => this.response.writeContinue() } : {}),
+    });
   }
 
   /** The client went away before the answer was complete. */
@@ -61,18 +79,22 @@ export class Exchange {
     return this.body.complete || (this.body.announced && this.body.remaining <= DRAIN_LIMIT);
   }
 
-  /** Ends the response, of which at most `last` was not written yet, and sees to the rest of the request. */
-  async finish(last?: Buffer): Promise<void> {
+  /** Ends the response, of which at most `last` was not written yet, and sees to the rest of the request: what is left of that is waited for. */
+  finish(last?: Buffer): Promise<void> | undefined {
     this.answered = performance.now();
     if (this.body.complete || this.gone) {
       this.response.end(last);
-      return;
+      return undefined;
     }
     if (this.keepsConnection()) {
       this.response.end(last);
       this.body.discard(LINGER_MS);
-      return;
+      return undefined;
     }
+    return this.#linger(last);
+  }
+
+  async #linger(last: Buffer | undefined): Promise<void> {
     // RFC 9112 section 9.6: closing with unread bytes resets the connection, and the client may never see the answer. So
     // the answer goes out, we read on for a moment, and only then close.
     if (last) this.response.write(last);

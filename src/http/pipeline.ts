@@ -16,10 +16,11 @@ import { corsHeaders, preflight } from '../ops/cors.js';
 import { rootOwner } from '../ops/owners.js';
 import type { RequestFacts } from '../ops/policy-conditions.js';
 import { matchOperation } from '../ops/table.js';
-import type { Handler, OpContext, OpInput, OpResult, Operation, ServiceConfig } from '../ops/types.js';
+import type { Asked, Handler, OpContext, OpInput, OpResult, Operation, ServiceConfig } from '../ops/types.js';
 import type { Attribution, Bucket, Store } from '../store/contract.js';
 import { answerAdmin } from './admin.js';
 import type { Admission } from './admission.js';
+import { KnownRequests } from './again.js';
 import { decodedBody, readText } from './decode.js';
 import type { Exchange } from './exchange.js';
 import { withHoisted } from './hoisted.js';
@@ -43,7 +44,32 @@ export interface Gateway {
 }
 
 /** Serves one request. Never throws: whatever goes wrong is answered and recorded. */
-export async function serveRequest(gateway: Gateway, exchange: Exchange): Promise<void> {
+export function serveRequest(gateway: Gateway, exchange: Exchange): Promise<void> | undefined {
+  if (!isAnswered(gateway, exchange)) return serveNew(gateway, exchange);
+  record(gateway.log, exchange);
+  return undefined;
+}
+
+/** By what is known of the very same request. */
+function isAnswered(gateway: Gateway, exchange: Exchange): boolean {
+  try {
+    return knownTo(gateway).answer(gateway, exchange);
+  } catch {
+    // told by the way through all stages
+    return false;
+  }
+}
+
+/** By gateway: what is known holds with its keys and its region. */
+const known = new WeakMap<Gateway, KnownRequests>();
+
+function knownTo(gateway: Gateway): KnownRequests {
+  let requests = known.get(gateway);
+  if (!requests) known.set(gateway, (requests = new KnownRequests()));
+  return requests;
+}
+
+async function serveNew(gateway: Gateway, exchange: Exchange): Promise<void> {
   try {
     await sendResult(exchange, await perform(gateway, exchange));
   } catch (error) {
@@ -118,11 +144,12 @@ async function perform(gateway: Gateway, exchange: Exchange): Promise<OpResult> 
     return { authorize, ...(bucket && { bucket }) };
   };
   // the owner of a bucket without a policy need not wait
-  const own = needsNoMore(operation, headers) ? gateway.store.bucketAtHand(target.bucket) : undefined;
-  const entered: Entered =
-    own && mayAll(own, rootOwner(gateway.service), identity)
-      ? { bucket: own, authorize: (...asked) => authorizeIn(own)(...asked) }
-      : await enter();
+  const own = needsNoMore(operation, asked) ? gateway.store.bucketAtHand(target.bucket) : undefined;
+  let entered: Entered;
+  if (own && mayAll(own, rootOwner(gateway.service), identity)) {
+    entered = { bucket: own, authorize: (...right) => authorizeIn(own)(...right) };
+    if ('via' in authenticated) knownTo(gateway).keep({ asked, operation, authenticated }, exchange);
+  } else entered = await enter();
 
   // Decode the body
   const trailers: Record<string, string> = Object.create(null) as Record<string, string>;
@@ -153,8 +180,13 @@ async function perform(gateway: Gateway, exchange: Exchange): Promise<OpResult> 
 type Entered = Pick<OpContext, 'bucket' | 'authorize'>;
 
 /** Whether to do all in its bucket is all that an operation on an object needs. */
-function needsNoMore({ level, alsoNeeds }: Operation, headers: Exchange['headers']): boolean {
-  return level === 'object' && alsoNeeds === undefined && headers['x-amz-expected-bucket-owner'] === undefined;
+function needsNoMore({ level, atHand, alsoNeeds }: Operation, { headers }: Asked): boolean {
+  // reading needs but rights on the object itself
+  return (
+    level === 'object' &&
+    (alsoNeeds === undefined || atHand !== undefined) &&
+    headers['x-amz-expected-bucket-owner'] === undefined
+  );
 }
 
 function authenticateRequest(gateway: Gateway, exchange: Exchange, target: Target): AuthResult {

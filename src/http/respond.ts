@@ -77,7 +77,7 @@ export function keepAlive(exchange: Exchange): void {
   response.write(' ');
 }
 
-function endKeptAlive(exchange: Exchange, xml: string): Promise<void> {
+function endKeptAlive(exchange: Exchange, xml: string): Promise<void> | undefined {
   exchange.bytesOut += Buffer.byteLength(xml);
   exchange.response.write(xml);
   return exchange.finish();
@@ -104,10 +104,20 @@ async function sendText(
 }
 
 async function sendBytes(exchange: Exchange, { status = 200, headers = {} }: OpResult, bytes: Buffer): Promise<void> {
-  writeHead(exchange, status, headers);
+  await sendWhole(exchange, status, linesOf(headers), bytes);
+}
+
+/** An answer whose body, if any, is at hand. @param lines from {@link linesOf}; the same may be sent again and again. */
+export function sendWhole(
+  exchange: Exchange,
+  status: number,
+  lines: readonly string[],
+  bytes?: Buffer,
+): Promise<void> | undefined {
+  writeLines(exchange, status, lines);
   const last = exchange.method === 'HEAD' ? undefined : bytes;
   exchange.bytesOut += last?.length ?? 0;
-  await exchange.finish(last);
+  return exchange.finish(last);
 }
 
 /** Streams bytes of an open object at the speed of the client, and closes it whatever happens. */
@@ -155,19 +165,29 @@ function writeChunk(exchange: Exchange, chunk: Buffer): Promise<void> {
 }
 
 function writeHead(exchange: Exchange, status: number, headers: Record<string, string>): void {
-  const { response } = exchange;
+  writeLines(exchange, status, linesOf(headers));
+}
+
+/** Headers as name, value, name, value. Behind Content-Length, Node takes the bytes of Content-Disposition for UTF-8 and decodes them: into what no header can carry, or others. */
+export function linesOf(headers: Record<string, string>): string[] {
+  const lines: string[] = [];
+  for (const name in headers) if (name !== LENGTH) lines.push(name, headers[name] ?? '');
+  const length = headers[LENGTH];
+  if (length !== undefined) lines.push(LENGTH, length);
+  return lines;
+}
+
+const LENGTH = 'Content-Length';
+
+function writeLines(exchange: Exchange, status: number, lines: readonly string[]): void {
+  const { response, extraHeaders } = exchange;
   if (!exchange.keepsConnection()) response.shouldKeepAlive = false;
-  // Behind Content-Length, Node takes the bytes of Content-Disposition for UTF-8 and decodes them: into what no header can carry, or others.
-  const { 'Content-Length': length, ...others } = headers;
+  const all = ['x-amz-id-2', exchange.hostId, 'x-amz-request-id', exchange.requestId, 'Server', 'gos3rve'];
+  // what the answer itself says goes first
+  for (const name in extraHeaders) if (!lines.includes(name)) all.push(name, extraHeaders[name] ?? '');
+  for (const piece of lines) all.push(piece);
   // the phrase, too: what failed on its way out has left its own
-  response.writeHead(status, STATUS_CODES[status] ?? '', {
-    'x-amz-id-2': exchange.hostId,
-    'x-amz-request-id': exchange.requestId,
-    Server: 'gos3rve',
-    ...exchange.extraHeaders,
-    ...others,
-    ...(length === undefined ? {} : { 'Content-Length': length }),
-  });
+  response.writeHead(status, STATUS_CODES[status] ?? '', all);
 }
 
 /** What the access log says of the answer: 499 when the client went away first. */

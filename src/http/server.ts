@@ -54,7 +54,7 @@ export function createServer(options: ServerOptions): GatewayServer {
  * never hear that the client is gone.
  */
 interface Connection {
-  current?: Exchange;
+  current: Exchange | undefined;
   waiting: (() => void)[];
   /** What the parser could not read lies behind the last of those that wait. */
   failure?: S3Error;
@@ -133,7 +133,7 @@ class HttpGateway implements GatewayServer {
   }
 
   #connected(socket: Socket): void {
-    this.#connections.set(socket, { waiting: [] });
+    this.#connections.set(socket, { current: undefined, waiting: [] });
     socket.once('close', () => this.#connections.delete(socket));
   }
 
@@ -143,21 +143,15 @@ class HttpGateway implements GatewayServer {
     const connection = this.#connections.get(socket);
     if (!connection) return;
     beginTurn();
-    const start = (): void => void this.#serve(connection, request, response, awaitsContinue);
     if (!connection.current) {
-      start();
+      this.#serve(connection, request, response, awaitsContinue);
       return;
     }
-    connection.waiting.push(start);
+    connection.waiting.push(() => this.#serve(connection, request, response, awaitsContinue));
     if (connection.waiting.length >= PIPELINE_LIMIT) socket.pause();
   }
 
-  async #serve(
-    connection: Connection,
-    request: IncomingMessage,
-    response: ServerResponse,
-    awaitsContinue: boolean,
-  ): Promise<void> {
+  #serve(connection: Connection, request: IncomingMessage, response: ServerResponse, awaitsContinue: boolean): void {
     const { socket } = request;
     const idleMs = this.#options.idleBodyMs ?? 60_000;
     const exchange = new Exchange(request, response, { awaitsContinue, idleMs });
@@ -166,7 +160,7 @@ class HttpGateway implements GatewayServer {
     const { failure, waiting } = connection;
     if (failure && waiting.length === 0) breakOff(exchange, failure);
     response.once('close', () => {
-      delete connection.current;
+      connection.current = undefined;
       this.#options.admission?.leave(exchange);
       // Its headers may have promised to keep the connection before the end was known.
       if (exchange.lastOfConnection || this.#draining) {
@@ -177,7 +171,7 @@ class HttpGateway implements GatewayServer {
       waiting.shift()?.();
       if (socket.isPaused() && waiting.length <= PIPELINE_LIMIT / 2) socket.resume();
     });
-    await serveRequest(this.#options, exchange);
+    void serveRequest(this.#options, exchange);
   }
 
   /** What the HTTP parser refused. Within a body, the request under way fails and is answered by the pipeline. */

@@ -1,12 +1,12 @@
 /** GetObject and HeadObject: conditions, ranges, parts, overrides. */
 import { S3Error } from '../base/errors.js';
-import type { ObjectInfo, OpenObject, ReadOptions } from '../store/contract.js';
+import type { AtHand, ObjectInfo, OpenObject, ReadOptions } from '../store/contract.js';
 import { checksumHeaders } from '../wire/checksums.js';
 import { checkRead, readConditions } from '../wire/conditions.js';
 import { factsHeaders, httpDate, parseHttpDate } from '../wire/headers.js';
 import { parseRange } from '../wire/ranges.js';
 import { checkVersion, partNumberOf, quoted, refuseEncryption } from './input.js';
-import type { OpContext, OpInput, OpResult } from './types.js';
+import type { Answered, AnsweredAtHand, Asked, OpContext, OpInput, OpResult } from './types.js';
 
 /** Query parameter -> response header that it replaces. */
 const OVERRIDES = [
@@ -19,11 +19,10 @@ const OVERRIDES = [
 ] as const;
 
 export async function getObject(ctx: OpContext, input: OpInput): Promise<OpResult> {
-  checkReadable(ctx, input);
-  const hand = input.query.has('partNumber') ? undefined : ctx.store.atHand(input.bucket, input.key, true);
-  if (hand?.bytes) {
-    const { start, end, status, headers } = answer(hand.info, input, undefined);
-    return { status, headers, bytes: hand.bytes.subarray(start, end) };
+  const kept = getAtHand(ctx, input);
+  if (kept) {
+    const { status, headers } = kept.answer;
+    return { status, headers, ...(kept.bytes && { bytes: kept.bytes }) };
   }
   const open = await ctx.store.open(input.bucket, input.key, quickRead(input));
   try {
@@ -36,12 +35,46 @@ export async function getObject(ctx: OpContext, input: OpInput): Promise<OpResul
   }
 }
 
+/** GetObject of what the store has at hand. */
+export function getAtHand(ctx: Reader, asked: Asked, before?: Answered): AnsweredAtHand | undefined {
+  const kept = answerAtHand(ctx, asked, true, before);
+  const bytes = kept?.hand.bytes;
+  if (!kept || !bytes) return undefined;
+  const { answer } = kept;
+  const { start, end } = answer;
+  return { answer, bytes: end - start === bytes.length ? bytes : bytes.subarray(start, end) };
+}
+
+/** HeadObject of what the store has at hand. */
+export function headAtHand(ctx: Reader, asked: Asked, before?: Answered): AnsweredAtHand | undefined {
+  const kept = answerAtHand(ctx, asked, false, before);
+  return kept && { answer: kept.answer };
+}
+
+type Reader = Pick<OpContext, 'store' | 'identity'>;
+
+function answerAtHand(
+  ctx: Reader,
+  asked: Asked,
+  whole: boolean,
+  before: Answered | undefined,
+): { answer: Answered; hand: AtHand } | undefined {
+  if (!before) checkReadable(ctx, asked);
+  if (asked.query.has('partNumber')) return undefined;
+  const hand = ctx.store.atHand(asked.bucket, asked.key, whole);
+  if (!hand) return undefined;
+  return { hand, answer: hand.info === before?.info ? before : answer(hand.info, asked, undefined) };
+}
+
 export async function headObject(ctx: OpContext, input: OpInput): Promise<OpResult> {
-  checkReadable(ctx, input);
+  const kept = headAtHand(ctx, input);
+  if (kept) return { status: kept.answer.status, headers: kept.answer.headers };
   if (!input.query.has('partNumber')) {
-    const { bucket, key } = input;
-    const info = ctx.store.atHand(bucket, key)?.info ?? (await ctx.store.head(bucket, key, { incomplete: true }));
-    const { status, headers } = answer(info, input, undefined);
+    const { status, headers } = answer(
+      await ctx.store.head(input.bucket, input.key, { incomplete: true }),
+      input,
+      undefined,
+    );
     return { status, headers };
   }
   const open = await ctx.store.open(input.bucket, input.key);
@@ -59,7 +92,7 @@ function quickRead({ headers, query }: OpInput): ReadOptions {
   return { incomplete: !depends && !query.has('partNumber') };
 }
 
-function checkReadable(ctx: OpContext, input: OpInput): void {
+function checkReadable(ctx: Reader, input: Asked): void {
   checkVersion(input.query.get('versionId'), input.key);
   refuseEncryption(input.headers, 'read');
   // S3, GetObject: overrides need a signed request, or anyone could make the bucket's host serve chosen headers.
@@ -102,15 +135,8 @@ async function readPart(open: OpenObject, input: OpInput): Promise<Slice> {
   throw unsatisfiable;
 }
 
-interface Answer {
-  status: number;
-  headers: Record<string, string>;
-  start: number;
-  end: number;
-}
-
 /** Status, headers and bytes of the answer. @throws NotModified, PreconditionFailed, InvalidRange. */
-function answer(info: ObjectInfo, input: OpInput, part: Slice | undefined): Answer {
+function answer(info: ObjectInfo, input: Asked, part: Slice | undefined): Answered {
   checkConditions(info, input);
   const range =
     part ?? (ifRange(input.headers['if-range'], info) ? parseRange(input.headers.range, info.size) : undefined);
@@ -123,14 +149,14 @@ function answer(info: ObjectInfo, input: OpInput, part: Slice | undefined): Answ
   if (partial) headers['Content-Range'] = `bytes ${start}-${end - 1}/${info.size}`;
   if (part?.count !== undefined) headers['x-amz-mp-parts-count'] = String(part.count);
   Object.assign(headers, checksums(info, input, part, start, end));
-  return { status: partial ? 206 : 200, headers, start, end };
+  return { info, status: partial ? 206 : 200, headers, start, end };
 }
 
 /** {@link objectHeaders} of what is told again and again. */
 const described = new WeakMap<ObjectInfo, Readonly<Record<string, string>>>();
 
 /** What is told of the object, with the overrides of the query. */
-function describing(info: ObjectInfo, input: OpInput): Record<string, string> {
+function describing(info: ObjectInfo, input: Asked): Record<string, string> {
   let told = described.get(info);
   if (!told) described.set(info, (told = objectHeaders(info)));
   const headers = { ...told };
@@ -144,7 +170,7 @@ function describing(info: ObjectInfo, input: OpInput): Record<string, string> {
 }
 
 /** A 304 says of caching what the 200 would have said (RFC 9110 section 15.4.5). @throws NotModified, PreconditionFailed. */
-function checkConditions(info: ObjectInfo, input: OpInput): void {
+function checkConditions(info: ObjectInfo, input: Asked): void {
   try {
     checkRead(readConditions(input.headers), info, 'get');
   } catch (error) {
@@ -170,7 +196,7 @@ export function objectHeaders(info: ObjectInfo): Record<string, string> {
 /** ChecksumMode: that of the object for the whole, that of the part for a part, none for a range. */
 function checksums(
   info: ObjectInfo,
-  input: OpInput,
+  input: Asked,
   part: Slice | undefined,
   start: number,
   end: number,

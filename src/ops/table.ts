@@ -25,7 +25,7 @@ import { completeMultipartUpload } from './multipart-complete.js';
 import { abortMultipartUpload, createMultipartUpload } from './multipart-create.js';
 import { listMultipartUploads, listParts } from './multipart-list.js';
 import { precheckPart, uploadPart, uploadPartCopy } from './multipart-part.js';
-import { getObject, headObject } from './objects-get.js';
+import { getAtHand, getObject, headAtHand, headObject } from './objects-get.js';
 import { getBucketNotificationConfiguration, putBucketNotificationConfiguration } from './notification.js';
 import { precheckPut, putObject } from './objects-put.js';
 import { deleteBucketOwnershipControls, getBucketOwnershipControls, putBucketOwnershipControls } from './ownership.js';
@@ -98,8 +98,14 @@ function row(name: string, route: string, action: string, handler?: Handler, mor
 const NO_BODY = { body: 'none' } as const;
 
 const OBJECTS: readonly Operation[] = [
-  row('GetObject', 'GET object', 'GetObject', getObject, { alsoNeeds: ofVersion('s3:GetObjectVersion') }),
-  row('HeadObject', 'HEAD object', 'GetObject', headObject, { alsoNeeds: ofVersion('s3:GetObjectVersion') }),
+  row('GetObject', 'GET object', 'GetObject', getObject, {
+    alsoNeeds: ofVersion('s3:GetObjectVersion'),
+    atHand: getAtHand,
+  }),
+  row('HeadObject', 'HEAD object', 'GetObject', headObject, {
+    alsoNeeds: ofVersion('s3:GetObjectVersion'),
+    atHand: headAtHand,
+  }),
   row('PutObject', 'PUT object', 'PutObject', putObject, {
     body: 'stream',
     precheck: precheckPut,

@@ -6,7 +6,7 @@ import type { Grantees } from '../auth/keyring.js';
 import type { Identity } from '../auth/types.js';
 import type { Body, Owner, Tags } from '../base/model.js';
 import type { Notifier } from '../jobs/events/targets.js';
-import type { Attribution, Bucket, OpenObject, Store } from '../store/contract.js';
+import type { Attribution, Bucket, ObjectInfo, OpenObject, Store } from '../store/contract.js';
 import type { ConditionKeys } from '../wire/conditions.js';
 import type { XmlElement } from '../wire/xml.js';
 
@@ -39,6 +39,27 @@ export interface Operation {
   /** Refused before the body is asked for (before 100-continue is answered). */
   precheck?: (ctx: OpContext, input: OpInput) => Promise<void>;
   handler?: Handler;
+  /**
+   * What the handler answers, without waiting, as far as the store has it at hand. Undefined, or whatever it throws: the handler tells.
+   * @param before what it answered to the very same request: the same again, if it still holds.
+   */
+  atHand?: (ctx: Pick<OpContext, 'store' | 'identity'>, asked: Asked, before?: Answered) => AnsweredAtHand | undefined;
+}
+
+/** What was answered of an object, but for its bytes: to the same request it is the same as long as `info` is the very one that the store tells. */
+export interface Answered {
+  info: ObjectInfo;
+  status: number;
+  headers: Record<string, string>;
+  /** Of the body, exclusive. */
+  start: number;
+  end: number;
+}
+
+export interface AnsweredAtHand {
+  answer: Answered;
+  /** None for HEAD. */
+  bytes?: Buffer;
 }
 
 /** What a request asks for, as far as it is known before the body. */
