@@ -59,7 +59,7 @@ function authenticateHeader(
 ): AuthResult {
   const { headers } = request;
   const fields = parseAuthorization(authorization);
-  const timestamp = requestTimestamp(request, options);
+  const { timestamp, at } = requestTime(request, options);
   const scope = findScope(fields.credential, timestamp, options.region, keyring, {
     code: 'AuthorizationHeaderMalformed',
     prefix: 'The authorization header is malformed;',
@@ -79,7 +79,6 @@ function authenticateHeader(
     signature: fields.signature,
   });
   keyring.rememberScope(fields.credential, scope);
-  const at = parseTimestamp(timestamp);
   return { identity: scope.identity, payload, signature: signatureOf(at), via: 'header' };
 }
 
@@ -105,10 +104,14 @@ function parseAuthorization(authorization: string): AuthorizationFields {
   return { credential, signedHeaders, signature };
 }
 
-/** x-amz-date goes before Date; both may be ISO 8601 basic or an HTTP date. Returns `YYYYMMDDTHHMMSSZ`. */
-function requestTimestamp({ headers }: SignedRequest, { now, maxSkewMs = MAX_SKEW_MS }: AuthOptions): string {
+/** x-amz-date goes before Date; both may be ISO 8601 basic or an HTTP date. Returns `YYYYMMDDTHHMMSSZ`, and the same in ms. */
+function requestTime(
+  { headers }: SignedRequest,
+  { now, maxSkewMs = MAX_SKEW_MS }: AuthOptions,
+): { timestamp: string; at: number } {
   const text = headers['x-amz-date'] ?? headers.date ?? '';
-  const ms = parseTimestamp(text) ?? parseHttpDate(text);
+  const basic = parseTimestamp(text);
+  const ms = basic ?? parseHttpDate(text);
   if (ms === undefined) {
     throw new S3Error('AccessDenied', 'AWS authentication requires a valid Date or x-amz-date header');
   }
@@ -121,7 +124,7 @@ function requestTimestamp({ headers }: SignedRequest, { now, maxSkewMs = MAX_SKE
       },
     });
   }
-  return formatTimestamp(ms);
+  return { timestamp: basic === undefined ? formatTimestamp(ms) : text, at: ms };
 }
 
 function parseHttpDate(text: string): number | undefined {
@@ -152,7 +155,7 @@ function authenticateOtherwise(
     );
   }
   if (scheme === 'AWS') {
-    requestTimestamp(request, options);
+    requestTime(request, options);
     if (!/^AWS [^:\s]+:\S+$/.test(authorization)) {
       throw new S3Error('InvalidArgument', 'AWS authorization header is invalid.  Expected AwsAccessKeyId:signature', {
         data: { ArgumentName: 'Authorization' },

@@ -31,7 +31,7 @@ export function renameSourceConditions(h: Headers): ReadCondition {
 const NONE: ReadCondition = Object.freeze({});
 
 function conditionsOf(h: Headers, prefix: string, etags: typeof mustName): ReadCondition {
-  if (!Object.keys(h).some((name) => name.startsWith(prefix))) return NONE;
+  if (!saysAny(h, prefix)) return NONE;
   const ifMatch = etags(h, `${prefix}match`, 'strong');
   const ifNoneMatch = etags(h, `${prefix}none-match`, 'weak');
   const ifModifiedSince = parseHttpDate(h[`${prefix}modified-since`] ?? '');
@@ -42,6 +42,11 @@ function conditionsOf(h: Headers, prefix: string, etags: typeof mustName): ReadC
     ...(ifModifiedSince !== undefined && { ifModifiedSince }),
     ...(ifUnmodifiedSince !== undefined && { ifUnmodifiedSince }),
   };
+}
+
+function saysAny(h: Headers, prefix: string): boolean {
+  for (const name in h) if (name.startsWith(prefix)) return true;
+  return false;
 }
 
 /**

@@ -13,8 +13,9 @@ export interface ByteRange {
  * @throws InvalidRange if no byte of it exists; always so for an empty object.
  */
 export function parseRange(header: string | undefined, size: number): ByteRange | undefined {
-  const match = /^\s*bytes\s*=\s*(\d*)\s*-\s*(\d*)\s*$/i.exec(header ?? '');
-  if (match === null || header === undefined) return undefined;
+  if (header === undefined) return undefined;
+  const match = /^\s*bytes\s*=\s*(\d*)\s*-\s*(\d*)\s*$/i.exec(header);
+  if (match === null) return undefined;
   const [, first = '', last = ''] = match;
   if (first === '') {
     if (last === '') return undefined;
