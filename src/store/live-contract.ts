@@ -16,6 +16,8 @@ export interface Live {
    * @param told it is known that something has changed: a file that nobody knew of was made now.
    */
   lookAtFile(dirs: readonly string[], name: string, told?: boolean): Promise<FileReport>;
+  /** The same for several files of one directory, in few transactions. */
+  lookAtFiles(dirs: readonly string[], names: readonly string[], told?: boolean): Promise<FileReport[]>;
   /**
    * Changes by other programs that were found while somebody wants events, by whatever process, and of which nobody has been told: they are kept until they
    * were told of (`store.changes.see`), or forgotten.

@@ -166,12 +166,23 @@ export class LiveIndex implements Live {
   }
 
   async lookAtFile(dirs: readonly string[], name: string, told = false): Promise<FileReport> {
+    if (name !== '') return (await this.lookAtFiles(dirs, [name], told))[0] ?? { state: 'gone' };
     this.begin();
     this.core.tracker.settleDirs(dirs);
-    if (name === '') return this.lookAtMarker(dirs);
-    // made and gone before anybody could watch it; or a file has taken its place
-    if (isPossibleName(name)) this.noteMissing([...dirs, name]);
-    return this.examine(dirs, [name], told)[0] ?? { state: 'gone' };
+    return this.lookAtMarker(dirs);
+  }
+
+  async lookAtFiles(dirs: readonly string[], names: readonly string[], told = false): Promise<FileReport[]> {
+    this.begin();
+    this.core.tracker.settleDirs(dirs);
+    const { index } = this.core.catalog;
+    const id = this.core.catalog.findDir(dirs)?.id;
+    for (const name of names) {
+      // made and gone before anybody could watch it; or a file has taken its place
+      const was = id !== undefined && isPossibleName(name) && index.has('tree', rowKey(id, `${name}/`));
+      if (was) this.noteMissing([...dirs, name]);
+    }
+    return this.examine(dirs, names, told);
   }
 
   private lookAtMarker(dirs: readonly string[]): FileReport {

@@ -19,6 +19,8 @@ import { Watches } from './watches.js';
 const SETTLE_MS = 2_000;
 /** With watches, files are compared with their rows at every so many scans: writes through a mapping are not told. */
 const FILES_EVERY = 6;
+/** So many names of a directory are looked at in one go. */
+const NAMES_AT_ONCE = 32;
 /** Parts of the tree that wait for a scan; beyond it is all of the tree. */
 const SCANS_LIMIT = 10_000;
 const REBUILD_POLL_MS = 250;
@@ -172,15 +174,20 @@ export class Watcher {
       for (const name of report?.subdirs ?? []) this.lookForDirectory(below(dir, name));
       return;
     }
-    for (const name of names) {
-      if (this.abort.signal.aborted) return;
-      const file = await this.options.live.lookAtFile(dirs, name, true);
-      this.seen(dirs, name, file, true);
-      const path = below(dir, name);
-      // a file may have taken its place
-      if (file.state === 'gone' || file.state === 'not-served' || this.watches?.has(path)) this.lookForDirectory(path);
+    const all = [...names];
+    for (let i = 0; i < all.length && !this.abort.signal.aborted; i += NAMES_AT_ONCE) {
+      const some = all.slice(i, i + NAMES_AT_ONCE);
+      const files = await this.options.live.lookAtFiles(dirs, some, true);
+      for (const [n, file] of files.entries()) this.followed(dirs, some[n] ?? '', file);
       await this.patience.turn();
     }
+  }
+
+  private followed(dirs: readonly string[], name: string, file: FileReport): void {
+    this.seen(dirs, name, file, true);
+    const path = below(dirs.join('/'), name);
+    // a file may have taken its place
+    if (file.state === 'gone' || file.state === 'not-served' || this.watches?.has(path)) this.lookForDirectory(path);
   }
 
   /** What is no file may be a directory: made, moved here, replaced, or gone. */
