@@ -62,7 +62,18 @@ async function headIfAny(ctx: OpContext, bucket: string, key: string): Promise<O
   }
 }
 
+/** Of requests whose headers were read before their bodies. */
+const plans = new WeakMap<OpInput, PutPlan>();
+
 function planPut(ctx: OpContext, input: OpInput): PutPlan {
+  const known = plans.get(input);
+  if (known) return known;
+  const plan = readPlan(ctx, input);
+  plans.set(input, plan);
+  return plan;
+}
+
+function readPlan(ctx: OpContext, input: OpInput): PutPlan {
   const { headers, query, key } = input;
   // A part without its upload, or a version, must not become an object.
   for (const name of ['partNumber', 'versionId']) {
