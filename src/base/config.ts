@@ -169,7 +169,7 @@ export async function readConfigFile(path: string): Promise<ConfigFile | undefin
     text = await readFile(path, 'utf8');
   } catch (error) {
     if (errno(error) === 'ENOENT') return undefined;
-    throw new UsageError(`cannot read ${path} (${errno(error) ?? 'unknown error'})`);
+    throw new UsageError(`cannot read ${path} (${errno(error) ?? 'unknown error'})`, 1);
   }
   const { parse } = await import('yaml');
   try {

@@ -1,8 +1,10 @@
 /** One object or file copied: in, out, and within the store. Each arrives whole or not at all. */
 import { randomBytes } from 'node:crypto';
-import { createReadStream, fstatSync, realpathSync } from 'node:fs';
+import { constants, createReadStream, fstatSync, openSync, realpathSync } from 'node:fs';
 import { lstat, mkdir, open, opendir, rename, stat, unlink } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
+import { Socket } from 'node:net';
+import { addAbortSignal, type Readable } from 'node:stream';
 import { lookup as mimeType } from 'mime-types';
 import { S3Error, UsageError } from '../base/errors.js';
 import { STATE_DIR } from '../fs/keypath.js';
@@ -19,6 +21,7 @@ export interface CopyOptions {
   signal: AbortSignal;
 }
 
+const { O_RDONLY, O_NONBLOCK } = constants;
 const CHUNK = 1024 * 1024;
 /** Bytes of a file's name. */
 const NAME_MAX = 255;
@@ -34,8 +37,8 @@ export async function putFile(
   const facts = type === false ? {} : { contentType: type };
   if (path === undefined && fstatSync(0).isDirectory()) throw new UsageError('standard input is a folder', 1);
   const size = path === undefined ? undefined : knownSize(path);
-  const source = path === undefined ? process.stdin : bytesOf(path, size);
-  const body = { chunks: heeding(source, signal), ...(size !== undefined && { size }) };
+  const source = addAbortSignal(signal, path === undefined ? process.stdin : bytesOf(path, size));
+  const body = { chunks: source as AsyncIterable<Uint8Array>, ...(size !== undefined && { size }) };
   const condition = clobber ? {} : { condition: { ifNoneMatch: ['*'] } };
   return unlessThere(async () => (await store.put(bucket, key, body, { facts, ...condition })).size);
 }
@@ -163,7 +166,10 @@ export async function* walkFiles(
 }
 
 /** A log that is written to meanwhile is copied as far as it went. */
-function bytesOf(path: string, size: number | undefined): AsyncIterable<Uint8Array> {
+function bytesOf(path: string, size: number | undefined): Readable {
+  // open(2) would wait for a writer, and nothing could end it
+  if (statOf(path)?.isFIFO() === true)
+    return new Socket({ fd: openSync(path, O_RDONLY | O_NONBLOCK), writable: false });
   return createReadStream(path, { highWaterMark: CHUNK, ...(size !== undefined && { end: size - 1 }) });
 }
 
@@ -172,13 +178,6 @@ function knownSize(path: string): number | undefined {
   const found = statOf(path);
   if (found === undefined) throw new UsageError(`${path} does not exist`, 1);
   return found.isFile() && found.size > 0 ? found.size : undefined;
-}
-
-async function* heeding(source: AsyncIterable<Uint8Array>, signal: AbortSignal): AsyncGenerator<Uint8Array> {
-  for await (const chunk of source) {
-    signal.throwIfAborted();
-    yield chunk;
-  }
 }
 
 async function unlessThere(work: () => Promise<number>): Promise<number | undefined> {

@@ -90,7 +90,15 @@ export class Verifier {
   /** Reads an object and compares. @throws what `pace` throws. */
   async check(place: Place, pace: Pace): Promise<Verdict> {
     this.core.checkRoot();
-    const found = this.find(place);
+    let found: Found | undefined;
+    try {
+      found = this.find(place);
+    } catch (error) {
+      // its folder, most likely: others can be read
+      const code = errno(error);
+      if (code === undefined || error instanceof S3Error) throw error;
+      return { state: 'unreadable', error: code };
+    }
     if (!found) return { state: 'gone' };
     const { row } = found;
     const known = knowledge(found);

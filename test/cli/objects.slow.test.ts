@@ -242,6 +242,36 @@ describe.each(['beside a server', 'without a server'])('commands %s', (how) => {
     expect(await keys('box/folder')).toEqual([]);
   });
 
+  it.each([
+    ['standard input', '-'],
+    ['a pipe without a writer', 'pipe'],
+  ])('ends on SIGTERM with 143 while nothing comes from %s', async (_what, source) => {
+    const pipe = path.join(b.base, 'pipe');
+    if (source === 'pipe') await promisify(execFile)('mkfifo', [pipe]);
+    const before = new Set(await readdir(inRoot('.gos3rve/staging')));
+    const child = spawn(process.execPath, [BINARY, 'cp', source === 'pipe' ? pipe : source, 'box/none'], {
+      env: cleanEnv({ GOS3RVE_ROOT: root }),
+    });
+    const ended = new Promise((resolve) => child.once('close', resolve));
+    const staged = async (): Promise<number> =>
+      (await readdir(inRoot('.gos3rve/staging'))).filter((name) => !before.has(name)).length;
+    await expect.poll(staged, { timeout: 15_000 }).toBeGreaterThan(0);
+    child.kill('SIGTERM');
+    expect(await ended).toBe(143);
+    expect(existsSync(inRoot('box/none'))).toBe(false);
+  });
+
+  it('copies from a pipe whose writer comes late', async () => {
+    const pipe = path.join(b.base, 'late');
+    await promisify(execFile)('mkfifo', [pipe]);
+    const copied = gos(['cp', pipe, 'box/late']);
+    await new Promise((resolve) => setTimeout(resolve, 1500));
+    await writeFile(pipe, 'from a pipe');
+    expect((await copied).code).toBe(0);
+    expect((await gos(['cp', 'box/late', '-'])).out).toBe('from a pipe');
+    await gos(['rm', 'box/late']);
+  });
+
   it('ends on SIGINT with 130, and leaves no half object', async () => {
     // the server, or a command that was just killed, may have a folder of its own there
     const before = new Set(await readdir(inRoot('.gos3rve/staging')));

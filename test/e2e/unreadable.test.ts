@@ -5,7 +5,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Server } from './harness.js';
-import { BINARY, serve } from './harness.js';
+import { BINARY, run, serve } from './harness.js';
 import type { RawResponse } from './raw.js';
 import { send } from './raw.js';
 
@@ -103,5 +103,22 @@ describe.skipIf(reason !== undefined)(`folders that the server may not read${rea
     expect(await readFile(at('open', 'deep', 'b.txt'), 'utf8')).toBe('b');
     expect(await brief(call('DELETE', '/open/deep/b.txt'))).toEqual([204, undefined]);
     expect(server.alive()).toBe(true);
+  });
+
+  it('verify tells what it cannot read, and reads the rest', async () => {
+    expect(await brief(call('PUT', '/open/later/a.txt', 'later'))).toEqual([200, undefined]);
+    expect(await brief(call('PUT', '/open/now.txt', 'now'))).toEqual([200, undefined]);
+    if (ROOT) await chown(at('open', 'later'), 0, 0);
+    await chmod(at('open', 'later'), ROOT ? 0o700 : 0);
+    try {
+      const args = [BINARY, 'verify', 'open/', '--root', at(), '--json'];
+      const { code, stdout } = await run(process.execPath, args, { mayFail: true, ...(ROOT && { user: NOBODY }) });
+      expect(stdout).toContain('open/later/a.txt');
+      expect(stdout).toContain('EACCES');
+      expect(stdout.match(/"objects":(\d+)/)?.[1]).toMatch(/^([2-9]|\d\d)$/);
+      expect(code).toBe(2);
+    } finally {
+      await chmod(at('open', 'later'), 0o700);
+    }
   });
 });
