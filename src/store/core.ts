@@ -3,7 +3,7 @@
  */
 import { lstatSync, readdirSync, rmdirSync, statSync, type BigIntStats, type Stats } from 'node:fs';
 import { createHash } from 'node:crypto';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { S3Error, errno } from '../base/errors.js';
 import { parseAliases } from './aliases.js';
 import { Excludes, READING } from './excludes.js';
@@ -27,6 +27,9 @@ import { Tracker } from './identity.js';
 import { Likeness, makeDirLike, makeNewDir } from './likeness.js';
 import { Room } from './room.js';
 import { whereRoom } from './where-room.js';
+
+/** ms after which whoever has made a directory has flushed its name, or died, and the system has written it by itself. */
+const NAMED_MS = 60_000;
 
 export interface StoreOptions {
   /** Where state lies; default `<root>/.gos3rve`. Staging and overflow always lie on the root's mount, for they hold bodies. */
@@ -619,8 +622,33 @@ export class Core {
   /** Flushes directories, in parallel, unless durability is `fast`. */
   async syncDirs(paths: Iterable<string>): Promise<void> {
     if (!this.durable) return;
-    const ended = await Promise.allSettled([...new Set(paths)].map((path) => this.dirs.syncPath(path)));
+    const ended = await Promise.allSettled([...this.withAbove(paths)].map((path) => this.dirs.syncPath(path)));
     for (const one of ended) if (one.status === 'rejected') throw one.reason;
+  }
+
+  /**
+   * With the folder of each that was made a moment ago, and so on up to the root: whoever made it, in whatever process, may not have flushed its name yet, and
+   * a power cut would take with it what is in it by now.
+   */
+  private withAbove(paths: Iterable<string>): Set<string> {
+    const all = new Set<string>();
+    for (const one of paths) {
+      for (let path = one; !all.has(path); path = dirname(path)) {
+        all.add(path);
+        if (!path.startsWith(`${this.root}/`) || !this.isNew(path)) break;
+      }
+    }
+    return all;
+  }
+
+  private isNew(path: string): boolean {
+    try {
+      const { born } = this.dirs.get(path);
+      // one above that may be passed, but not read, cannot be flushed by us
+      return this.clock.ageMs(Number(born.birthtimeMs)) < NAMED_MS && this.openDir(dirname(path)) !== undefined;
+    } catch {
+      return false;
+    }
   }
 
   /** Flushes what was appended to the journal, to its segment or to these, and directories; unless durability is `fast`. */

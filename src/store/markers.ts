@@ -117,8 +117,9 @@ export class Markers {
     const mkdirs = reached.missing.map((_, i) => dirs.slice(0, depth + i + 1).join('/'));
     publisher.announce(mkdirs);
     const target: Target = { place: { kind: 'tree', dirs, name: '' }, ...reached, dirPath: '', name: '' };
-    core.inMissing(target, (_dir, made) => {
-      for (const path of made) dirtied.add(path);
+    core.inMissing(target, (dir, made) => {
+      // others may have made it a moment ago
+      for (const path of [dir.path, ...made]) dirtied.add(path);
       for (const one of mkdirs) catalog.changeDir(one.split('/'), (row) => (row.made = true));
       const seq = catalog.nextSeq();
       catalog.setMarker(dirs, marker, seq);
