@@ -113,7 +113,10 @@ async function post(name: string, fields: Record<string, string>): Promise<numbe
   const data = new FormData();
   for (const [field, value] of Object.entries({ key: at(name).Key, ...fields })) data.append(field, value);
   data.append('file', new Blob(['x']), 'file');
-  return (await fetch(`${url}/${Bucket}`, { method: 'POST', body: data })).status;
+  // in one piece: fetch breaks off what is answered before it was sent
+  const form = new Response(data);
+  const headers = { 'content-type': form.headers.get('content-type') ?? '' };
+  return (await fetch(`${url}/${Bucket}`, { method: 'POST', body: await form.arrayBuffer(), headers })).status;
 }
 const tagXml = (key: string, value: string): string =>
   `<Tagging><TagSet><Tag><Key>${key}</Key><Value>${value}</Value></Tag></TagSet></Tagging>`;
