@@ -1,12 +1,12 @@
 /** What is put into a folder that was made a moment ago must not be lost with its name: the flush of that may still be under way, in whatever process. */
 import fs from 'node:fs';
-import { syncBuiltinESMExports } from 'node:module';
 import os from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { openStore, type LocalStore } from '../../src/store/open.js';
 import { BUCKET, body, put } from '../suites/store/kit.js';
+import { hookFsync } from './hooked-fsync.js';
 
 let root = '';
 let store: LocalStore;
@@ -15,26 +15,24 @@ let other: LocalStore;
 let flushed: string[] = [];
 /** The first flush of this folder is held up until it is let go. */
 let held: { folder: string; go: Promise<void> } | undefined;
-const { fsync } = fs;
+let unhook: () => void;
 
 beforeEach(async () => {
   root = fs.mkdtempSync(path.join(os.tmpdir(), 'gos3rve-made-'));
   store = await openStore(root);
   other = await openStore(root);
   await store.createBucket(BUCKET, {});
-  fs.fsync = ((fd: number, done: fs.NoParamCallback) => {
-    const on = path.relative(root, fs.readlinkSync(`/proc/self/fd/${fd}`));
+  unhook = hookFsync((at, flush) => {
+    const on = path.relative(root, at);
     flushed.push(on);
     const hold = held?.folder === on ? held : undefined;
     if (hold) held = undefined;
-    void Promise.resolve(hold?.go).then(() => fsync(fd, done));
-  }) as typeof fsync;
-  syncBuiltinESMExports();
+    void Promise.resolve(hold?.go).then(() => flush());
+  });
   flushed = [];
 });
 afterEach(async () => {
-  Object.assign(fs, { fsync });
-  syncBuiltinESMExports();
+  unhook();
   await store.close();
   await other.close();
   fs.rmSync(root, { recursive: true });

@@ -1,38 +1,32 @@
 /** What follows the commit of a move - directories that fell empty, an overflow copy that is superseded - never makes its answer a failure. */
 import fs from 'node:fs';
-import { syncBuiltinESMExports } from 'node:module';
 import os from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { openStore, type LocalStore } from '../../src/store/open.js';
 import { body, BUCKET, get, list, put } from '../suites/store/kit.js';
+import { hookFsync } from './hooked-fsync.js';
 
 let root = '';
 let store: LocalStore;
 let other: LocalStore;
 /** A folder below the root, and what happens right after it was flushed the next time. */
 let after: { folder: string; act: () => void } | undefined;
-const { fsync } = fs;
+let unhook: () => void;
 
 beforeEach(async () => {
   root = fs.mkdtempSync(path.join(os.tmpdir(), 'gos3rve-move-'));
   store = await openStore(root);
   other = await openStore(root);
   await store.createBucket(BUCKET, {});
-  fs.fsync = ((fd: number, done: fs.NoParamCallback) => {
-    const on = fs.readlinkSync(`/proc/self/fd/${fd}`);
+  unhook = hookFsync((on, flush) => {
     const cue = after && on === path.join(root, after.folder) ? after : undefined;
     if (cue) after = undefined;
-    fsync(fd, (error) => {
-      cue?.act();
-      done(error);
-    });
-  }) as typeof fsync;
-  syncBuiltinESMExports();
+    flush(() => cue?.act());
+  });
 });
 afterEach(async () => {
-  Object.assign(fs, { fsync });
-  syncBuiltinESMExports();
+  unhook();
   await store.close();
   await other.close();
   fs.rmSync(root, { recursive: true });
