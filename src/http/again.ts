@@ -7,6 +7,7 @@
  *
  * Such an answer waits for no place (admission.ts): it is given at once, and holds neither a file nor a buffer nor a thread.
  */
+import { isPresigned } from '../auth/sigv4.js';
 import type { AuthResult, Identity, Validity } from '../auth/types.js';
 import { remember } from '../base/remember.js';
 import { mayAll } from '../ops/authorize.js';
@@ -55,7 +56,9 @@ export class KnownRequests {
 
   /** Answers, if the same was asked before and all is as it was. @returns whether it has: else nothing was done. */
   answer({ store, service }: Place, exchange: Exchange): boolean {
-    const known = this.#known.get(wordsOf(exchange));
+    // all others, uploads too, are spared the search
+    const { url = '' } = exchange.request;
+    const known = isPresigned(url.slice(url.indexOf('?') + 1)) && this.#known.get(wordsOf(exchange));
     if (!known) return false;
     const { asked, identity, valid, atHand } = known;
     const now = Date.now();
