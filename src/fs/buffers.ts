@@ -2,6 +2,7 @@
  * The buffers in which bodies are gathered on their way to the disk. They lie in memory that threads share, so that another thread can hash what
  * this one writes without a copy of it, and they are used again: garbage of this size would have the whole heap collected every few requests.
  */
+
 /** Of those that are kept. */
 export const BUFFER_BYTES = 512 * 1024;
 /** Buffers that are kept for the next body. */

@@ -2,7 +2,6 @@
  * Staged writes: a body goes to a nameless-to-others file on the target's mount, hashed on the way, and is published by rename(2) only when
  * it is whole, has its mode and is flushed (DESIGN rule 3, step 1).
  */
-import { randomBytes } from 'node:crypto';
 import {
   closeSync,
   constants,
@@ -22,6 +21,7 @@ import { copyFile, open, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { S3Error, errno } from '../base/errors.js';
 import type { Body, Digests, DigestPlan } from '../base/model.js';
+import { randomHex } from '../base/random.js';
 import { openBodyHasher } from './body-hasher.js';
 import { writeAll, writeGathered } from './gather.js';
 import { createHasher, prepareHashes, type BodyHasher } from './hash.js';
@@ -77,7 +77,7 @@ export async function createStaging(options: StageOptions): Promise<{ path: stri
 const NEW_FILE = constants.O_CREAT | constants.O_EXCL | constants.O_RDWR;
 
 function stagingPath({ directory, owner }: StageOptions): string {
-  return join(directory, `${owner}-${randomBytes(8).toString('hex')}`);
+  return join(directory, `${owner}-${randomHex(8)}`);
 }
 
 /** The staging folder, if that is what a new file lacked. @throws what it lacked else. */

@@ -6,10 +6,10 @@
  *
  * Killed in between, whoever comes upon the directory at its new path knows it by that identity (settle.ts).
  */
-import { randomBytes } from 'node:crypto';
 import { opendirSync, renameSync, statSync, type BigIntStats } from 'node:fs';
 import { forgetSeen } from '../base/turn.js';
 import { S3Error, errno } from '../base/errors.js';
+import { randomHex } from '../base/random.js';
 import { identityOf } from '../catalog/identities.js';
 import type { MovedKeys, Via } from '../catalog/lines.js';
 import { applyMoved, dirsOf, overflowBelow, type MovedDir, type Moving } from '../catalog/moved.js';
@@ -81,12 +81,12 @@ export class DirMover {
     const missing = await missingBelow(core, source.dirs, MISSING_LIMIT);
     const line: Moving = {
       op: 'moving',
-      id: `${core.token}-${randomBytes(6).toString('hex')}`,
+      id: `${core.token}-${randomHex(6)}`,
       identity: source.identity,
       path: `${pathOf(target)}/`,
       from: `${source.dirs.join('/')}/`,
       ...destinationOf(core, target),
-      ...this.overflow(from, to, randomBytes(6).toString('hex')),
+      ...this.overflow(from, to, randomHex(6)),
       via,
     };
     const ticket = catalog.journal.prepare(line);

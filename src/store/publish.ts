@@ -7,9 +7,9 @@
 import { constants, lstatSync, opendirSync, rmdirSync, statSync, unlinkSync, type BigIntStats } from 'node:fs';
 import { copyFile, open } from 'node:fs/promises';
 import { join } from 'node:path';
-import { randomBytes } from 'node:crypto';
 import { S3Error, errno } from '../base/errors.js';
 import type { KeyFacts, WriteCondition } from '../base/model.js';
+import { randomHex } from '../base/random.js';
 import { samePlace, subjectOf, type Place } from '../catalog/catalog.js';
 import type { Journal } from '../catalog/journal.js';
 import { firstChildren } from '../catalog/children.js';
@@ -197,7 +197,7 @@ export class Publisher {
     const said = typeof given === 'function' ? given(core.find(bucket, key)) : given;
     const line: Prepare = {
       op: 'prepare',
-      id: `${core.token}-${randomBytes(6).toString('hex')}`,
+      id: `${core.token}-${randomHex(6)}`,
       ...subjectOf(target.place),
       bytes: { fp: formatFingerprint(fingerprint(staged.stat, mount)), ...facts.bytes },
       facts: said,
@@ -546,7 +546,7 @@ export class Publisher {
     const { core } = this;
     core.mounts.refresh();
     const target = core.target(bucket, key);
-    const path = join(core.stagingFor(target.base), `${core.token}-${randomBytes(8).toString('hex')}`);
+    const path = join(core.stagingFor(target.base), `${core.token}-${randomHex(8)}`);
     await copyFile(staged.path, path, constants.COPYFILE_EXCL);
     const file = await open(path, 'r+');
     try {
@@ -614,7 +614,7 @@ export function asideOf(core: Core, bucket: string, key: string, target: Target)
 export function destinationOf(core: Core, target: Target): Destination {
   if (target.place.kind === 'tree') return target.missing.length > 0 ? { mkdirs: madePaths(target) } : {};
   const replaces = core.catalog.row(target.place)?.file;
-  return { file: randomBytes(12).toString('hex'), ...(replaces !== undefined && { replaces }) };
+  return { file: randomHex(12), ...(replaces !== undefined && { replaces }) };
 }
 
 /** The folders that stand above an object whose key is no path: known from now on, so that it follows when they are renamed. Under the lock. */

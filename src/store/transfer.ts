@@ -1,8 +1,8 @@
 /** Copies (reflinked where the file system can) and moves (one rename(2)). */
-import { randomBytes } from 'node:crypto';
 import { fstatSync, unlinkSync } from 'node:fs';
 import { S3Error, errno } from '../base/errors.js';
 import type { ChecksumAlgorithm, DigestPlan, KeyFacts } from '../base/model.js';
+import { randomHex } from '../base/random.js';
 import { subjectOf } from '../catalog/catalog.js';
 import { withoutAccess } from '../catalog/rows.js';
 import type { ByteFacts, JournalLine } from '../catalog/lines.js';
@@ -269,7 +269,7 @@ export class Transfer {
     const said = shown ? describe(from.bucket, from.key, source).facts : movedFacts(from.key, to.key, source.row);
     const line: Prepare = {
       op: 'prepare',
-      id: `${core.token}-${randomBytes(6).toString('hex')}`,
+      id: `${core.token}-${randomHex(6)}`,
       ...subjectOf(target.place),
       from: subjectOf(source.place),
       ...(told && { told }),
