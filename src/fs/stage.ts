@@ -25,6 +25,7 @@ import { randomHex } from '../base/random.js';
 import { openBodyHasher } from './body-hasher.js';
 import { writeAll, writeGathered } from './gather.js';
 import { createHasher, prepareHashes, type BodyHasher } from './hash.js';
+import type { Ownership } from './statefile.js';
 
 /** What is copied by us is read in pieces of this size. */
 const COPY_BYTES = 1 << 20;
@@ -252,11 +253,21 @@ export async function stageCopy(
 const SET_GROUP_ID = 0o2000;
 const GROUP_OF_FOLDER = ['darwin', 'freebsd', 'openbsd'].includes(process.platform);
 
-/** The group that the kernel would give a new file in `folder` (open(2)): it is made in the staging folder, where another may be given. */
-export function groupOfNew(folder: Stats, staging: Stats): Inherit {
+/**
+ * Whose a new file in `folder` is. Root gives it to the folder's owner, who would be locked out of it else; anybody else's has the group that the kernel would
+ * have given it (open(2)): it is made in the staging folder, where another may be given.
+ */
+export function ownerOfNew(folder: Stats, staging: Stats): Inherit {
+  const owner = givenByRoot(folder);
+  if (owner) return owner;
   if (GROUP_OF_FOLDER || (folder.mode & SET_GROUP_ID) !== 0) return { gid: folder.gid };
   const gid = process.getegid?.();
   return gid !== undefined && (staging.mode & SET_GROUP_ID) !== 0 ? { gid } : {};
+}
+
+/** To whom root gives what it makes in `folder`; nobody if it is root's own, or we are not root. */
+export function givenByRoot({ uid, gid }: Stats): Ownership | undefined {
+  return uid !== 0 && process.geteuid?.() === 0 ? { uid, gid } : undefined;
 }
 
 /**

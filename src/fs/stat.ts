@@ -2,7 +2,7 @@
  * stat(2) and lstat(2) where nothing being there is an answer, not an error: also where a file stands above the path (ENOTDIR), which `throwIfNoEntry`
  * throws at on POSIX.
  */
-import { lstatSync, statSync, type BigIntStats, type Stats } from 'node:fs';
+import { lstatSync, opendirSync, statSync, type BigIntStats, type Stats } from 'node:fs';
 import { errno } from '../base/errors.js';
 
 /** Nothing there, or something that no key can name. */
@@ -41,4 +41,14 @@ export function stampsOf({ dev, ino, size, mtimeNs, ctimeNs }: BigIntStats): Sta
 export function isSameFile(a: Stamps, b: Stamps): boolean {
   // what changes most often first
   return a.ctimeNs === b.ctimeNs && a.ino === b.ino && a.mtimeNs === b.mtimeNs && a.size === b.size && a.dev === b.dev;
+}
+
+/** @throws ENOENT, ENOTDIR, EACCES. */
+export function isEmptyDir(path: string): boolean {
+  const entries = opendirSync(path);
+  try {
+    return entries.readSync() === null;
+  } finally {
+    entries.closeSync();
+  }
 }

@@ -6,7 +6,7 @@
  *
  * Killed in between, whoever comes upon the directory at its new path knows it by that identity (settle.ts).
  */
-import { opendirSync, renameSync, statSync, type BigIntStats } from 'node:fs';
+import { renameSync, statSync, type BigIntStats } from 'node:fs';
 import { forgetSeen } from '../base/turn.js';
 import { S3Error, errno } from '../base/errors.js';
 import { randomHex } from '../base/random.js';
@@ -18,7 +18,7 @@ import type { Dir } from '../fs/dirs.js';
 import { fingerprint } from '../fs/fingerprint.js';
 import { keyToPath } from '../fs/keypath.js';
 import { mountsBelow } from '../fs/mount-table.js';
-import { lstatOf } from '../fs/stat.js';
+import { isEmptyDir, lstatOf } from '../fs/stat.js';
 import { viaOf } from './attribution.js';
 import type { ChangeOptions, ObjectRef } from './contract.js';
 import type { Core, Target } from './core.js';
@@ -221,12 +221,7 @@ export class DirMover {
     for (const _ of overflowBelow(core.catalog, { bucket: folder, key: to.key })) return true;
     if (target.missing.length > 0 || !lstatOf(target.base.at(target.name))) return false;
     if (core.findMarker(to.bucket, to.key)) return true;
-    const entries = opendirSync(target.base.at(target.name));
-    try {
-      return entries.readSync() !== null;
-    } finally {
-      entries.closeSync();
-    }
+    return !isEmptyDir(target.base.at(target.name));
   }
 
   /** @throws InvalidRequest: a mount below would get other identities, an alias would lead nowhere. */

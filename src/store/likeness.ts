@@ -4,9 +4,9 @@
  */
 import { chmodSync, closeSync, constants, mkdirSync, openSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { applyInherit, type Inherit } from '../fs/stage.js';
+import { applyInherit, givenByRoot, openAgain, type Inherit } from '../fs/stage.js';
 import type { Dir } from '../fs/dirs.js';
-import { lstatOf } from '../fs/stat.js';
+import { isEmptyDir, lstatOf } from '../fs/stat.js';
 
 const { O_RDONLY, O_DIRECTORY, O_NOFOLLOW } = constants;
 
@@ -44,20 +44,27 @@ function formerly(path: string, from: string, to: string): string | undefined {
 /** Makes a folder like another: nobody else gets in before it has its mode. @throws EEXIST. */
 export function makeDirLike(parent: Dir, name: string, like: Inherit): void {
   mkdirSync(parent.at(name), 0o700);
-  const fd = openSync(parent.at(name), O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
-  try {
-    applyInherit(fd, like);
-  } finally {
-    closeSync(fd);
-  }
+  give(parent, name, like);
 }
 
-/** Makes a folder as a new one: the process's umask applies, unless one was given. @throws EEXIST. */
+/** Makes a folder as a new one: the process's umask applies, unless one was given; root gives it to the owner of the folder that it lies in. @throws EEXIST. */
 export function makeNewDir(parent: Dir, name: string, umask: number | undefined): void {
   const wanted = 0o777 & ~(umask ?? 0);
   mkdirSync(parent.at(name), wanted);
+  const owner = givenByRoot(statSync(parent.at('.')));
+  if (owner) give(parent, name, owner);
   if (umask === undefined) return;
   // a set-group-id bit comes from the parent, and who is not of that group must not touch the mode: it would go
   const { mode } = statSync(parent.at(name));
   if ((mode & 0o777) !== wanted) chmodSync(parent.at(name), (mode & 0o7000) | wanted);
+}
+
+/** The owner of a folder may have put another one of root's into the place of the one that we have just made: it is given away only if nothing is in it. */
+function give(parent: Dir, name: string, inherit: Inherit): void {
+  const fd = openSync(parent.at(name), O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+  try {
+    if (isEmptyDir(openAgain(fd, parent.at(name)))) applyInherit(fd, inherit);
+  } finally {
+    closeSync(fd);
+  }
 }

@@ -27,7 +27,7 @@ import type {
 import type { Dir } from '../fs/dirs.js';
 import { keyToPath } from '../fs/keypath.js';
 import { fingerprint, formatFingerprint } from '../fs/fingerprint.js';
-import { applyInherit, discard, groupOfNew, type Inherit } from '../fs/stage.js';
+import { applyInherit, discard, ownerOfNew, type Inherit } from '../fs/stage.js';
 import { checkWrite, type Validators } from '../wire/conditions.js';
 import type { ObjectInfo, ObjectRef } from './contract.js';
 import { Outdated, place } from './place.js';
@@ -143,7 +143,7 @@ export class Publisher {
     // an overflow object: a file of ours
     if (name === '') return { ...this.core.owner };
     if (there?.isFile()) return { mode: Number(there.mode) & ~0o6000, uid: Number(there.uid), gid: Number(there.gid) };
-    return groupOfNew(statSync(base.at('.')), staging);
+    return ownerOfNew(statSync(base.at('.')), staging);
   }
 
   /**

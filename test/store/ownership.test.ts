@@ -19,7 +19,7 @@ import { body } from '../suites/store/kit.js';
 const ROOT = process.platform === 'linux' && process.getuid?.() === 0;
 const GROUP = 4242;
 
-describe.skipIf(!ROOT)('a folder with the set-group-id bit (needs root, for chown)', () => {
+describe.skipIf(!ROOT)('owner and group (needs root, for chown)', () => {
   let root: string;
   let store: LocalStore | undefined;
   const at = (...names: string[]): string => join(root, ...names);
@@ -39,7 +39,7 @@ describe.skipIf(!ROOT)('a folder with the set-group-id bit (needs root, for chow
     rmSync(root, { recursive: true });
   });
 
-  it('gives its group to each object that is made in it, and its bit to folders', async () => {
+  it('a folder with the set-group-id bit gives its group to each object that is made in it, and its bit to folders', async () => {
     shared(at('b'));
     const opened = await open(0o002);
     await opened.put('b', 'put', body('1'));
@@ -59,7 +59,7 @@ describe.skipIf(!ROOT)('a folder with the set-group-id bit (needs root, for chow
     }
   });
 
-  it('that holds the root gives its group to no bucket without the bit', async () => {
+  it('a root with the bit gives its group to no bucket without it', async () => {
     chownSync(root, 0, GROUP);
     chmodSync(root, 0o2755);
     mkdirSync(at('b'));
@@ -69,13 +69,39 @@ describe.skipIf(!ROOT)('a folder with the set-group-id bit (needs root, for chow
     expect(statSync(at('b/k')).gid).toBe(0);
   });
 
+  it('a folder of another user gives its owner and group to all that root makes in it', async () => {
+    mkdirSync(at('b'));
+    chownSync(at('b'), 1000, GROUP);
+    chownSync(root, 1000, GROUP);
+    const opened = await open(0o022);
+    await opened.createBucket('made', {});
+    await opened.put('b', 'put', body('1'));
+    await opened.put('b', 'sub/sub/put', body('1'));
+    await opened.put('b', 'marker/', body(''));
+    await opened.copy({ bucket: 'b', key: 'put' }, { bucket: 'b', key: 'copies/copied' });
+    const { uploadId } = await opened.createUpload('b', 'parts', {});
+    const { etag } = await opened.putPart('b', 'parts', uploadId, 1, body('1'));
+    await opened.completeUpload('b', 'parts', uploadId, [{ partNumber: 1, etag, checksums: {} }]);
+    await opened.append('b', 'appended', 0, body('1'));
+    await opened.move({ bucket: 'b', key: 'put' }, { bucket: 'made', key: 'moved/to/here' });
+    for (const path of ['b/sub/sub/put', 'b/copies/copied', 'b/parts', 'b/appended', 'made/moved/to/here'])
+      expect(ownerAndMode(at(path)), path).toEqual([1000, GROUP, 0o644]);
+    for (const path of ['made', 'b/sub', 'b/sub/sub', 'b/marker', 'b/copies', 'made/moved', 'made/moved/to'])
+      expect(ownerAndMode(at(path)), path).toEqual([1000, GROUP, 0o755]);
+  });
+
   it('an overwrite keeps owner, group and mode', async () => {
     mkdirSync(at('b'));
     writeFileSync(at('b/k'), 'old');
     chownSync(at('b/k'), 1000, GROUP);
     chmodSync(at('b/k'), 0o640);
     await (await open()).put('b', 'k', body('new'));
-    const { uid, gid, mode } = statSync(at('b/k'));
-    expect([uid, gid, mode & 0o7777, readFileSync(at('b/k'), 'utf8')]).toEqual([1000, GROUP, 0o640, 'new']);
+    expect(ownerAndMode(at('b/k'))).toEqual([1000, GROUP, 0o640]);
+    expect(readFileSync(at('b/k'), 'utf8')).toBe('new');
   });
 });
+
+function ownerAndMode(path: string): number[] {
+  const { uid, gid, mode } = statSync(path);
+  return [uid, gid, mode & 0o7777];
+}
