@@ -25,7 +25,7 @@ import {
   syncFileSync,
   type Ownership,
 } from '../fs/statefile.js';
-import { setAside } from './index-files.js';
+import { clearPlace, setAside } from './index-files.js';
 import { PAGE_SIZE, metaPages } from './witness.js';
 
 /** Written into the index's file name: another format means another index, made anew from the journal. */
@@ -59,15 +59,15 @@ export class Claim {
    * @throws UsageError if another version of gos3rve has it open.
    */
   take(): string {
-    const { directory, owner } = this;
-    makeStateDir(directory, owner);
+    const { directory } = this;
+    this.makePlace();
     const path = join(directory, `v${FORMAT}.mdb`);
     checkAccess(directory);
     const dead: string[] = [];
     const doubt = this.mark === undefined ? doubtOf(directory, path, dead) : undefined;
     // one that has opened it meanwhile has judged it too, and has changed it since
     if (doubt !== undefined && !isOpen(directory)) {
-      this.log('the index is set aside and made anew from the journal', { why: doubt });
+      this.tell(doubt);
       setAside(path);
     }
     if (this.mark === undefined || readNote(this.mark) === undefined) this.leaveMark();
@@ -75,6 +75,17 @@ export class Claim {
     // not before: whoever looked in between, or came after us if we are killed, would find neither
     for (const name of [...dead, CLOSED]) rmSync(join(directory, name), { force: true });
     return path;
+  }
+
+  /** Makes the folder of the index, whatever stands in its place. */
+  makePlace(): void {
+    const cleared = clearPlace(this.directory);
+    if (cleared !== undefined) this.tell(cleared);
+    makeStateDir(this.directory, this.owner);
+  }
+
+  private tell(why: string): void {
+    this.log('the index is set aside and made anew from the journal', { why });
   }
 
   /** The same after the disk was away: another machine may have used the index meanwhile, and have removed our mark. */
@@ -94,6 +105,7 @@ export class Claim {
   release(): void {
     const path = join(this.directory, `v${FORMAT}.mdb`);
     try {
+      clearPlace(this.directory);
       syncFileSync(path);
     } catch (error) {
       if (errno(error) !== 'ENOENT') throw error;
@@ -133,6 +145,7 @@ export class Claim {
  * @throws UsageError naming the file that belongs to somebody else.
  */
 function checkAccess(directory: string): void {
+  checkOwn(directory);
   for (const name of readdirSync(directory)) {
     if (!name.endsWith('.aside')) checkOwn(join(directory, name));
   }

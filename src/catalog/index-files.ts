@@ -1,6 +1,7 @@
 /** The files of an LMDB: which they are, whose they are, and what becomes of those that are of no use. */
 import { randomBytes } from 'node:crypto';
 import {
+  chmodSync,
   closeSync,
   existsSync,
   linkSync,
@@ -43,6 +44,41 @@ export function makeFiles(path: string, owner: Ownership | undefined): void {
   const lock = `${path}-lock`;
   makeWhole(lock, owner, Buffer.alloc(LOCK_BYTES));
   fillHole(lock);
+}
+
+/**
+ * Sets aside what stands in the place of the index's folder and is none, and opens up one of ours that is shut.
+ * @returns why what was there is of no use; undefined if it is, or if nothing was there.
+ */
+export function clearPlace(directory: string): string | undefined {
+  if (!lstatSync(directory, { throwIfNoEntry: false })) return undefined;
+  if (isFolder(directory)) openUp(directory);
+  else setAside(directory, ['']);
+  return isFolder(directory) ? undefined : 'its folder is none';
+}
+
+/** Gives a folder of ours its rights again. */
+export function openUp(directory: string): void {
+  try {
+    const { uid, mode } = lstatSync(directory);
+    if (uid === process.geteuid?.() && (mode & 0o700) !== 0o700) chmodSync(directory, 0o700);
+  } catch {
+    // whoever needs it says so
+  }
+}
+
+function isFolder(path: string): boolean {
+  try {
+    return statSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
+  } catch (error) {
+    if (isGone(error)) return false;
+    throw error;
+  }
+}
+
+/** Whether there is nothing at a path, or on the way to it something that is no folder. */
+export function isGone(error: unknown): boolean {
+  return ['ENOENT', 'ENOTDIR', 'ELOOP'].includes(errno(error) ?? '');
 }
 
 /** Lock files that this process may have locks on. */
@@ -113,6 +149,7 @@ export function statAt(path: string): BigIntStats | undefined {
   try {
     return statSync(path, { bigint: true, throwIfNoEntry: false });
   } catch (error) {
+    if (isGone(error)) return undefined;
     throw toS3Error(error);
   }
 }
@@ -160,7 +197,8 @@ function isLock(path: string): boolean {
 /** Moves an index and its lock file out of the way; of copies set aside one is enough to look at. */
 export function setAside(path: string, suffixes = ['', '-lock']): void {
   for (const suffix of suffixes) {
-    if (!existsSync(path + suffix)) continue;
+    // a link counts, wherever it leads
+    if (!lstatSync(path + suffix, { throwIfNoEntry: false })) continue;
     rmSync(`${path}${suffix}.aside`, { recursive: true, force: true });
     try {
       renameSync(path + suffix, `${path}${suffix}.aside`);
@@ -174,7 +212,9 @@ export function setAside(path: string, suffixes = ['', '-lock']): void {
 /** Removes the copies that were set aside. @returns whether there were any. */
 export function dropAside(directory: string): boolean {
   const names = existsSync(directory) ? readdirSync(directory) : [];
-  const copies = names.filter((name) => name.endsWith('.aside'));
-  for (const name of copies) rmSync(join(directory, name), { recursive: true, force: true });
+  const copies = names.filter((name) => name.endsWith('.aside')).map((name) => join(directory, name));
+  const whole = `${directory}.aside`;
+  if (lstatSync(whole, { throwIfNoEntry: false })) copies.push(whole);
+  for (const copy of copies) rmSync(copy, { recursive: true, force: true });
   return copies.length > 0;
 }

@@ -12,13 +12,12 @@
 import type { BigIntStats } from 'node:fs';
 import { dirname } from 'node:path';
 import type { RangeOptions } from 'lmdb';
-import { errno } from '../base/errors.js';
 import { Seen, forgetSeen } from '../base/turn.js';
 import { isFull, type Ownership } from '../fs/statefile.js';
 import { behindDoor } from './door.js';
 import { entriesOf, named, openFile, retire, statsOf, type Opened, type Table, type TableName } from './environment.js';
 import { lastOf } from './gate.js';
-import { fileAt, fileOf, inodeOf, setAside, statAt } from './index-files.js';
+import { fileAt, fileOf, inodeOf, isGone, openUp, setAside, statAt } from './index-files.js';
 import { decodeRow, directoryOf, encodeRow, rowKey, type Layout, type Row } from './rows.js';
 import { hasRoom, metaPages, type Witness } from './witness.js';
 
@@ -192,6 +191,7 @@ export class Index {
       stat = statAt(this.path);
     } catch {
       // says nothing of a file that is open; whoever writes asks again
+      openUp(dirname(this.path));
       return false;
     }
     if (!stat || fileOf(stat) !== this.opened.file) {
@@ -246,7 +246,7 @@ export class Index {
         return undefined;
       });
     } catch (error) {
-      if (errno(error) === 'ENOENT') throw error;
+      if (isGone(error)) throw error;
       return String(error);
     }
   }
@@ -621,7 +621,7 @@ function unlessMoved<T>(look: () => T): T {
   try {
     return look();
   } catch (error) {
-    throw errno(error) === 'ENOENT' ? new Moved() : error;
+    throw isGone(error) ? new Moved() : error;
   }
 }
 

@@ -47,17 +47,18 @@ export async function openStore(root: string, options: StoreOptions = {}): Promi
       'pass --read-only, or make it writable',
     );
   const reserve = new Reserve(join(stateDir, 'reserve'), owner);
+  const log = options.log ?? (() => undefined);
+  const claim = new Claim(join(stateDir, 'index'), owner, (message, data) => log('warn', message, data));
   makeState(
     () => {
       bindState(path, stateDir, write, owner);
-      for (const name of ['journal', 'index', 'buckets']) makeStateDir(join(stateDir, name), owner);
+      for (const name of ['journal', 'buckets']) makeStateDir(join(stateDir, name), owner);
+      claim.makePlace();
     },
     `cannot keep state in ${stateDir}`,
     'pass --state-dir with a directory that can be written',
     () => reserve.release(),
   );
-  const log = options.log ?? (() => undefined);
-  const claim = new Claim(join(stateDir, 'index'), owner, (message, data) => log('warn', message, data));
   const presence = new Presence(path, stateDir);
   const index = openIndex(claim, presence, owner, reserve, (why) =>
     log('error', 'the index is damaged; it is made anew from the journal', { error: why }),

@@ -104,4 +104,23 @@ describe.skipIf(!ROOT)('a root that belongs to another user (needs root)', () =>
       expect(await command(['ls', 'box', '--root', root], OWNER)).toMatchObject({ code: 0, stderr: '' });
     },
   );
+
+  it.each([0o500, 0o400, 0])('goes on with an index whose folder has lost its rights: %o', async (mode) => {
+    server = await serve(root, { user: OWNER });
+    fs.chmodSync(state('index'), mode);
+    expect((await send(server.port, { method: 'PUT', target: '/box/k', body: 'v' })).status).toBe(200);
+    expect(await server.stop()).toBe(0);
+    expect(server.output()).not.toContain('EACCES');
+    fs.chmodSync(state('index'), mode);
+    expect(await command(['ls', 'box', '--root', root], OWNER)).toMatchObject({ code: 0, stderr: '' });
+  });
+
+  it('says whose folder of the index is in the way', async () => {
+    await command(['ls', 'box', '--root', root], OWNER);
+    fs.chownSync(state('index'), 0, 0);
+    fs.chmodSync(state('index'), 0o700);
+    const { code, stderr } = await command(['ls', 'box', '--root', root], OWNER);
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/^gos3rve: \S+index belongs to another user .*chown.*\n$/);
+  });
 });

@@ -50,6 +50,14 @@ beforeEach(async () => {
 });
 afterEach(() => fs.rmSync(base, { recursive: true }));
 
+/** What others may put where the folder of the index belongs. */
+const INSTEAD: [string, () => void][] = [
+  ['a plain file', () => fs.writeFileSync(directory, 'x')],
+  ['a dangling link', () => fs.symlinkSync('nowhere', directory)],
+  ['a link to a file', () => fs.symlinkSync('credentials.json', directory)],
+  ['a link to itself', () => fs.symlinkSync('index', directory)],
+];
+
 async function look(store: LocalStore): Promise<unknown> {
   const seen: unknown[] = [];
   for (const key of await list(store)) {
@@ -114,6 +122,18 @@ describe('an index that is found', () => {
     expect(fs.readdirSync(directory).filter((name) => name.endsWith('.mdb.aside')).length).toBeLessThan(2);
   });
 
+  it.each(INSTEAD)('with %s in the place of its folder is made anew', { timeout: 30_000 }, async (_what, instead) => {
+    fs.writeFileSync(path.join(root, '.gos3rve/credentials.json'), '{}');
+    for (let n = 0; n < 2; n++) {
+      fs.rmSync(directory, { recursive: true });
+      instead();
+      warnings = [];
+      await isAsBefore();
+      expect(warnings).toEqual(['the index is set aside and made anew from the journal']);
+    }
+    expect(fs.existsSync(path.join(root, '.gos3rve/credentials.json'))).toBe(true);
+  });
+
   it('with a byte flipped in any page is set aside, once', { timeout: 120_000 }, async () => {
     const { size } = fs.statSync(file());
     for (let page = 0; page < size / PAGE; page++) {
@@ -173,6 +193,26 @@ describe('an index in use', () => {
     await put(store, 'from/store');
     expect(await list(other, { prefix: 'from' })).toEqual(['from/other', 'from/store']);
     expect(store.live.hashes + other.live.hashes).toBe(0);
+  });
+
+  it.each(INSTEAD)('with %s in the place of its folder is made anew', { timeout: 60_000 }, async (_what, instead) => {
+    fs.writeFileSync(path.join(root, '.gos3rve/credentials.json'), '{}');
+    fs.rmSync(directory, { recursive: true });
+    instead();
+    await put(other, 'from/other');
+    expect(await list(store, { prefix: 'from' })).toEqual(['from/other']);
+    await put(store, 'from/store');
+    expect(await list(other, { prefix: 'from' })).toEqual(['from/other', 'from/store']);
+    expect(store.live.hashes + other.live.hashes).toBe(0);
+    expect(warnings).toEqual(['the index is set aside and made anew from the journal']);
+  });
+
+  it('with something else in the place of its folder is closed all the same', async () => {
+    fs.rmSync(directory, { recursive: true });
+    fs.writeFileSync(directory, 'x');
+    await store.close();
+    await other.close();
+    await isAsBefore();
   });
 
   it('whose pages others overwrite is made anew before anything is told from them', { timeout: 120_000 }, async () => {
