@@ -45,15 +45,17 @@ export class RunningCall implements Call {
   }
 
   async store(root: Root, options: Partial<StoreOptions> = {}): Promise<LocalStore> {
-    const [{ openStore }, { settingsOf, storeOptions }] = await Promise.all([
+    const [{ openStore }, { settingsOf, storeOptions }, { whyUnwritable }] = await Promise.all([
       import('../store/open.js'),
       import('./settings.js'),
+      import('../fs/state-dir.js'),
     ]);
     const log: NonNullable<StoreOptions['log']> = (level, message) => {
       if (level !== 'info') this.out.warn(message);
     };
     const settings = await settingsOf(root, process.env);
-    const store = await openStore(root.path, { ...(await storeOptions(root, settings, log)), ...options });
+    const readOnly = settings.readOnly || whyUnwritable(root.path) !== undefined;
+    const store = await openStore(root.path, { ...(await storeOptions(root, settings, log)), readOnly, ...options });
     this.#stores.push(store);
     return store;
   }

@@ -8,7 +8,7 @@ import { copyObject, getFile, putFile, walkFiles, type CopyOptions } from './cop
 import { about, describe } from './failures.js';
 import { objects } from './listing.js';
 import { count, humanSize, printable } from './output.js';
-import { openSession, type Session } from './session.js';
+import { checkWritable, openSession, type Session } from './session.js';
 import { absolutePath, isPath, parseObject, prefixOf, showTarget, targetOfPath, type ObjectTarget } from './target.js';
 
 /** `-` is a stream; a path in no bucket is a file. */
@@ -38,7 +38,7 @@ export async function copy(call: Call, options: CpOptions): Promise<number> {
   const to = sideOf(target, session);
   if (from.kind !== 'object' && to.kind !== 'object')
     throw new UsageError(`neither ${source} nor ${target} is in the store; write bucket/key for an object`);
-  if (to.kind === 'object' && session.settings.readOnly) throw new UsageError('the directory is served read-only', 1);
+  if (to.kind === 'object' && !options.dryRun) checkWritable(session.root, session.settings);
   const copier = new Copier(call, session.store, { ...options, signal });
   if (options.recursive) return copier.tree(from, to);
   const whole = await completed(from, to, session.store);

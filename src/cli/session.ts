@@ -3,6 +3,7 @@ import { realpathSync } from 'node:fs';
 import { UsageError } from '../base/errors.js';
 import type { Settings } from '../base/config.js';
 import type { LocalStore } from '../store/open.js';
+import { whyUnwritable } from '../fs/state-dir.js';
 import { statOf } from '../fs/stat.js';
 import type { Call } from './commands/command.js';
 import { tilde, type Root } from './root.js';
@@ -30,8 +31,7 @@ export async function openSession(call: SessionCall, { writes = false, hereFirst
   const paths = pathsOf(call.args);
   const root = await call.root({ near: hereFirst ? [process.cwd(), ...paths] : paths });
   const settings = await settingsOf(root, process.env);
-  if (writes && settings.readOnly)
-    throw new UsageError(`${tilde(root.path)} is served read-only; start its server without --read-only first`, 1);
+  if (writes) checkWritable(root, settings);
   const store = await call.store(root);
   const aliases = new Map(settings.bucket);
   const target = (written: string): ObjectTarget => parseTarget(written, root, aliases);
@@ -41,6 +41,16 @@ export async function openSession(call: SessionCall, { writes = false, hereFirst
     return realpathSync.native(absolutePath(written)) === root.path ? undefined : target(`${written}/`);
   };
   return { root, settings, store, target, place };
+}
+
+/** @throws UsageError saying why nothing can be changed in a root. */
+export function checkWritable(root: Root, { readOnly }: Pick<Settings, 'readOnly'>): void {
+  if (readOnly)
+    throw new UsageError(`${tilde(root.path)} is served read-only; start its server without --read-only first`, 1);
+  const why = whyUnwritable(root.path);
+  if (why === undefined) return;
+  const way = why === 'EROFS' ? 'its file system is mounted read-only' : 'run this as its owner';
+  throw new UsageError(`${tilde(root.path)} cannot be written (${why}); ${way}`, 1);
 }
 
 function isDirectory(path: string): boolean {

@@ -5,7 +5,17 @@
  * state knows to which root it belongs, and two servers of such a root with two states are not noticed.
  */
 import { randomBytes } from 'node:crypto';
-import { linkSync, readFileSync, readdirSync, realpathSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  accessSync,
+  constants,
+  linkSync,
+  readFileSync,
+  readdirSync,
+  realpathSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { UsageError, errno } from '../base/errors.js';
 import { STATE_DIR } from './keypath.js';
@@ -126,11 +136,12 @@ function isAway(root: string, known: StateName): boolean {
 
 function otherState(root: string, own: string | undefined, other: string): UsageError {
   const mine = own ?? join(root, STATE_DIR);
-  const way = own === undefined || basename(own) === STATE_DIR ? 'pass no --state-dir' : `pass --state-dir ${own}`;
-  return new UsageError(
-    `${root} keeps its state in ${mine}, not in ${other}; ${way}, or move the state there and remove ${join(root, STATE_DIR, NAME_FILE)}`,
-    1,
-  );
+  const said = `${root} keeps its state in ${mine}, not in ${other}`;
+  const inside = own === undefined || basename(own) === STATE_DIR;
+  if (inside && whyUnwritable(root) !== undefined)
+    return new UsageError(`${said}, and cannot be written; ${MOVE_STATE}`, 1);
+  const way = inside ? 'pass no --state-dir' : `pass --state-dir ${own}`;
+  return new UsageError(`${said}; ${way}, or move the state there and remove ${join(root, STATE_DIR, NAME_FILE)}`, 1);
 }
 
 /** Whether a journal lies in the root's own `.gos3rve`. */
@@ -141,6 +152,23 @@ function holdsSegments(root: string): boolean {
     return false;
   }
 }
+
+/** Why nothing can be written into a root (EROFS, EACCES …); undefined if it can. */
+export function whyUnwritable(root: string): string | undefined {
+  for (const name of [join(STATE_DIR, 'staging'), STATE_DIR, '.']) {
+    try {
+      accessSync(join(root, name), constants.W_OK | constants.X_OK);
+      return undefined;
+    } catch (error) {
+      if (errno(error) !== 'ENOENT') return errno(error);
+    }
+  }
+  return 'ENOENT';
+}
+
+/** What to do with a state that lies where it cannot be written. */
+export const MOVE_STATE =
+  'copy it (cp -a) to a directory that can be written, outside of the root, and pass that with --state-dir';
 
 /** Whether a directory is a state that lies elsewhere than in `.gos3rve`. */
 function holdsState(dir: string): boolean {

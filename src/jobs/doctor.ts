@@ -4,6 +4,7 @@
  */
 import { join } from 'node:path';
 import { STATE_DIR } from '../fs/keypath.js';
+import { whyUnwritable } from '../fs/state-dir.js';
 import type { LocalStore } from '../store/local.js';
 import { examineRoom, examineWriting } from './doctor/disk.js';
 import type { Finding, Report } from './doctor/finding.js';
@@ -44,7 +45,8 @@ export async function examine(question: DoctorQuestion, report: (finding: Findin
 /** Where bodies are staged, or the state if nothing else is written; the root itself as long as there is neither. */
 function writtenTo({ root, stateDir, readOnly, store }: DoctorQuestion): string | undefined {
   if (!store) return readOnly ? undefined : root;
-  return readOnly ? stateDir : join(root, STATE_DIR, 'staging');
+  if (readOnly) return stateDir;
+  return whyUnwritable(root) === undefined ? join(root, STATE_DIR, 'staging') : root;
 }
 
 function attempt(check: string, report: Report, look: () => void): void {

@@ -1,5 +1,5 @@
 /** The library door to a directory: opens (or makes) its state and gives the store. */
-import { accessSync, constants, realpathSync, statSync } from 'node:fs';
+import { accessSync, constants, existsSync, realpathSync, statSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { UsageError, errno } from '../base/errors.js';
@@ -13,7 +13,7 @@ import { dropAside } from '../catalog/index-files.js';
 import { KEPT_FOR_LINES, Reserve } from '../catalog/reserve.js';
 import { STATE_DIR } from '../fs/keypath.js';
 import { Presence } from '../fs/presence.js';
-import { bindState, checkState, checkStatePlace } from '../fs/state-dir.js';
+import { MOVE_STATE, bindState, checkState, checkStatePlace } from '../fs/state-dir.js';
 import { isFull, makeStateDir, ownershipOf, type Ownership } from '../fs/statefile.js';
 import { parseAliases } from './aliases.js';
 import { Core, type StoreOptions } from './core.js';
@@ -46,6 +46,9 @@ export async function openStore(root: string, options: StoreOptions = {}): Promi
       `cannot write to ${path}, where uploads are staged`,
       'pass --read-only, or make it writable',
     );
+  const elsewhere = existsSync(join(stateDir, 'journal'))
+    ? MOVE_STATE
+    : 'pass --state-dir with a directory that can be written';
   const reserve = new Reserve(join(stateDir, 'reserve'), owner);
   const log = options.log ?? (() => undefined);
   const claim = new Claim(join(stateDir, 'index'), owner, (message, data) => log('warn', message, data));
@@ -56,11 +59,11 @@ export async function openStore(root: string, options: StoreOptions = {}): Promi
       claim.makePlace();
     },
     `cannot keep state in ${stateDir}`,
-    'pass --state-dir with a directory that can be written',
+    elsewhere,
     () => reserve.release(),
   );
   const presence = new Presence(path, stateDir);
-  const index = openIndex(claim, presence, owner, reserve, (why) =>
+  const index = openIndex(claim, stateDir, presence, owner, reserve, (why) =>
     log('error', 'the index is damaged; it is made anew from the journal', { error: why }),
   );
   tellOfKilled(claim, index);
@@ -113,12 +116,13 @@ export async function openStore(root: string, options: StoreOptions = {}): Promi
 /** A file that cannot even be opened is no index. @throws UsageError if another cannot be made either. */
 function openIndex(
   claim: Claim,
+  stateDir: string,
   presence: Presence,
   owner: Ownership | undefined,
   reserve: Reserve,
   damaged: (why: string) => void,
 ): Index {
-  const path = claim.take();
+  const path = taken(claim, stateDir);
   const open = (): Index =>
     Index.open(path, {
       claim: (again) => (again ? claim.takeAgain() : claim.take()),
@@ -138,6 +142,15 @@ function openIndex(
     return open();
   } catch (error) {
     throw refused(path, error, 'make');
+  }
+}
+
+function taken(claim: Claim, stateDir: string): string {
+  try {
+    return claim.take();
+  } catch (error) {
+    if (!['EACCES', 'EPERM', 'EROFS'].includes(errno(error) ?? '')) throw error;
+    throw new UsageError(`the state in ${stateDir} cannot be written (${errno(error) ?? ''}); ${MOVE_STATE}`, 1);
   }
 }
 

@@ -35,9 +35,15 @@ export const gc = command({
   async run(call) {
     const { out, options, signal, args } = call;
     const root = await call.root({ named: args[0] });
-    const [{ gc: run }, { resultLine }] = await Promise.all([import('../../jobs/gc.js'), import('../gc-report.js')]);
-    const store = await call.store(root);
     const { dryRun, olderThan, keepGone } = options;
+    const [{ gc: run }, { resultLine }, { checkWritable }, { settingsOf }] = await Promise.all([
+      import('../../jobs/gc.js'),
+      import('../gc-report.js'),
+      import('../session.js'),
+      import('../settings.js'),
+    ]);
+    checkWritable(root, await settingsOf(root, process.env));
+    const store = await call.store(root);
     const report = await run(store.collector, { dryRun, signal, olderThan, keepGone });
     if (options.quiet) return;
     await (options.json ? out.json(report) : out.line(resultLine(report, dryRun)));
