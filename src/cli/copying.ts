@@ -39,9 +39,12 @@ export async function copy(call: Call, options: CpOptions): Promise<number> {
   if (from.kind !== 'object' && to.kind !== 'object')
     throw new UsageError(`neither ${source} nor ${target} is in the store; write bucket/key for an object`);
   if (to.kind === 'object' && !options.dryRun) checkWritable(session.root, session.settings);
-  const copier = new Copier(call, session.store, { ...options, signal });
+  const copier = new Copier(call, session, { ...options, signal });
   if (options.recursive) return copier.tree(from, to);
   const whole = await completed(from, to, session.store);
+  // with another content type it is how an object gets that
+  if (options.contentType === undefined && isSame(from, whole, session))
+    throw new UsageError(`${show(from)} is its own target`);
   await about(show(from), () => copier.one(from, whole));
   return 0;
 }
@@ -109,9 +112,13 @@ class Copier {
 
   constructor(
     private readonly call: Pick<Call, 'out' | 'signal'>,
-    private readonly store: Store,
+    private readonly session: Session,
     private readonly options: CpOptions & CopyOptions,
   ) {}
+
+  private get store(): Store {
+    return this.session.store;
+  }
 
   async one(from: Side, to: Side): Promise<void> {
     const { out } = this.call;
@@ -166,7 +173,7 @@ class Copier {
 
   async *#objectItems(source: ObjectTarget, to: Side): AsyncGenerator<Item> {
     const prefix = prefixOf(source);
-    if (to.kind === 'object' && to.target.bucket === source.bucket && prefixOf(to.target).startsWith(prefix))
+    if (to.kind === 'object' && pathOf(to.target, this.session, true).startsWith(pathOf(source, this.session, true)))
       throw new UsageError(`${show(to)} lies below ${showTarget(source)}; the copy would copy itself`);
     let any = false;
     for await (const { bucket, key } of objects(this.store, { bucket: source.bucket, key: prefix })) {
@@ -191,6 +198,17 @@ class Copier {
     this.#failed += 1;
     this.call.out.error(`${what}: ${describe(error) ?? 'stopped'}`);
   }
+}
+
+function isSame(from: Side, to: Side, session: Session): boolean {
+  return from.kind === 'object' && to.kind === 'object' && pathOf(from.target, session) === pathOf(to.target, session);
+}
+
+/** Where an object lies, whichever alias of its folder it is named by. @param whole all that lies below it. */
+function pathOf(target: ObjectTarget, { settings }: Session, whole = false): string {
+  const path = new Map(settings.bucket).get(target.bucket) ?? target.bucket;
+  const folders = path.split('/').filter((segment) => segment !== '' && segment !== '.');
+  return [...folders, whole ? prefixOf(target) : target.key].join('/');
 }
 
 /** A key is somebody else's text: as a path it must stay below the target. */

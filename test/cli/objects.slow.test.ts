@@ -28,9 +28,12 @@ describe.each(['beside a server', 'without a server'])('commands %s', (how) => {
   });
   afterAll(() => b.end());
 
-  function gos(args: string[], { input, cwd }: { input?: string | Buffer; cwd?: string } = {}): Promise<Done> {
+  function gos(
+    args: string[],
+    { input, cwd, env = {} }: { input?: string | Buffer; cwd?: string; env?: Record<string, string> } = {},
+  ): Promise<Done> {
     const child = spawn(process.execPath, [BINARY, ...args], {
-      env: cleanEnv({ GOS3RVE_ROOT: root }),
+      env: cleanEnv({ GOS3RVE_ROOT: root, ...env }),
       cwd: cwd ?? b.base,
     });
     let [out, err] = ['', ''];
@@ -48,6 +51,23 @@ describe.each(['beside a server', 'without a server'])('commands %s', (how) => {
     const { out } = await gos(['ls', '-r', '--json', prefix]);
     return out === '' ? [] : json(out).map(({ key }) => key);
   };
+  it('cp sees through an alias: what would copy itself is refused, another content type is not', async () => {
+    const env = { GOS3RVE_BUCKET: 'all=.,sub=./box/dir/' };
+    for (const args of [
+      ['box/dir/a.txt', 'all/box/dir/a.txt'],
+      ['sub/a.txt', 'all/box/dir/'],
+    ])
+      expect(await gos(['cp', ...args], { env })).toMatchObject({
+        code: 2,
+        err: expect.stringContaining('own target') as string,
+      });
+    expect(await gos(['cp', '-r', 'all/box/', 'sub/q/'], { env })).toMatchObject({ code: 2, out: '' });
+    const typed = await gos(['cp', 'all/box/dir/a.txt', 'all/box/dir/a.txt', '--content-type', 'text/x-own'], { env });
+    expect(typed).toMatchObject({ code: 0, err: '' });
+    expect((await gos(['stat', 'box/dir/a.txt'])).out).toContain('text/x-own');
+    await gos(['cp', 'box/dir/a.txt', 'box/dir/a.txt', '--content-type', 'text/plain']);
+  });
+
   const inRoot = (name: string) => path.join(root, name);
 
   it('ls: buckets, a folder, all of it', async () => {
@@ -81,6 +101,12 @@ describe.each(['beside a server', 'without a server'])('commands %s', (how) => {
     [['cp', 'box/dir/', './y'], 2, 'pass -r'],
     [['cp', '-', 'box/'], 2, 'standard input has no name'],
     [['cp', '-r', 'box/dir', 'box/dir/copy'], 2, 'would copy itself'],
+    [['cp', '-r', 'box/dir/', 'box/dir/'], 2, 'would copy itself'],
+    [['cp', '-r', 'box/dir/', 'box/dir/q/'], 2, 'would copy itself'],
+    [['cp', '-r', '--dry-run', 'box/', 'box/'], 2, 'would copy itself'],
+    [['cp', 'box/dir/a.txt', 'box/dir/a.txt'], 2, 'box/dir/a.txt is its own target'],
+    [['cp', '-n', 'box/dir/a.txt', 'box/dir/'], 2, 'box/dir/a.txt is its own target'],
+    [['cp', '--dry-run', 'box/dir/a.txt', 'box/dir'], 2, 'box/dir/a.txt is its own target'],
     [['rm', 'box/nothing'], 1, 'box/nothing: there is no such object'],
     [['rm', 'box'], 2, 'is a bucket'],
     [['rm', '-r', 'box'], 2, 'write box/ for all that is in it'],
