@@ -400,7 +400,7 @@ function whyKept(
   if (segment === journal.segment) return 'this process writes to it';
   const path = join(journal.directory, segment);
   const compacted = segment.startsWith('compact-');
-  let sealed = compacted;
+  let sealed = compacted || journal.hasLeft(segment);
   let why: string | undefined;
   let isEmpty = true;
   const aside = new Aside(journal.directory, owner);

@@ -51,6 +51,8 @@ export class Journal {
   private current: Segment | undefined;
   /** The segment before that. */
   private before: Segment | undefined;
+  /** Segments that this process has given up. */
+  private readonly left = new Set<string>();
   /** Start offsets of prepare lines whose operation has not ended. */
   private readonly open = new Set<number>();
   /** Segments that this process has sealed. */
@@ -209,6 +211,11 @@ export class Journal {
     return true;
   }
 
+  /** Whether this process writes nothing to the segment any more, though it could not seal it. */
+  hasLeft(segment: string): boolean {
+    return this.left.has(segment);
+  }
+
   /** Segments sealed since this was last asked, with their sizes. */
   takeSealed(): [segment: string, size: number][] {
     return this.news.splice(0);
@@ -272,6 +279,7 @@ export class Journal {
       this.reserve.tryFill();
       this.open.clear();
       this.before = this.current;
+      if (this.before?.lost) this.left.add(this.before.name);
       return (this.current = { name, fd, offset, lost: false });
     } catch (error) {
       closeSync(fd);

@@ -176,6 +176,17 @@ describe('compaction', () => {
     expect(listSegments(journal)).toHaveLength(1);
   });
 
+  it('takes what this process had to give up when its disk was away, once it writes to another', async () => {
+    const one = catalog();
+    one.journal.append({ op: 'dirs', paths: ['box/a'] });
+    const given = one.journal.segment;
+    one.journal.detach();
+    expect((await compact(one)).kept.map(({ segment }) => segment)).toContain(given);
+    one.journal.append({ op: 'dirs', paths: ['box/b'] });
+    await compact(one);
+    expect(listSegments(journal)).not.toContain(given);
+  });
+
   it('is done by one process at a time', async () => {
     const [one, two] = [catalog(), catalog()];
     const reports = await Promise.all([compact(one), compact(two)]);

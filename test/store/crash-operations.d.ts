@@ -23,4 +23,6 @@ export interface Operation {
   /** Only each third of its calls is met, unless all are asked for. */
   sampled?: boolean;
 }
+/** Runs `ready`, which is `gc`, a month later. */
+export declare const COLLECT_AGAIN: Pick<Operation, 'run'>;
 export declare const OPERATIONS: Record<string, Operation>;

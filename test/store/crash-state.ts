@@ -109,9 +109,10 @@ export async function rubbishIn(root: string): Promise<string | undefined> {
   return strange.length > 0 ? `left over: ${strange.join(' ')}` : undefined;
 }
 
-/** A segment whose process may still live: it has not said who it is, for a day. */
+/** A segment whose process may still live: it has not said who it is, for a day, or is this one, which could not seal it. */
 async function mayBeLeft(segment: string): Promise<boolean> {
-  return !(await readFile(segment, 'utf8')).includes('\n');
+  const text = await readFile(segment, 'utf8');
+  return !text.includes('\n') || (text.includes(`"pid":${process.pid},`) && !text.includes('{"op":"sealed"'));
 }
 
 /** Staging files and folders of uploads that nobody knows. */
