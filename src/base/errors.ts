@@ -164,6 +164,13 @@ export class UsageError extends Error {
   }
 }
 
+/** A file that another program has changed, or cut short, while it was read: what was read of it may be a mixture. */
+export class TornRead extends S3Error {
+  constructor(what: 'changed' | 'cut short') {
+    super('InternalError', `The file was ${what} by another program while it was read. Try again.`);
+  }
+}
+
 /** The system's error code (`ENOENT`, `EACCES` …) of a thrown value, or undefined. */
 export function errno(error: unknown): string | undefined {
   if (error instanceof Error && 'code' in error && typeof error.code === 'string') return error.code;

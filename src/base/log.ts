@@ -3,6 +3,7 @@
  * standard output carries only what a person reads. Nothing that is secret may come in here: URLs go through {@link redactUrl}.
  */
 import { Chalk, type ChalkInstance } from 'chalk';
+import { S3Error, UsageError, errno } from './errors.js';
 import { LineWriter } from './line-writer.js';
 
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error' | 'silent';
@@ -155,7 +156,13 @@ async function jsonLog(level: LogLevel, stream: LogStream | undefined): Promise<
 /** Errors in data become text: their own members (paths, causes) are for debugging only. */
 function plain(data: LogData | undefined): LogData {
   if (!data) return {};
-  return Object.fromEntries(Object.entries(data).map(([k, v]) => [k, v instanceof Error ? (v.stack ?? v.message) : v]));
+  return Object.fromEntries(Object.entries(data).map(([k, v]) => [k, v instanceof Error ? textOf(v) : v]));
+}
+
+/** Where it was thrown helps with faults of ours; what the system or an operator did is said by the message. */
+function textOf(error: Error): string {
+  const expected = /^E[A-Z0-9]+$/.test(errno(error) ?? '') || error instanceof S3Error || error instanceof UsageError;
+  return expected ? error.message : (error.stack ?? error.message);
 }
 
 const RANK: Readonly<Record<LogLevel, number>> = { debug: 0, info: 1, warn: 2, error: 3, silent: 4 };

@@ -4,7 +4,7 @@
  */
 import { closeSync, constants, fstatSync, openSync, read, readlinkSync, type BigIntStats } from 'node:fs';
 import { basename, dirname } from 'node:path';
-import { S3Error, toS3Error } from '../base/errors.js';
+import { S3Error, TornRead, toS3Error } from '../base/errors.js';
 import { idOf } from './dirs.js';
 import { lstatOf } from './stat.js';
 
@@ -72,8 +72,7 @@ export async function readRange(
         ahead.catch(() => undefined);
       } else {
         const since = changedNow(file);
-        if (since !== 'same' && !(await excused(since)))
-          throw new S3Error('InternalError', 'The file was changed by another program while it was read. Try again.');
+        if (since !== 'same' && !(await excused(since))) throw new TornRead('changed');
       }
       await sink(chunk);
     }
@@ -140,10 +139,7 @@ function readFully(fd: number, buffer: Buffer, position: number, length: number)
     const step = (): void => {
       read(fd, buffer, done, length - done, position + done, (error, bytes) => {
         if (error) return reject(toS3Error(error));
-        if (bytes === 0)
-          return reject(
-            new S3Error('InternalError', 'The file was cut short by another program while it was read. Try again.'),
-          );
+        if (bytes === 0) return reject(new TornRead('cut short'));
         done += bytes;
         if (done < length) step();
         else resolve(buffer.subarray(0, length));

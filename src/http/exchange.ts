@@ -24,6 +24,8 @@ export class Exchange {
   extraHeaders: Record<string, string> = {};
   identity: Identity | undefined;
   operation: string | undefined;
+  /** `bucket/key` that the request names. */
+  object: string | undefined;
   errorCode: string | undefined;
   bytesOut = 0;
   /** When all of the answer was written, ms on the clock of `started`; reading the rest of a refused body is not counted. */

@@ -9,7 +9,7 @@ import type { Keyring } from '../auth/keyring.js';
 import { payloadName } from '../auth/payload.js';
 import { authenticate, isPresigned } from '../auth/sigv4.js';
 import type { AuthResult, Identity } from '../auth/types.js';
-import { S3Error } from '../base/errors.js';
+import { S3Error, TornRead } from '../base/errors.js';
 import type { Log } from '../base/log.js';
 import { makeAuthorize, mayAll } from '../ops/authorize.js';
 import { corsHeaders, preflight } from '../ops/cors.js';
@@ -91,6 +91,7 @@ async function perform(gateway: Gateway, exchange: Exchange): Promise<OpResult> 
     const hoisted = withHoisted(headers, target.query);
     headers = hoisted instanceof Promise ? await hoisted : hoisted;
   }
+  if (target.key !== '') exchange.object = `${target.bucket}/${target.key}`;
   const admin = answerAdmin(gateway.store, method, target);
   if (admin) return admin;
 
@@ -297,6 +298,9 @@ function record(log: Log, exchange: Exchange): void {
 /** The cause of an InternalError is for the operator only; the client gets the request id to ask by. */
 function reportFault(log: Log, exchange: Exchange, error: unknown): void {
   const cause: unknown = error instanceof S3Error && error.cause !== undefined ? error.cause : error;
-  const { requestId, operation } = exchange;
-  log.error('request failed', { requestId, ...(operation === undefined ? {} : { operation }), error: cause });
+  const { requestId, operation, object } = exchange;
+  const what = { requestId, ...(operation !== undefined && { operation }), ...(object !== undefined && { object }) };
+  // nothing is wrong with us, and the client has seen that it must ask again
+  if (cause instanceof TornRead) log.warn('a file was changed while it was read', { ...what, cause: cause.message });
+  else log.error('request failed', { ...what, error: cause });
 }

@@ -3,7 +3,7 @@
  * share one computation.
  */
 import { closeSync } from 'node:fs';
-import { S3Error } from '../base/errors.js';
+import { S3Error, errno } from '../base/errors.js';
 import { NO_FINGERPRINT, subjectOf } from '../catalog/catalog.js';
 import type { ByteFacts, Told } from '../catalog/lines.js';
 import type { FileRow, Layout } from '../catalog/rows.js';
@@ -28,8 +28,8 @@ const TICK_MS = 25;
 const TOLD_AGAIN_MS = 60_000;
 /** Where hashes find no room, no more files are read for so long, ms. */
 const FULL_MS = 1000;
-/** After so many ms a full disk is said again. */
-const FULL_AGAIN_MS = 60_000;
+/** After so many ms what the system lacks is said again. */
+const SAID_AGAIN_MS = 60_000;
 /** Files that wait for the background; what is asked for again comes again. */
 const QUEUE_LIMIT = 1000;
 /** How often a path is looked at again whose folders were renamed between two looks. */
@@ -51,8 +51,8 @@ export class Identifier {
   private busy = false;
   private closed = false;
   private fullUntil = 0;
-  /** When (ms) it was last said. */
-  private saidFull = -Infinity;
+  /** When (ms) what the system says, by its code, was last told. */
+  private readonly said = new Map<string, number>();
 
   constructor(private readonly core: Core) {}
 
@@ -243,11 +243,12 @@ export class Identifier {
     }
   }
 
-  /** A full disk is said once in a while: it meets each file that is asked for. */
+  /** What the system lacks - room, open files - is said once in a while: it meets each file that is asked for. */
   private complain(message: string, error: unknown): void {
-    if (isFull(error)) {
-      if (performance.now() - this.saidFull < FULL_AGAIN_MS) return;
-      this.saidFull = performance.now();
+    const code = errno(error);
+    if (code !== undefined) {
+      if (performance.now() - (this.said.get(code) ?? -Infinity) < SAID_AGAIN_MS) return;
+      this.said.set(code, performance.now());
     }
     this.core.log('warn', message, { error: String(error) });
   }

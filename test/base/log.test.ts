@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { S3Error } from '../../src/base/errors.js';
 import { humanSize, openLog, redactUrl, type AccessRecord, type LogLevel } from '../../src/base/log.js';
 
 const RECORD: AccessRecord = {
@@ -66,6 +67,20 @@ describe('JSON lines', () => {
       error: expect.stringContaining('boom') as string,
     });
   });
+});
+
+it('shows in JSON where a fault of ours was met, and of the system only what it says', async () => {
+  const { log, read } = await lines('json');
+  const system = Object.assign(new Error('EIO: i/o error, read'), { code: 'EIO' });
+  log.error('failed', { error: system });
+  log.error('failed', { error: new S3Error('InternalError', 'The file was changed.') });
+  log.error('failed', { error: new TypeError('x is no function') });
+  const told = read().map((line) => (JSON.parse(line) as { error: string }).error);
+  expect(told).toEqual([
+    'EIO: i/o error, read',
+    'The file was changed.',
+    expect.stringMatching(/^TypeError: x is no function\n {4}at /),
+  ]);
 });
 
 describe('lines for people', () => {
