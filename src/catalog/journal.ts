@@ -6,7 +6,6 @@
  */
 import { randomBytes } from 'node:crypto';
 import {
-  closeSync,
   constants,
   fdatasync,
   fdatasyncSync,
@@ -20,6 +19,7 @@ import {
 import { dirname, join } from 'node:path';
 import { crc32 } from '@node-rs/crc32';
 import { S3Error, errno } from '../base/errors.js';
+import { closeQuietly } from '../fs/close.js';
 import { giveOpen, giveTo, isFull, syncDirSync, type Ownership } from '../fs/statefile.js';
 import type { JournalLine } from './lines.js';
 import { Reserve } from './reserve.js';
@@ -204,10 +204,10 @@ export class Journal {
       abandon(current);
       return false;
     }
-    closeSync(current.fd);
+    this.current = undefined;
+    closeQuietly(current.fd);
     this.sealed.add(current.name);
     this.news.push([current.name, current.offset]);
-    this.current = undefined;
     return true;
   }
 
@@ -282,7 +282,7 @@ export class Journal {
       if (this.before?.lost) this.left.add(this.before.name);
       return (this.current = { name, fd, offset, lost: false });
     } catch (error) {
-      closeSync(fd);
+      closeQuietly(fd);
       unlinkSync(path);
       throw error;
     }
@@ -301,7 +301,7 @@ async function flushNow(segment: Segment): Promise<void> {
   const failure = await new Promise<Error | null>((resolve) => fdatasync(segment.fd, resolve));
   delete segment.flushing;
   // given up meanwhile: a line could not be cut off
-  if (segment.lost) closeSync(segment.fd);
+  if (segment.lost) closeQuietly(segment.fd);
   else if (failure) abandon(segment, failure);
   else return;
   throw failure ?? flushFailed(segment);
@@ -313,7 +313,7 @@ function abandon(segment: Segment, failure?: unknown): void {
   segment.lost = true;
   segment.failure = failure;
   // a flush under way still needs the descriptor, and closes it
-  if (!segment.flushing) closeSync(segment.fd);
+  if (!segment.flushing) closeQuietly(segment.fd);
 }
 
 /** What it failed of, for all who wait: a full disk is told as one to each of them. */

@@ -113,15 +113,6 @@ function changedNow(file: OpenFile): ReturnType<typeof changeOf> {
   }
 }
 
-/** Closes what was only read: an error would say nothing to anybody. */
-export function closeRead(fd: number): void {
-  try {
-    closeSync(fd);
-  } catch {
-    // EIO of a network file system
-  }
-}
-
 /** Whether the file itself was: it has another name, or is in another directory. */
 function wasRenamed({ fd, path, folder }: Pick<OpenFile, 'fd' | 'path' | 'folder'>): boolean {
   if (process.platform !== 'linux') return true;

@@ -23,6 +23,7 @@ import { S3Error, errno } from '../base/errors.js';
 import type { Body, Digests, DigestPlan } from '../base/model.js';
 import { randomHex } from '../base/random.js';
 import { openBodyHasher } from './body-hasher.js';
+import { closeQuietly } from './close.js';
 import { writeAll, writeGathered } from './gather.js';
 import { createHasher, prepareHashes, type BodyHasher } from './hash.js';
 import type { Ownership } from './statefile.js';
@@ -154,7 +155,7 @@ async function stageWhole(
     closeSync(fd);
     return { path, size: bytes.length, digests, stat };
   } catch (error) {
-    if (!closed) closeFailed(fd);
+    if (!closed) closeQuietly(fd);
     discard(path);
     throw error;
   }
@@ -166,15 +167,6 @@ function openNew(path: string, options: StageOptions): number {
   } catch (error) {
     makeMissing(options, error);
     return openSync(path, NEW_FILE, options.mode);
-  }
-}
-
-/** Of a file that is given up. */
-function closeFailed(fd: number): void {
-  try {
-    closeSync(fd);
-  } catch {
-    // a disk that is away
   }
 }
 

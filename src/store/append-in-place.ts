@@ -21,7 +21,8 @@ import { rowOf } from '../catalog/row-of.js';
 import type { FileRow } from '../catalog/rows.js';
 import { appendTogether, commonLength, type Appended } from '../fs/append.js';
 import { fingerprint, fingerprintSize, formatFingerprint } from '../fs/fingerprint.js';
-import { closeRead, type OpenFile } from '../fs/reader.js';
+import { closeQuietly } from '../fs/close.js';
+import type { OpenFile } from '../fs/reader.js';
 import { openAgain, type Staged } from '../fs/stage.js';
 import { endRunning, setRunning } from './appends-running.js';
 import type { ObjectInfo, ObjectRef } from './contract.js';
@@ -390,7 +391,7 @@ async function openForAppend(found: Found, current: OpenFile): Promise<FileHandl
     if (ino !== current.stat.ino || dev !== current.stat.dev) throw new Retry();
     return await open(openAgain(fd, current.path), constants.O_RDWR | constants.O_APPEND);
   } finally {
-    closeRead(fd);
+    closeQuietly(fd);
   }
 }
 

@@ -10,7 +10,7 @@ import { S3Error, errno } from '../base/errors.js';
 import type { Body, ChecksumAlgorithm, KeyFacts } from '../base/model.js';
 import { identityOfAppend } from '../catalog/appends.js';
 import type { Append } from '../catalog/lines.js';
-import { closeRead } from '../fs/reader.js';
+import { closeQuietly } from '../fs/close.js';
 import { appendFile, applyInherit, discard, openAgain, stageBody, stageCopy } from '../fs/stage.js';
 import { InPlace, isUnchanged, withoutSetId, type Bytes, type Piece } from './append-in-place.js';
 import { algorithmOf, appendedFacts, digestsWith } from './appended.js';
@@ -136,7 +136,7 @@ export class Appender {
         return await this.appendByCopy(piece, { found, file }, bytes);
       }
     } finally {
-      closeRead(file.fd);
+      closeQuietly(file.fd);
     }
   }
 

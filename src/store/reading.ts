@@ -4,7 +4,8 @@ import { S3Error } from '../base/errors.js';
 import type { Checksum } from '../base/model.js';
 import { NotReady } from '../catalog/lmdb.js';
 import { DamagedIndex, type Layout } from '../catalog/rows.js';
-import { closeRead, isTorn, readRange, type OpenFile } from '../fs/reader.js';
+import { closeQuietly } from '../fs/close.js';
+import { isTorn, readRange, type OpenFile } from '../fs/reader.js';
 import { ObjectsAtHand } from './at-hand.js';
 import type { AtHand, ObjectInfo, ObjectPart, ObjectRef, OpenObject } from './contract.js';
 import { noSuchKey, type Core, type Found } from './core.js';
@@ -138,7 +139,7 @@ export class Reading {
       close: async () => {
         if (closed) return;
         closed = true;
-        closeRead(file.fd);
+        closeQuietly(file.fd);
       },
     };
   }

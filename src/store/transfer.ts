@@ -9,7 +9,8 @@ import type { ByteFacts, JournalLine } from '../catalog/lines.js';
 import type { Dir } from '../fs/dirs.js';
 import { createHasher, prepareHashes } from '../fs/hash.js';
 import { realPathFrom, realPathOf } from '../fs/real-path.js';
-import { changeOf, closeRead, readRange } from '../fs/reader.js';
+import { closeQuietly } from '../fs/close.js';
+import { changeOf, readRange } from '../fs/reader.js';
 import { applyInherit, discard, openAgain, stageCopy, setMtime } from '../fs/stage.js';
 import { checkRead } from '../wire/conditions.js';
 import { viaOf } from './attribution.js';
@@ -53,7 +54,7 @@ export class Transfer {
     const isMarker = objects.markers.find(from.bucket, from.key) !== undefined;
     const current = isMarker ? undefined : await objects.reading.openCurrent(from.bucket, from.key);
     if (current && core.tracker.settleNow(current.found)) {
-      closeRead(current.file.fd);
+      closeQuietly(current.file.fd);
       throw new Retry();
     }
     const source = current ? objects.reading.opened(from, current) : await objects.reading.open(from.bucket, from.key);

@@ -65,7 +65,12 @@ describe('a journal line', () => {
 });
 
 describe('a journal', () => {
-  const real = { fdatasync: fs.fdatasync, writeSync: fs.writeSync, ftruncateSync: fs.ftruncateSync };
+  const real = {
+    fdatasync: fs.fdatasync,
+    writeSync: fs.writeSync,
+    ftruncateSync: fs.ftruncateSync,
+    closeSync: fs.closeSync,
+  };
   let directory = '';
   let journal: Journal;
   /** Flushes that have begun and wait to be let go, with an error or without. */
@@ -116,6 +121,27 @@ describe('a journal', () => {
     flushes[1]?.(null);
     expect(new Set(await Promise.all(waiting))).toEqual(new Set(['flushed']));
     expect(flushes).toHaveLength(2);
+  });
+
+  it('has sealed a segment whose close fails: its number may be another file by then', () => {
+    append(1);
+    const first = journal.segment;
+    fs.closeSync = (fd) => {
+      real.closeSync(fd);
+      throw Object.assign(new Error('EIO'), { code: 'EIO' });
+    };
+    syncBuiltinESMExports();
+    expect(journal.rotate()).toBe(true);
+    Object.assign(fs, real);
+    syncBuiltinESMExports();
+    const other = path.join(directory, 'other');
+    const fd = fs.openSync(other, 'w');
+    append(2);
+    expect(journal.rotate()).toBe(true);
+    fs.closeSync(fd);
+    expect(fs.readFileSync(other, 'utf8')).toBe('');
+    expect(listSegments(directory).map(seqs)).toEqual([[1], [2]]);
+    expect(listSegments(directory)[0]).toBe(first);
   });
 
   it('fails all that wait when a flush fails, and goes on in another segment', async () => {
