@@ -12,10 +12,11 @@ export function damageLine(name: string, verdict: Damage): string {
   return `damaged  ${printable(name)}: ${what}${part} was ${recorded}, the bytes read give ${read}`;
 }
 
-export function resultLine({ objects, bytes, damaged, unreadable, changed, left }: VerifyReport): string {
+export function resultLine({ objects, bytes, damaged, unreadable, closed, changed, left }: VerifyReport): string {
   const parts = [`${count(objects, 'object')} read, ${humanSize(bytes)}`];
   parts.push(damaged === 0 ? 'none damaged' : `${count(damaged, 'object')} DAMAGED`);
   if (unreadable > 0) parts.push(`${count(unreadable, 'object')} UNREADABLE`);
+  if (closed > 0) parts.push(`${count(closed, 'folder')} UNREADABLE`);
   if (changed > 0) parts.push(`${count(changed, 'object')} changed by other programs meanwhile`);
   if (left > 0) parts.push(`${count(left, 'object')} left for the next run`);
   return parts.join('; ');

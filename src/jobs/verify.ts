@@ -14,7 +14,7 @@ export interface VerifyQuestion {
   rate?: number;
   signal: AbortSignal;
   progress: (state: VerifyReport & { due: number; dueBytes: number }) => void;
-  /** Called for each object that is damaged or cannot be read. */
+  /** Called for each object that is damaged or cannot be read, and for each folder (its name ends in `/`) that cannot. */
   damage: (name: string, verdict: Extract<Verdict, { state: 'damaged' | 'unreadable' }>) => void;
 }
 
@@ -24,6 +24,8 @@ export interface VerifyReport {
   bytes: number;
   damaged: number;
   unreadable: number;
+  /** Folders that cannot be read or searched, whatever is in them. */
+  closed: number;
   /** Written by other programs since they were recorded; their bytes are hashed anew when they are asked for. */
   changed: number;
   /** Objects left for the next run. */
@@ -42,7 +44,15 @@ export async function verify(verifier: Verifier, question: VerifyQuestion): Prom
 }
 
 class Run {
-  private readonly report: VerifyReport = { objects: 0, bytes: 0, damaged: 0, unreadable: 0, changed: 0, left: 0 };
+  private readonly report: VerifyReport = {
+    objects: 0,
+    bytes: 0,
+    damaged: 0,
+    unreadable: 0,
+    closed: 0,
+    changed: 0,
+    left: 0,
+  };
   private readonly started = Date.now();
   private readonly pacer: Pacer;
   private due = 0;
@@ -56,6 +66,7 @@ class Run {
   }
 
   async run(): Promise<VerifyReport> {
+    await this.lookForClosed();
     const days = await this.census();
     let done = 0;
     try {
@@ -72,6 +83,15 @@ class Run {
     }
     this.report.left = Math.max(0, this.due - done);
     return this.report;
+  }
+
+  private async lookForClosed(): Promise<void> {
+    const { scope, signal, damage } = this.question;
+    for await (const [name, error] of this.verifier.closedFolders(scope)) {
+      signal.throwIfAborted();
+      this.report.closed++;
+      damage(name, { state: 'unreadable', error });
+    }
   }
 
   /** Counts what is due. @returns the days on which it was last verified, oldest first; 0 for never. */

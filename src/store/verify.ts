@@ -4,7 +4,9 @@
  *
  * When each file was last found whole is kept in the index, by the file's identity: with a lost index everything is due again.
  */
-import { closeSync } from 'node:fs';
+import { accessSync, closeSync, constants } from 'node:fs';
+import { opendir } from 'node:fs/promises';
+import { join } from 'node:path';
 import { S3Error, errno } from '../base/errors.js';
 import type { ChecksumAlgorithm } from '../base/model.js';
 import type { Place } from '../catalog/catalog.js';
@@ -12,6 +14,7 @@ import { identityOf } from '../catalog/identities.js';
 import { decodeRow, unpairKey, rowName, type FileRow, type Layout } from '../catalog/rows.js';
 import { fingerprintSize } from '../fs/fingerprint.js';
 import { createHasher, prepareHashes } from '../fs/hash.js';
+import { isStateDir } from '../fs/keypath.js';
 import { readRange, type OpenFile } from '../fs/reader.js';
 import { lstatOf } from '../fs/stat.js';
 import type { Identifier } from './identifier.js';
@@ -85,6 +88,31 @@ export class Verifier {
     const last = page.at(-1);
     if (last && page.length === max) return { entries, next: Buffer.concat([Buffer.from([table]), last.key]) };
     return table === TREE ? { entries, next: Buffer.from([OVERFLOW]) } : { entries };
+  }
+
+  /**
+   * Folders that cannot be read or searched: what is in them may never have been recorded, so no object tells of them.
+   * @yields path below the root with a slash at its end, and what the system says.
+   */
+  async *closedFolders({ folder, prefix }: VerifyScope = { folder: '', prefix: '' }): AsyncGenerator<[string, string]> {
+    const { root, excludes } = this.core;
+    const wanted = folder === '' ? prefix : `${folder}/${prefix}`;
+    const waiting = [''];
+    for (let path = waiting.pop(); path !== undefined; path = waiting.pop()) {
+      try {
+        accessSync(join(root, path), constants.R_OK | constants.X_OK);
+        for await (const { name, ...entry } of entriesOf(join(root, path))) {
+          const below = `${path}${name}/`;
+          if (!entry.isDir || isStateDir(name) || excludes.entry(below.split('/').slice(0, -1), 1, true)) continue;
+          if (below.startsWith(wanted) || wanted.startsWith(below)) waiting.push(below);
+        }
+      } catch (error) {
+        const code = errno(error);
+        if (code === undefined) throw error;
+        // it went away meanwhile; or no key leads there
+        if (!isAbsent(error) && code !== 'ENAMETOOLONG') yield [path, code];
+      }
+    }
   }
 
   /** Reads an object and compares. @throws what `pace` throws. */
@@ -199,6 +227,11 @@ export class Verifier {
     const dirs = this.core.catalog.identities.pathOf(key.readUIntBE(0, 6));
     return dirs && dirs.length > 0 && dirs[0] !== '' ? { kind: 'tree', dirs, name } : undefined;
   }
+}
+
+async function* entriesOf(path: string): AsyncGenerator<{ name: string; isDir: boolean }> {
+  for await (const entry of await opendir(path, { bufferSize: 256 }))
+    yield { name: entry.name, isDir: entry.isDirectory() };
 }
 
 function overflowPlace(key: Buffer): Place {

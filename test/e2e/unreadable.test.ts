@@ -121,4 +121,21 @@ describe.skipIf(reason !== undefined)(`folders that the server may not read${rea
       await chmod(at('open', 'later'), 0o700);
     }
   });
+
+  it('verify tells of folders that were never read', async () => {
+    const verify = (...args: string[]): ReturnType<typeof run> =>
+      run(process.execPath, [BINARY, 'verify', ...args, '--root', at()], {
+        mayFail: true,
+        ...(ROOT && { user: NOBODY }),
+      });
+    const { code, stdout } = await verify();
+    for (const folder of ['closed/', 'open/closed/', 'open/names/'])
+      expect(stdout).toContain(`unreadable  ${folder}: the system answers EACCES\n`);
+    expect(stdout).toMatch(/[34] folders UNREADABLE/);
+    expect(code).toBe(2);
+    const part = await verify('open/names/');
+    expect([part.code, part.stdout]).toEqual([2, expect.stringContaining('one folder UNREADABLE')]);
+    const rest = await verify('open/z');
+    expect([rest.code, rest.stdout]).toEqual([0, expect.not.stringContaining('UNREADABLE')]);
+  });
 });

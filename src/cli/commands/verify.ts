@@ -23,7 +23,7 @@ export const verify = command({
       line: 'gos3rve verify --since 30d --budget 10m --rate 50MB',
     },
   ],
-  exits: { 1: 'nothing begins with the prefix', [DAMAGE]: 'an object is damaged or cannot be read' },
+  exits: { 1: 'nothing begins with the prefix', [DAMAGE]: 'an object is damaged, or it or a folder cannot be read' },
   async run(call) {
     const [{ openSession }, { verify: run }, { checkPrefix }, report] = await Promise.all([
       import('../session.js'),
@@ -57,7 +57,7 @@ export const verify = command({
     });
     await printed;
     await (options.json ? out.json({ ...result, ms: Date.now() - started }) : out.line(report.resultLine(result)));
-    return result.damaged + result.unreadable > 0 ? DAMAGE : 0;
+    return result.damaged + result.unreadable + result.closed > 0 ? DAMAGE : 0;
   },
 });
 
