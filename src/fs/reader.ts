@@ -6,15 +6,12 @@ import { closeSync, constants, fstatSync, openSync, read, readlinkSync, type Big
 import { basename, dirname } from 'node:path';
 import { S3Error, TornRead, toS3Error } from '../base/errors.js';
 import { idOf } from './dirs.js';
+import { BufferPool } from './pool.js';
 import { lstatOf } from './stat.js';
 
 const CHUNK_BYTES = 512 * 1024;
-/** While so many large chunks are in use, others read in small ones: hundreds of slow clients must not hold hundreds of MiB. */
-const MOST_CHUNKS = 64;
 const SMALL_CHUNK_BYTES = 64 * 1024;
-const POOL_LIMIT = 16;
-const pool: Buffer[] = [];
-let chunksInUse = 0;
+const pool = new BufferPool({ make: () => Buffer.allocUnsafeSlow(CHUNK_BYTES), most: 64, kept: 16 });
 
 const { O_RDONLY, O_NONBLOCK, O_NOFOLLOW } = constants;
 
@@ -55,7 +52,7 @@ export async function readRange(
   excused: (since: 'renamed' | 'torn') => boolean | Promise<boolean> = (since) => since === 'renamed',
 ): Promise<void> {
   if (end <= start) return;
-  const size = Math.min(chunksInUse < MOST_CHUNKS ? CHUNK_BYTES : SMALL_CHUNK_BYTES, end - start);
+  const size = Math.min(pool.isExhausted ? SMALL_CHUNK_BYTES : CHUNK_BYTES, end - start);
   const buffers: [Buffer, Buffer?] = [take(size)];
   let position = start;
   let turn = 0;
@@ -141,13 +138,9 @@ function readFully(fd: number, buffer: Buffer, position: number, length: number)
 }
 
 function take(size: number): Buffer {
-  if (size < CHUNK_BYTES) return Buffer.allocUnsafeSlow(size);
-  chunksInUse++;
-  return pool.pop() ?? Buffer.allocUnsafeSlow(CHUNK_BYTES);
+  return size < CHUNK_BYTES ? Buffer.allocUnsafeSlow(size) : pool.take();
 }
 
 function give(buffer: Buffer): void {
-  if (buffer.length < CHUNK_BYTES) return;
-  chunksInUse--;
-  if (pool.length < POOL_LIMIT) pool.push(buffer);
+  if (buffer.length === CHUNK_BYTES) pool.give(buffer);
 }
