@@ -597,8 +597,10 @@ export class Catalog {
     done: (line: Prepare) => boolean,
     lines = this.loosePrepares(),
   ): FileRow | undefined {
+    // a body that is no file of the tree has a name of its own: the same bytes may have been there before, under another
+    const file = place.kind === 'overflow' ? this.row(place)?.file : undefined;
     for (const line of lines) {
-      if (!samePlace(placeOf(line), place)) continue;
+      if (!samePlace(placeOf(line), place) || (file !== undefined && line.file !== file)) continue;
       if (parseFingerprint(line.bytes.fp).equals(fp) && done(line)) return this.adoptLine(line, ctimeNs);
     }
     return undefined;

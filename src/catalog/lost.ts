@@ -5,9 +5,15 @@
  *
  * The body of an overflow object has a name of its own, which no other ever gets, and it is removed only once its successor is flushed: there, names tell.
  */
+import { statSync } from 'node:fs';
+import { join } from 'node:path';
 import { placeOf, samePlace, type Catalog, type Place } from './catalog.js';
-import type { Event } from './merge.js';
+import type { Event, Prepare } from './merge.js';
+import { SegmentReader, listSegments, placed } from './segments.js';
 import { parseFingerprint } from '../fs/fingerprint.js';
+
+/** The lines of all that a process was at when it died lie in so many bytes at the end of its segment. */
+const TAIL_BYTES = 1 << 20;
 
 export interface Lost {
   /** Whose rows stay as if the event had not been, and are to be told anew. */
@@ -16,8 +22,39 @@ export interface Lost {
   halfway: boolean;
 }
 
+/** Moves without commit line at the ends of all segments, read once they are asked for. */
+export class LooseMoves {
+  private known: { segment: string; start: number; line: Prepare }[] | undefined;
+
+  constructor(private readonly directory: string) {}
+
+  /** Whether one that came behind an event moves the file on from a place. */
+  hasBehind({ segment, end }: Event, place: Place, fp: Buffer): boolean {
+    this.known ??= listSegments(this.directory).flatMap((name) => this.inSegment(name));
+    return this.known.some(
+      (one) =>
+        (one.segment === segment ? one.start >= end : one.segment > segment) &&
+        one.line.from !== undefined &&
+        samePlace(placeOf(one.line.from), place) &&
+        parseFingerprint(one.line.bytes.fp).equals(fp),
+    );
+  }
+
+  private inSegment(segment: string): { segment: string; start: number; line: Prepare }[] {
+    const path = join(this.directory, segment);
+    const size = statSync(path, { throwIfNoEntry: false })?.size ?? 0;
+    const open = new Map<string, { segment: string; start: number; line: Prepare }>();
+    for (const { line, start } of placed(new SegmentReader(path, Math.max(0, size - TAIL_BYTES)))) {
+      if (line.op === 'prepare' && line.from) open.set(line.id, { segment, start, line });
+      else if (line.op === 'commit' || line.op === 'abort') open.delete(line.id);
+    }
+    return [...open.values()];
+  }
+}
+
 /** @returns undefined if the event has happened, as far as the tree tells. */
-export function lostBy(catalog: Catalog, { line, prepare }: Event): Lost | undefined {
+export function lostBy(catalog: Catalog, event: Event, loose: LooseMoves): Lost | undefined {
+  const { line, prepare } = event;
   if (line.op === 'delete') {
     const place = placeOf(line);
     const stays = place.kind === 'tree' ? standsStill(catalog, place) : bodyStands(catalog, place, line.file);
@@ -30,6 +67,8 @@ export function lostBy(catalog: Catalog, { line, prepare }: Event): Lost | undef
   const from = prepare.from && placeOf(prepare.from);
   if (from && !samePlace(from, place)) {
     if (catalog.standing?.(from)?.equals(fp) !== true || (arrived && !catalog.row(from))) return undefined;
+    // it had come, and was moved back
+    if (!arrived && loose.hasBehind(event, place, fp)) return undefined;
     return { places: arrived ? [from] : [from, place], halfway: arrived };
   }
   const stays =

@@ -5,7 +5,7 @@
 import { derivedEtag, parseFingerprint } from '../fs/fingerprint.js';
 import { NO_FINGERPRINT, placeOf, split, type Catalog, type Place } from './catalog.js';
 import { grownBytes } from './grown.js';
-import { lostBy } from './lost.js';
+import { LooseMoves, lostBy } from './lost.js';
 import type { JournalLine } from './lines.js';
 import { applyMoved, applyTouched } from './moved.js';
 import { Merge, type Dangling, type Event } from './merge.js';
@@ -38,6 +38,7 @@ export class Replay {
   private top = -1;
   /** Whose operations were lost. */
   private readonly kept: Place[] = [];
+  private readonly loose: LooseMoves;
   /** A part of the journal in another file would be taken for all of it. */
   private readonly generation: number;
 
@@ -48,6 +49,7 @@ export class Replay {
   ) {
     const { index, journal } = catalog;
     this.generation = index.generation;
+    this.loose = new LooseMoves(journal.directory);
     this.merge = new Merge(journal.directory, (segment) => index.number(`seg:${segment}`), damaged);
     if (index.number('seq') < this.merge.upTo) this.base = this.merge.baseReader();
   }
@@ -128,7 +130,7 @@ export class Replay {
   /** A line that cannot be understood (mended wrongly by hand) costs itself only. */
   private applied(event: Event): void {
     try {
-      const lost = lostBy(this.catalog, event);
+      const lost = lostBy(this.catalog, event, this.loose);
       if (!lost) apply(this.catalog, event);
       else if (lost.halfway) apply(this.catalog, withoutSource(event));
       this.kept.push(...(lost?.places ?? []));

@@ -47,10 +47,13 @@ export function adoptStanding(core: Core, line: Prepare): boolean {
   return true;
 }
 
-/** The overflow copy of an object that stands at its path goes, if the line says so. */
+/** The overflow copy of an object that stands at its path goes, if the line says so. Its row alone says nothing: a power cut may have left only the line. */
 export function settleAside(core: Core, line: Prepare): void {
   const { catalog } = core;
-  if (!line.aside || catalog.row(placeOf(line))?.fp.equals(parseFingerprint(line.bytes.fp)) !== true) return;
+  if (!line.aside) return;
+  const place = placeOf(line);
+  const fp = parseFingerprint(line.bytes.fp);
+  if (catalog.row(place)?.fp.equals(fp) !== true || catalog.standing?.(place)?.equals(fp) !== true) return;
   const { bucket, key, file } = line.aside;
   const old = core.findOverflowIn(bucket, key);
   if (old?.name !== file) return;
