@@ -36,7 +36,7 @@ export const verify = command({
     const { verifier } = session.store;
     const [written] = args;
     const target = written === undefined ? undefined : session.target(written);
-    if (target) await checkPrefix(session.store, target);
+    if (target) await session.store.getBucket(target.bucket);
     let printed = Promise.resolve();
     const started = Date.now();
     const { since, budget, rate: limit } = options;
@@ -56,6 +56,7 @@ export const verify = command({
       },
     });
     await printed;
+    if (target && result.objects + result.closed === 0) await checkPrefix(session.store, target);
     await (options.json ? out.json({ ...result, ms: Date.now() - started }) : out.line(report.resultLine(result)));
     return result.damaged + result.unreadable + result.closed > 0 ? DAMAGE : 0;
   },
