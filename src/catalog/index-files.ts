@@ -18,6 +18,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { errno, toS3Error } from '../base/errors.js';
+import { isAbsent, statOf } from '../fs/stat.js';
 import { giveOpen, giveTo, type Ownership } from '../fs/statefile.js';
 import { MAGIC, PAGE_HEAD, PAGE_SIZE } from './witness.js';
 
@@ -52,9 +53,9 @@ export function makeFiles(path: string, owner: Ownership | undefined): void {
  */
 export function clearPlace(directory: string): string | undefined {
   if (!lstatSync(directory, { throwIfNoEntry: false })) return undefined;
-  if (isFolder(directory)) openUp(directory);
+  if (statOf(directory)?.isDirectory()) openUp(directory);
   else setAside(directory, ['']);
-  return isFolder(directory) ? undefined : 'its folder is none';
+  return statOf(directory)?.isDirectory() ? undefined : 'its folder is none';
 }
 
 /** Gives a folder of ours its rights again. */
@@ -65,20 +66,6 @@ export function openUp(directory: string): void {
   } catch {
     // whoever needs it says so
   }
-}
-
-function isFolder(path: string): boolean {
-  try {
-    return statSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
-  } catch (error) {
-    if (isGone(error)) return false;
-    throw error;
-  }
-}
-
-/** Whether there is nothing at a path, or on the way to it something that is no folder. */
-export function isGone(error: unknown): boolean {
-  return ['ENOENT', 'ENOTDIR', 'ELOOP'].includes(errno(error) ?? '');
 }
 
 /** Lock files that this process may have locks on. */
@@ -149,7 +136,7 @@ export function statAt(path: string): BigIntStats | undefined {
   try {
     return statSync(path, { bigint: true, throwIfNoEntry: false });
   } catch (error) {
-    if (isGone(error)) return undefined;
+    if (isAbsent(error)) return undefined;
     throw toS3Error(error);
   }
 }

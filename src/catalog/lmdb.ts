@@ -13,11 +13,12 @@ import type { BigIntStats } from 'node:fs';
 import { dirname } from 'node:path';
 import type { RangeOptions } from 'lmdb';
 import { Seen, forgetSeen } from '../base/turn.js';
+import { isAbsent } from '../fs/stat.js';
 import { isFull, type Ownership } from '../fs/statefile.js';
 import { behindDoor } from './door.js';
 import { entriesOf, named, openFile, retire, statsOf, type Opened, type Table, type TableName } from './environment.js';
 import { lastOf } from './gate.js';
-import { fileAt, fileOf, inodeOf, isGone, openUp, setAside, statAt } from './index-files.js';
+import { fileAt, fileOf, inodeOf, openUp, setAside, statAt } from './index-files.js';
 import { decodeRow, directoryOf, encodeRow, rowKey, type Layout, type Row } from './rows.js';
 import { hasRoom, metaPages, type Witness } from './witness.js';
 
@@ -246,7 +247,7 @@ export class Index {
         return undefined;
       });
     } catch (error) {
-      if (isGone(error)) throw error;
+      if (isAbsent(error)) throw error;
       return String(error);
     }
   }
@@ -621,7 +622,7 @@ function unlessMoved<T>(look: () => T): T {
   try {
     return look();
   } catch (error) {
-    throw isGone(error) ? new Moved() : error;
+    throw isAbsent(error) ? new Moved() : error;
   }
 }
 
