@@ -53,10 +53,17 @@ export function parseFingerprint(text: string): Buffer {
   return out;
 }
 
-/** Same size and mtime, whatever the inode: the file may have been restored from a copy (rsync -a, cp -a). */
-export function looksRestored(a: Buffer, b: Buffer): boolean {
-  return a.compare(b, 20, 36, 20, 36) === 0;
+/**
+ * Same size and mtime, whatever the inode: the file may have been restored from a copy (rsync -a, cp -a), also by what knows whole seconds only (tar).
+ * @param old of the file that was known.
+ */
+export function looksRestored(old: Buffer, now: Buffer): boolean {
+  if (old.compare(now, 20, 28, 20, 28) !== 0) return false;
+  const [from, to] = [fingerprintMtimeNs(old), fingerprintMtimeNs(now)];
+  return from === to || (to % SECOND_NS === 0n && from > to && from - to < SECOND_NS);
 }
+
+const SECOND_NS = 1_000_000_000n;
 
 export function fingerprintSize(fp: Buffer): number {
   return Number(fp.readBigUInt64BE(20));

@@ -1,6 +1,6 @@
 /** Parts of a multipart object whose file was restored or touched by another program, while nobody has hashed it again: told by the sizes that are recorded. */
 import { execFileSync } from 'node:child_process';
-import { chmod, mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -45,6 +45,8 @@ describe('a multipart object that nobody has hashed again', { timeout: 60_000 },
 
   it.each([
     ['restored by cp -a', () => restore()],
+    ['restored by tar, which knows whole seconds only', () => untar('box/big')],
+    ['restored by tar with its whole root, but for the index', () => untar('.')],
     ['given another mode', () => chmod(file(), 0o600)],
   ])('is told by part when it was %s', async (_, act) => {
     await act();
@@ -66,6 +68,16 @@ describe('a multipart object that nobody has hashed again', { timeout: 60_000 },
     expect((await ask('HEAD', 2)).status).toBe(416);
     expect((await ask('GET', 1)).body).toBe('another');
   });
+
+  /** @param what of the root: the rest stays. */
+  async function untar(what: string): Promise<void> {
+    await (await openStore(root)).close();
+    execFileSync('tar', ['--format=gnu', '-cf', `${root}.tar`, '--exclude=index', what], { cwd: root });
+    for (const gone of [what, '.gos3rve/index']) await rm(path.join(root, gone), { recursive: true, force: true });
+    await mkdir(root, { recursive: true });
+    execFileSync('tar', ['-xf', `${root}.tar`], { cwd: root });
+    await rm(`${root}.tar`);
+  }
 
   async function restore(): Promise<void> {
     execFileSync('cp', ['-a', file(), `${file()}.saved`]);

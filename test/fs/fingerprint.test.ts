@@ -6,6 +6,7 @@ import {
   fingerprintMtimeNs,
   fingerprintSize,
   formatFingerprint,
+  looksRestored,
   parseFingerprint,
 } from '../../src/fs/fingerprint.js';
 
@@ -41,6 +42,17 @@ describe('fingerprint', () => {
       expect(of(ns).equals(of(ns + 1n))).toBe(false);
     },
   );
+
+  it.each<[string, bigint, bigint, boolean]>([
+    ['the same time', 7n * S + 5n, 7n * S + 5n, true],
+    ['its whole seconds', 7n * S + 5n, 7n * S, true],
+    ['the second before', 7n * S + 5n, 6n * S, false],
+    ['the next one', 7n * S + 5n, 8n * S, false],
+    ['another time in the second', 7n * S + 5n, 7n * S + 4n, false],
+    ['a finer time than was known', 7n * S, 7n * S + 5n, false],
+  ])('with %s after %d: %d', (_, old, now, restored) => {
+    expect(looksRestored(of(old), of(now, 3n))).toBe(restored);
+  });
 
   it('refuses what is none', () => {
     expect(() => parseFingerprint('1:2:3:4')).toThrow(SyntaxError);
