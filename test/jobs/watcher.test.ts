@@ -277,6 +277,8 @@ describe('the watcher', () => {
     start({ watch: 'poll', scanInterval: 200, log: { ...silentLog, warn: (message) => warned.push(message) } });
     await acquainted();
     renameSync(root, `${root}-away`);
+    await until(() => warned.length > 0);
+    // some more looks, which find it away as well
     await sleep(900);
     renameSync(`${root}-away`, root);
     expect(warned).toHaveLength(1);

@@ -59,7 +59,7 @@ export class Watcher {
   /** Hints were lost: files have to be compared too. */
   private lossy = false;
   private scanned = 0;
-  private complaint = '';
+  private complained = false;
   /** Every file was seen once: what is new to a scan from now on was made now. */
   acquainted = false;
   /** Of the last scan of everything; `ms` it took. */
@@ -228,7 +228,7 @@ export class Watcher {
         if (dir !== '') await this.scanFrom(dir, true, true);
         else if (this.lastScan) await this.scanAgain();
         else await this.scanFirst();
-        this.complaint = '';
+        this.complained = false;
       } catch (error) {
         this.failed(error);
       }
@@ -287,9 +287,10 @@ export class Watcher {
   /** Said once until it works again: the root's disk may be away for days. */
   private failed(error: unknown): void {
     if (this.abort.signal.aborted) return;
+    // of a root that vanishes in the midst of a look, the first error is another one than those that follow
+    if (this.complained) return;
+    this.complained = true;
     const cause = errno(error) ?? (error instanceof Error ? error.message : String(error));
-    if (cause === this.complaint) return;
-    this.complaint = cause;
     this.options.log('warn', 'changes by other programs cannot be looked at', { cause });
   }
 }
