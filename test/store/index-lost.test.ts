@@ -322,7 +322,12 @@ describe('an index in use', () => {
     // it is not heard of any more
     builder(1);
     await index.close();
-    await put(store, 'new');
+    const written = (): Promise<boolean> =>
+      put(store, 'new').then(
+        () => true,
+        () => false,
+      );
+    await expect.poll(written, { timeout: 20_000 }).toBe(true);
     expect(store.live.rebuilding).toBe(false);
     await store.delete(BUCKET, 'new');
     expect(await look(store)).toEqual(before);
