@@ -421,11 +421,11 @@ export class Tracker {
     return source.row.fp.equals(found.fp) && source.row.appendFrom === undefined ? source : undefined;
   }
 
-  /** Whether a place still holds the very file (hard links, folders reached by a link). */
-  private holdsFile(place: TreePlace, found: Found): boolean {
-    if (place.dirs[0] === '') return false;
-    const stat = lstatOf(`${this.core.pathOf(place.dirs)}/${place.name}`);
-    return stat?.ino === found.stat.ino && stat.dev === found.stat.dev;
+  /** Whether a place still holds the very file (hard links, folders reached by a link), or a link: that one's name, too, is not where it was renamed from. */
+  private holdsFile({ dirs, name }: TreePlace, found: Found): boolean {
+    if (dirs[0] === '') return false;
+    const stat = lstatOf(`${this.core.pathOf(dirs)}/${name}`);
+    return stat?.isSymbolicLink() === true || (stat?.ino === found.stat.ino && stat.dev === found.stat.dev);
   }
 
   /** Whether what a row speaks of was renamed from a place a moment ago: back there, it is no second name. */

@@ -1,5 +1,5 @@
 /** The feed of changes: every change once, in order, of every process, from any position on. */
-import { mkdir, mkdtemp, rename, rm, unlink, writeFile } from 'node:fs/promises';
+import { link, mkdir, mkdtemp, rename, rm, symlink, unlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -126,6 +126,37 @@ describe('the feed of changes', () => {
     expect(see('never-there', 'removed')).toBe(false);
     await writeFile(join(root, 'box/litter.tmp'), 'x');
     expect(see('litter.tmp', 'created')).toBe(false);
+  });
+
+  it('tells of no object as gone whose name is a link to its file by now, and of the other name as new', async () => {
+    await writeFile(join(root, 'box/moved'), 'moved');
+    await writeFile(join(root, 'box/real'), 'real');
+    for (const key of ['moved', 'real']) await store.head('box', key);
+    const reader = store.changes.read('now');
+    const came = async (name: string): Promise<string[]> => {
+      await store.head('box', name);
+      store.changes.see({ dirs: ['box'], name, event: 'created' }, reader.told(`box/${name}`));
+      return shown(all(reader));
+    };
+    await rename(join(root, 'box/moved'), join(root, 'box/name'));
+    await symlink('name', join(root, 'box/moved'));
+    expect(await came('name')).toEqual(['ObjectCreated:Put box/name']);
+    await symlink('real', join(root, 'box/link'));
+    expect(await came('link')).toEqual(['ObjectCreated:Put box/link']);
+    await link(join(root, 'box/real'), join(root, 'box/hard'));
+    expect(await came('hard')).toEqual(['ObjectCreated:Put box/hard']);
+    // links that lead elsewhere, or nowhere, by now
+    await rename(join(root, 'box/hard'), join(root, 'box/other'));
+    await symlink('name', join(root, 'box/hard'));
+    expect(await came('other')).toEqual(['ObjectCreated:Put box/other']);
+    expect(await came('hard')).toEqual(['ObjectCreated:Put box/hard']);
+    for (const key of ['real', 'other']) await rename(join(root, 'box', key), join(root, 'box', `${key}-new`));
+    expect(await came('real-new')).not.toContain('ObjectRemoved:Delete box/link');
+    expect(store.changes.see({ dirs: ['box'], name: 'link', event: 'removed' }, reader.told('box/link'))).toBe(true);
+    expect(shown(all(reader))).toEqual(['ObjectRemoved:Delete box/link']);
+    await rm(join(root, 'box/link'));
+    await symlink('real-new', join(root, 'box/link'));
+    expect(await came('link')).toEqual(['ObjectCreated:Put box/link']);
   });
 
   it('lets every process know that outside changes are wanted', async () => {
