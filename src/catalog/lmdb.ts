@@ -91,6 +91,12 @@ export class Index {
   private whole = false;
   /** How many rows of directories this process has removed. */
   dirsRemoved = 0;
+  /** How many rows of directories it has put or removed: as long as none is, what a transaction has seen of them stands. */
+  dirsChanged = 0;
+  /** What {@link attempt} takes back. */
+  private undo: (() => void)[] | undefined;
+  /** Why this transaction must come to nothing. */
+  private spoilt: Error | undefined;
   /** How many files this process has gone over to: what was read or written before says nothing of the one that is open now. */
   generation = 0;
 
@@ -314,12 +320,14 @@ export class Index {
       last = before;
       this.writing = true;
       this.dirty = false;
+      this.spoilt = undefined;
       this.changed.clear();
       headroom.begin();
       this.begun++;
       this.numbers.clear();
       try {
         const result = work();
+        this.checkWhole();
         this.countChanges();
         this.putNumbers();
         unlessMoved(() => headroom.ensure((name) => statsOf(this.table(name))));
@@ -342,6 +350,52 @@ export class Index {
       if (last >= 0) this.noteState(file, witness, last);
       opened.overtaken ||= !gate.stands();
     }
+  }
+
+  /**
+   * Runs a part of a write that stands or falls by itself: what it throws takes back what it has put and removed, and nothing else. Only inside
+   * {@link write}.
+   */
+  attempt<T>(work: () => T): T {
+    const numbers = new Map(this.numbers);
+    const undo: (() => void)[] = [];
+    this.undo = undo;
+    try {
+      return work();
+    } catch (error) {
+      this.undo = undefined;
+      this.takeBack(undo, numbers);
+      throw error;
+    } finally {
+      this.undo = undefined;
+    }
+  }
+
+  private checkWhole(): void {
+    if (this.spoilt) throw this.spoilt;
+  }
+
+  private takeBack(undo: (() => void)[], numbers: Index['numbers']): void {
+    try {
+      for (const one of undo.reverse()) one();
+    } catch (error) {
+      // then nothing of this write can stand
+      this.spoilt = error instanceof Error ? error : new Error(String(error));
+    }
+    this.numbers.clear();
+    for (const [name, number] of numbers) this.numbers.set(name, number);
+    // ids that were given to directories may be given again
+    this.dirsRemoved++;
+    this.dirsChanged++;
+  }
+
+  private noteBefore(table: TableName, key: Buffer): void {
+    if (!this.undo) return;
+    const before = this.get(table, key);
+    this.undo.push(() => {
+      if (before) this.put(table, key, before);
+      else this.remove(table, key);
+    });
   }
 
   private countChanges(): void {
@@ -450,19 +504,26 @@ export class Index {
 
   /** Only inside {@link write}. */
   put(table: TableName, key: Buffer, value: Buffer): void {
+    this.noteBefore(table, key);
     this.dirty = true;
     this.opened.headroom.note(table, key.length + value.length);
-    if (table === 'tree') this.changed.add(changesOf(key));
+    if (table === 'tree') this.noteChange(key);
     this.table(table).putSync(key, value);
   }
 
   /** Only inside {@link write}. */
   remove(table: TableName, key: Buffer): void {
-    if (table === 'tree' && key.at(-1) === 0x2f) this.dirsRemoved++;
+    this.noteBefore(table, key);
+    if (table === 'tree' && isDirKey(key)) this.dirsRemoved++;
     if (!this.table(table).removeSync(key)) return;
     this.dirty = true;
     this.opened.headroom.note(table, 0);
-    if (table === 'tree') this.changed.add(changesOf(key));
+    if (table === 'tree') this.noteChange(key);
+  }
+
+  private noteChange(key: Buffer): void {
+    if (isDirKey(key)) this.dirsChanged++;
+    this.changed.add(changesOf(key));
   }
 
   /** How many transactions have put or removed rows in directory `dir`, or in one of those that share its counter. */
@@ -632,6 +693,11 @@ function newest(metas: { last: number }[] = []): number {
 
 function layoutKey(id: number): Buffer {
   return numberBytes(id);
+}
+
+/** Whether a row is that of a directory. */
+function isDirKey(key: Buffer): boolean {
+  return key.at(-1) === 0x2f;
 }
 
 /** Which of {@link CHANGES} counts what is done to a row. */
