@@ -60,8 +60,12 @@ export class Journal {
   private readonly news: [segment: string, size: number][] = [];
   /** Whether lines may use up the reserve. */
   private removing = false;
-  /** The segment that was seen, in these removals, to have its name still. */
+  /** Whether several lines are appended in one go. */
+  private many = false;
+  /** The segment that was seen, meanwhile, to have its name still. */
   private seen: Segment | undefined;
+  /** Lines of {@link appendLater}. */
+  private later = '';
 
   constructor(
     readonly directory: string,
@@ -81,9 +85,41 @@ export class Journal {
    * @throws the system's error; a line written in part is cut off again.
    */
   append(line: JournalLine): number {
+    return this.appendText(encodeLine(line));
+  }
+
+  /**
+   * The same for a line that is only missed by speed, inside {@link together}: it is written with the next one that is appended, at the end at the latest.
+   */
+  appendLater(line: JournalLine): void {
+    this.later += encodeLine(line);
+  }
+
+  /** Runs short, synchronous work that appends many lines: whether the segment still has its name is asked once for all of them. */
+  together<T>(work: () => T): T {
+    const before = this.many;
+    this.many = true;
+    try {
+      return work();
+    } finally {
+      this.many = before;
+      this.seen = undefined;
+    }
+  }
+
+  /** Writes what {@link appendLater} has left. @throws the system's error; the lines are given up then. */
+  writeLater(): void {
+    try {
+      if (this.later !== '') this.appendText('');
+    } finally {
+      this.later = '';
+    }
+  }
+
+  private appendText(text: string): number {
     for (;;) {
       try {
-        return this.appendOnce(line);
+        return this.appendOnce(text);
       } catch (error) {
         if (!this.removing || !isFull(error) || !this.reserve.release()) throw error;
       }
@@ -91,17 +127,15 @@ export class Journal {
   }
 
   /**
-   * Runs short work that takes something away and then writes it down: on a full disk its lines go where room was kept for them. Whether the segment
-   * still has its name is asked once for all of them.
+   * Runs short work that takes something away and then writes it down, {@link together}: on a full disk its lines go where room was kept for them.
    */
   whileRemoving<T>(work: () => T): T {
     const before = this.removing;
     this.removing = true;
     try {
-      return work();
+      return this.together(work);
     } finally {
       this.removing = before;
-      this.seen = undefined;
     }
   }
 
@@ -118,14 +152,18 @@ export class Journal {
     throw Object.assign(new Error('ENOSPC: no room is left to write down what is removed'), { code: 'ENOSPC' });
   }
 
-  private appendOnce(line: JournalLine): number {
-    if (this.current && this.current.offset > ROTATE_BYTES) this.rotate();
+  private appendOnce(text: string): number {
+    // not before what belongs to it is written
+    if (this.current && this.current.offset > ROTATE_BYTES && this.later === '') this.rotate();
     if (this.current?.lost === false && !this.isNamed(this.current)) this.tellRemoved(this.current);
     const segment = this.current?.lost === false ? this.current : this.begin();
     const at = segment.offset;
+    const { later } = this;
+    this.later = '';
     try {
-      segment.offset += writeLine(segment.fd, line);
+      segment.offset += writeText(segment.fd, later + text);
     } catch (error) {
+      this.later = later;
       try {
         ftruncateSync(segment.fd, at);
       } catch {
@@ -133,7 +171,7 @@ export class Journal {
       }
       throw error;
     }
-    return at;
+    return at + Buffer.byteLength(later);
   }
 
   /** Appends a prepare line; call {@link settle} with the result when the operation has ended, well or not. */
@@ -141,6 +179,18 @@ export class Journal {
     const offset = this.append(line);
     this.open.add(offset);
     return { segment: this.segment, offset };
+  }
+
+  /** The same for several, in one write: all of them or none. */
+  prepareAll(lines: readonly JournalLine[]): { segment: string; offset: number }[] {
+    const texts = lines.map(encodeLine);
+    let next = this.appendText(texts.join(''));
+    return texts.map((text) => {
+      const offset = next;
+      this.open.add(offset);
+      next += Buffer.byteLength(text);
+      return { segment: this.segment, offset };
+    });
   }
 
   settle(ticket: { segment: string; offset: number }): void {
@@ -238,7 +288,7 @@ export class Journal {
   private isNamed(segment: Segment): boolean {
     if (segment === this.seen) return true;
     if (fstatSync(segment.fd).nlink === 0) return false;
-    if (this.removing) this.seen = segment;
+    if (this.many) this.seen = segment;
     return true;
   }
 
@@ -290,7 +340,11 @@ export class Journal {
 }
 
 function writeLine(fd: number, line: JournalLine): number {
-  const bytes = Buffer.from(encodeLine(line));
+  return writeText(fd, encodeLine(line));
+}
+
+function writeText(fd: number, text: string): number {
+  const bytes = Buffer.from(text);
   let done = 0;
   while (done < bytes.length) done += writeSync(fd, bytes, done);
   return bytes.length;

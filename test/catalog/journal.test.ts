@@ -164,6 +164,85 @@ describe('a journal', () => {
     expect(listSegments(directory)).toHaveLength(2);
   });
 
+  describe('appended to by many', () => {
+    const prepare = (id: string): JournalLine => ({
+      op: 'prepare',
+      id,
+      path: `b/${id}é`,
+      bytes: { fp: '0', etag: 'e' },
+      facts: {},
+      published: true,
+    });
+    const ops = (): string[] => readTail(path.join(directory, journal.segment), 0).map((line) => line.op);
+
+    it('takes their prepare lines in one write, and knows where each lies', () => {
+      let writes = 0;
+      append(1);
+      fs.writeSync = ((...args: Parameters<typeof fs.writeSync>) => {
+        writes++;
+        return real.writeSync(...args);
+      }) as typeof fs.writeSync;
+      syncBuiltinESMExports();
+      const tickets = journal.prepareAll(['a', 'b', 'c'].map(prepare));
+      expect(writes).toBe(1);
+      const file = fs.readFileSync(path.join(directory, journal.segment));
+      const lines = tickets.map(({ offset }) => file.subarray(offset, file.indexOf('\n', offset)).toString());
+      expect(lines.map((line) => decodeLine(line))).toEqual(['a', 'b', 'c'].map(prepare));
+      const ended = [1, 0, 2].map((n) => {
+        journal.settle(tickets[n] ?? { segment: '', offset: 0 });
+        return journal.settledOffset();
+      });
+      expect(ended).toEqual([tickets[0]?.offset, tickets[2]?.offset, file.length]);
+    });
+
+    it('takes all of them or none', () => {
+      append(1);
+      fs.writeSync = ((fd: number, bytes: Buffer, offset: number) => {
+        if (offset > 0) throw Object.assign(new Error('ENOSPC'), { code: 'ENOSPC' });
+        return real.writeSync(fd, bytes, 0, 200);
+      }) as typeof fs.writeSync;
+      syncBuiltinESMExports();
+      const end = journal.settledOffset();
+      expect(() => journal.prepareAll(['a', 'b', 'c'].map(prepare))).toThrow('ENOSPC');
+      fs.writeSync = real.writeSync;
+      syncBuiltinESMExports();
+      expect(journal.settledOffset()).toBe(end);
+      expect(ops()).toEqual(['segment', 'delete']);
+      expect(journal.prepare(prepare('a')).offset).toBe(end);
+    });
+
+    it('writes what can wait with what follows, in its order, and at the end', () => {
+      const commit = (seq: number): JournalLine => ({ op: 'commit', id: 'a', seq, ctime: '1' });
+      append(1);
+      journal.together(() => {
+        journal.appendLater(commit(2));
+        journal.appendLater(commit(3));
+        expect(seqs(journal.segment)).toEqual([1]);
+        const at = append(4);
+        expect(fs.readFileSync(path.join(directory, journal.segment)).toString('utf8', at)).toMatch(/"seq":4/);
+        expect(seqs(journal.segment)).toEqual([1, 2, 3, 4]);
+        journal.appendLater(commit(5));
+        journal.writeLater();
+        journal.writeLater();
+      });
+      expect(seqs(journal.segment)).toEqual([1, 2, 3, 4, 5]);
+    });
+
+    it('gives up what can wait if it finds no room, and goes on', () => {
+      append(1);
+      journal.appendLater({ op: 'commit', id: 'a', seq: 2, ctime: '1' });
+      fs.writeSync = () => {
+        throw Object.assign(new Error('ENOSPC'), { code: 'ENOSPC' });
+      };
+      syncBuiltinESMExports();
+      expect(() => journal.writeLater()).toThrow('ENOSPC');
+      fs.writeSync = real.writeSync;
+      syncBuiltinESMExports();
+      append(3);
+      expect(seqs(journal.segment)).toEqual([1, 3]);
+    });
+  });
+
   it('tells each who waits for a flush why it failed', async () => {
     const full = Object.assign(new Error('ENOSPC'), { code: 'ENOSPC' });
     append(1);
