@@ -66,6 +66,8 @@ export class Journal {
   private seen: Segment | undefined;
   /** Lines of {@link appendLater}. */
   private later = '';
+  /** Number of the first line of {@link together}. */
+  private first: number | undefined;
 
   constructor(
     readonly directory: string,
@@ -85,17 +87,20 @@ export class Journal {
    * @throws the system's error; a line written in part is cut off again.
    */
   append(line: JournalLine): number {
-    return this.appendText(encodeLine(line));
+    return this.appendText(this.encode(line));
   }
 
   /**
    * The same for a line that is only missed by speed, inside {@link together}: it is written with the next one that is appended, at the end at the latest.
    */
   appendLater(line: JournalLine): void {
-    this.later += encodeLine(line);
+    this.later += this.encode(line);
   }
 
-  /** Runs short, synchronous work that appends many lines: whether the segment still has its name is asked once for all of them. */
+  /**
+   * Runs short, synchronous work, one transaction, that appends many lines: they say so, and whether the segment still has its name is asked once for
+   * all of them.
+   */
   together<T>(work: () => T): T {
     const before = this.many;
     this.many = true;
@@ -104,7 +109,14 @@ export class Journal {
     } finally {
       this.many = before;
       this.seen = undefined;
+      if (!before) this.first = undefined;
     }
+  }
+
+  private encode(line: JournalLine): string {
+    if (!this.many || !('seq' in line)) return encodeLine(line);
+    this.first ??= line.seq;
+    return encodeLine(line.seq === this.first ? line : { ...line, first: this.first });
   }
 
   /** Writes what {@link appendLater} has left. @throws the system's error; the lines are given up then. */

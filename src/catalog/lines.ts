@@ -57,7 +57,7 @@ export interface Told {
   until: number;
 }
 
-export type JournalLine =
+type Line =
   /** Heads each segment. `token` names its process; `upTo`: a compacted one, which speaks for all lines up to this number. */
   | {
       op: 'segment';
@@ -280,6 +280,9 @@ export interface PartRecord {
   lastModified: number;
   checksum?: { algorithm: Checksum['algorithm']; value: string };
 }
+
+/** `first`: number of the first line of the same transaction, if that is another. */
+export type JournalLine = Line & { first?: number };
 
 export type Append = Extract<JournalLine, { op: 'append' }>;
 export type Appended = Extract<JournalLine, { op: 'appended' }>;

@@ -22,7 +22,7 @@ export interface Origin {
 }
 
 export interface Dangling {
-  /** Without commit line, or with one that was the last of its segment: nobody knows whether its transaction ended. */
+  /** Without commit line, or with one of the last transaction of its segment: nobody knows whether that ended. */
   prepares: { line: Prepare; origin: Origin; committed?: true }[];
   /** Committed for certain, whatever has become of them since: only what they replaced may lie there still. */
   superseding: { line: Prepare; origin: Origin }[];
@@ -47,6 +47,8 @@ export interface Event {
   segment: string;
   start: number;
   end: number;
+  /** Its transaction is the last of the segment, whose process has not said that it ends: it may have been killed before that one ended. */
+  last?: boolean;
 }
 
 export class Merge {
@@ -82,9 +84,10 @@ export class Merge {
   /**
    * Whether an event was written by a process that was killed before its transaction ended: another has taken the number since. Asked right after {@link next}.
    */
-  isOrphan({ line, segment }: Event): boolean {
-    const head = this.heads.get(segment);
-    return head !== undefined && !head.event && !head.sealed && this.peek() === line.seq;
+  isOrphan(event: Event): boolean {
+    const head = this.heads.get(event.segment);
+    if (!head || head.sealed || event.last !== true) return false;
+    return (!head.event || isTogether(head.event, event)) && this.peek() === event.line.seq;
   }
 
   /** Number of the next event; -1 at the end. */
@@ -174,13 +177,14 @@ interface Held {
 /** The next event of a segment; prepare lines wait here for their commit. */
 class Head {
   event: Event | undefined;
-  /** No event follows in the segment, whose process has not said that it ends: it may have been killed before the transaction of this one ended. */
-  last = false;
   /** Its process has ended well. */
   sealed = false;
-  private ahead: Event | undefined;
-  /** What the last numbered line completed. */
-  private committed: Held | undefined;
+  /** The rest of the transaction of {@link event}, and the first of the next one. */
+  private readonly ahead: Event[] = [];
+  /** What the last transaction completed. */
+  private committed: Held[] = [];
+  /** Number of its first line. */
+  private first = -1;
   /** The latest that were completed and whose process may have had no time to remove what they supersede. */
   private readonly superseding: Held[] = [];
   private dirs: { paths: string[]; start: number } | undefined;
@@ -197,10 +201,12 @@ class Head {
   ) {}
 
   advance(): boolean {
-    this.event = this.ahead ?? this.read();
-    this.ahead = this.event && this.read();
-    this.last = this.ahead === undefined && !this.sealed;
-    return this.event !== undefined;
+    const event = (this.event = this.ahead.shift() ?? this.read());
+    if (!event) return false;
+    const isMore = (): boolean => this.ahead.some((next) => !isTogether(event, next));
+    for (let next: Event | undefined; !isMore() && (next = this.read());) this.ahead.push(next);
+    event.last = !this.sealed && !isMore();
+    return true;
   }
 
   private read(): Event | undefined {
@@ -220,14 +226,17 @@ class Head {
     else if (line.op === 'sealed') {
       // its process lived on: the last commit is no orphan
       this.sealed = true;
-      this.committed = undefined;
+      this.committed = [];
       this.superseding.length = 0;
     } else if ('seq' in line && Number.isSafeInteger(line.seq)) {
       this.dirs = undefined;
       const ends = line.op === 'commit' || line.op === 'appended' || line.op === 'moved';
       const held = ends && 'id' in line && line.id !== undefined ? this.waiting.get(line.id) : undefined;
       if (held) this.waiting.delete(held.line.id);
-      this.committed = held;
+      const first = firstOf(line);
+      if (first !== this.first) this.committed = [];
+      this.first = first;
+      if (held) this.committed.push(held);
       if (held && supersedes(held.line)) this.superseding.push(held);
       if (this.superseding.length > AT_ONCE) this.superseding.shift();
       return { line, segment, start, end, ...(held && { prepare: held.line }) };
@@ -241,7 +250,7 @@ class Head {
   }
 
   waitsFor(id: string): boolean {
-    return this.waiting.has(id) || this.committed?.line.id === id;
+    return this.waiting.has(id) || this.committed.some(({ line }) => line.id === id);
   }
 
   /**
@@ -249,17 +258,18 @@ class Head {
    * @returns the offset before which all lines are applied and belong to operations that have ended.
    */
   close(dangling: Dangling, waits: (id: string) => boolean, origin: Origin): number {
-    // the last commit may be an orphan: written by a process that was killed before its transaction ended
+    // the last commits may be orphans: written by a process that was killed before their transaction ended
     const { committed, dirs } = this;
     for (const id of this.aborted.keys()) dangling.aborted.add(id);
-    const before = this.superseding.filter((one) => one !== committed);
+    const before = this.superseding.filter((one) => !committed.includes(one));
     for (const { line } of before) if (line.op === 'prepare') dangling.superseding.push({ line, origin });
-    const held = [...(committed ? [committed] : []), ...this.waiting.values()];
-    for (const { line } of held) {
-      if (line.op === 'prepare')
-        dangling.prepares.push({ line, origin, ...(line === committed?.line && { committed: true }) });
+    const held = [...committed, ...this.waiting.values()];
+    for (const one of held) {
+      const { line } = one;
+      const isCommitted = committed.includes(one);
+      if (line.op === 'prepare') dangling.prepares.push({ line, origin, ...(isCommitted && { committed: true }) });
       else if (line.op === 'moving') dangling.moves.push({ line, origin });
-      else if (line === committed?.line) dangling.ended.push(origin);
+      else if (isCommitted) dangling.ended.push(origin);
       else dangling.appends.push({ line, origin });
     }
     if (dirs) dangling.dirs.push({ paths: dirs.paths, origin });
@@ -269,14 +279,24 @@ class Head {
   }
 }
 
+/** Number of the first line of a line's transaction. */
+function firstOf(line: Numbered): number {
+  return line.first ?? line.seq;
+}
+
+function isTogether(a: Event, b: Event): boolean {
+  return firstOf(a.line) === firstOf(b.line);
+}
+
 /**
- * Least number first; of equal ones the last line of its segment, which is the orphan of a killed process. If that may be either, the one whose process has
+ * Least number first; of equal ones that of the last transaction of its segment, which is the orphan of a killed process. If that may be either, the one whose process has
  * written nothing since: the other took the number after it was killed.
  */
 function isBefore(a: Head, b: Head): boolean {
   const [left, right] = [a.event?.line.seq ?? Infinity, b.event?.line.seq ?? Infinity];
   if (left !== right) return left < right;
-  return a.last === b.last ? a.until < b.until : a.last;
+  const [isLeftLast, isRightLast] = [a, b].map(({ event }) => event?.last === true);
+  return isLeftLast === isRightLast ? a.until < b.until : isLeftLast === true;
 }
 
 function rise(heap: Head[], at: number): void {

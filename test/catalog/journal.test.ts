@@ -175,6 +175,30 @@ describe('a journal', () => {
     });
     const ops = (): string[] => readTail(path.join(directory, journal.segment), 0).map((line) => line.op);
 
+    it('tells of which transaction their numbered lines are', () => {
+      const commit = (seq: number): JournalLine => ({ op: 'commit', id: 'x', seq, ctime: '0' });
+      journal.together(() => {
+        journal.appendLater(commit(7));
+        journal.append({ op: 'dirs', paths: ['b'] });
+        journal.append(commit(8));
+        journal.together(() => journal.append(commit(9)));
+        journal.appendLater(commit(10));
+        journal.writeLater();
+      });
+      journal.append(commit(11));
+      journal.together(() => journal.append(commit(12)));
+      const lines = readTail(path.join(directory, journal.segment), 0);
+      const firsts = lines.flatMap((line) => ('seq' in line ? [[line.seq, line.first]] : []));
+      expect(firsts).toEqual([
+        [7, undefined],
+        [8, 7],
+        [9, 7],
+        [10, 7],
+        [11, undefined],
+        [12, undefined],
+      ]);
+    });
+
     it('takes their prepare lines in one write, and knows where each lies', () => {
       let writes = 0;
       append(1);

@@ -94,6 +94,23 @@ describe('after a replay', () => {
     expect(first.prepares.length + first.dirs.length + first.aborted.size).toBe(1);
   });
 
+  it('the commits of the last transaction are read again, for all may be orphans', async () => {
+    const waiting = ['x', 'y', 'z'].map((id) => prepare(id));
+    const together = ['x', 'y', 'z'].map((id, n) => ({ ...commit(id, 2 + n), ...(n > 0 && { first: 2 }) }));
+    write([HEAD, hash(1), ...waiting, ...together]);
+    // another process has taken the numbers since
+    fs.writeFileSync(
+      path.join(base, 'journal', SEGMENT.replace('2026', '2027')),
+      [HEAD, hash(2), hash(3), hash(4), hash(5), hash(6)].map(encodeLine).join(''),
+    );
+    index.write(() => index.setNumber('seq', 6));
+    const { prepares } = await run();
+    expect(prepares.map(({ line, committed }) => [line.id, committed])).toEqual(
+      waiting.map((line) => ['id' in line && line.id, true]),
+    );
+    expect(seen()).toBe(bytes([HEAD, hash(1)]));
+  });
+
   it('what was begun in an index that was lost is not gone on with in the next one', async () => {
     const lines = [HEAD, ...Array.from({ length: 200 }, (_, n) => hash(n + 1))];
     write(lines);
