@@ -64,7 +64,8 @@ export class Catalog {
   world: ((dirs: readonly string[]) => Buffer | undefined) | undefined;
   /** Tells the fingerprint of the file that stands at a place now; for an overflow object, of the body with this name, else of its row's. */
   standing: ((place: Place, file?: string) => Buffer | undefined) | undefined;
-  private readonly dirIds = new DirIds();
+  private readonly dirIds = new InWrite<number>();
+  private readonly waysNoted = new InWrite<true>();
   private replaying = false;
   /** The highest sequence number that this process has given. */
   private given = 0;
@@ -220,6 +221,14 @@ export class Catalog {
    */
   noteDirs(dirs: readonly string[]): void {
     if (this.replaying || !this.index.ready || dirs[0] === '') return;
+    const { transaction, dirsChanged } = this.index;
+    const way = dirs.join('/');
+    if (this.waysNoted.get(way, transaction, dirsChanged)) return;
+    this.noteWay(dirs);
+    this.waysNoted.set(way, true);
+  }
+
+  private noteWay(dirs: readonly string[]): void {
     for (let depth = dirs.length; depth > 0; depth--) {
       const path = dirs.slice(0, depth);
       const row = this.findDir(path);
@@ -366,12 +375,15 @@ export class Catalog {
     return row?.kind === 'file' ? row : undefined;
   }
 
-  /** Puts a row; what its file was known by, and a layout that nobody needs any more, go. Only inside a write. */
-  putRow(place: Place, row: FileRow): void {
+  /**
+   * Puts a row; what its file was known by, and a layout that nobody needs any more, go. Only inside a write.
+   * @param alone of the row that was there nothing is left.
+   */
+  putRow(place: Place, row: FileRow, alone = false): void {
     const key = this.rowKeyOf(place, true);
     if (!key) return;
     const table = place.kind === 'tree' ? 'tree' : 'overflow';
-    const bytes = this.index.get(table, key);
+    const bytes = alone ? undefined : this.index.get(table, key);
     const there = bytes && decodeRow(bytes);
     const old = there?.kind === 'file' ? there : undefined;
     const kept = place.kind === 'tree' && this.identities.putFile(key, row, old);
@@ -402,11 +414,17 @@ export class Catalog {
 
   /** Only inside a write. @param row of the place, if it was read in this write and stands unchanged. */
   removeRow(place: Place, row = this.row(place)): void {
+    const key = this.letGo(place, row);
+    if (key) this.index.remove(place.kind === 'tree' ? 'tree' : 'overflow', key);
+  }
+
+  /** What a row stands for goes; the row itself is to be removed or put anew. @returns its key. */
+  private letGo(place: Place, row: FileRow | undefined): Buffer | undefined {
     const key = row && this.rowKeyOf(place, false);
-    if (!key) return;
+    if (!key) return undefined;
     if (row.layout !== undefined) this.index.removeLayout(row.layout);
     if (place.kind === 'tree') this.identities.removeFile(key, row);
-    this.index.remove(place.kind === 'tree' ? 'tree' : 'overflow', key);
+    return key;
   }
 
   /**
@@ -481,12 +499,12 @@ export class Catalog {
   publish(line: Prepare, seq: number, ctimeNs: bigint): FileRow {
     const place = placeOf(line);
     for (const made of line.mkdirs ?? []) this.changeDir(split(made), (row) => (row.made = true));
-    this.removeRow(place);
+    this.letGo(place, this.row(place));
     if (line.from) this.removeRow(placeOf(line.from));
     const row = this.fileRow(line.bytes, line.facts, seq, ctimeNs, line.published);
     if (line.file !== undefined) row.file = line.file;
     if (line.told && line.told.until > Date.now()) row.told = [line.told.until, line.told.etag, String(ctimeNs)];
-    this.putRow(place, row);
+    this.putRow(place, row, true);
     if (line.upload) this.rememberCompleted(line.upload, line);
     if (line.clientToken) this.clientTokens.note(line.clientToken);
     return row;
@@ -677,21 +695,21 @@ export class Catalog {
   }
 }
 
-/** Ids of directories by path, within one transaction, forgotten as soon as any directory's row went. */
-class DirIds {
-  private readonly ids = new Map<string, number>();
+/** What is known of directories by path, within one transaction, forgotten as soon as their rows have changed as some counter tells. */
+class InWrite<T> {
+  private readonly known = new Map<string, T>();
   private transaction = 0;
-  private removed = 0;
+  private changes = 0;
 
-  get(path: string, transaction = 0, removed = 0): number | undefined {
-    if (transaction !== this.transaction || removed !== this.removed || this.ids.size > 20_000) this.ids.clear();
+  get(path: string, transaction = 0, changes = 0): T | undefined {
+    if (transaction !== this.transaction || changes !== this.changes || this.known.size > 20_000) this.known.clear();
     this.transaction = transaction;
-    this.removed = removed;
-    return this.ids.get(path);
+    this.changes = changes;
+    return this.known.get(path);
   }
 
-  set(path: string, id: number): void {
-    this.ids.set(path, id);
+  set(path: string, value: T): void {
+    this.known.set(path, value);
   }
 }
 

@@ -332,6 +332,7 @@ export function rowName(key: Buffer): Buffer {
 
 /** Key of (bucket, text, rest…): ordered as the parts are, in bytes; NUL inside a part is escaped. */
 export function pairKey(...parts: string[]): Buffer {
+  if (!parts.some((part) => part.includes('\0'))) return Buffer.from(parts.join('\0\0'));
   return Buffer.concat(
     parts.flatMap((part, i) => (i === 0 ? [escapeNul(part)] : [Buffer.from([0, 0]), escapeNul(part)])),
   );

@@ -109,6 +109,8 @@ export class Dirs {
   /** What was seen to hold in this {@link together}. */
   private looked: Set<OpenDir> | undefined;
   private readonly turn = new Seen<Dir>();
+  /** What was seen to hold in this turn. */
+  private readonly lookedInTurn = new Seen<Set<OpenDir>>();
 
   constructor(private readonly limit = 256) {}
 
@@ -150,8 +152,17 @@ export class Dirs {
    * directory it does through the one that it got, wherever others move it.
    */
   together<T>(work: () => T): T {
+    return this.lookingAt(() => new Set(), work);
+  }
+
+  /** The same for what is decided again later, under the lock: what was seen in this turn will do. */
+  beforehand<T>(work: () => T): T {
+    return this.lookingAt(() => this.lookedInTurn.get('', () => new Set()), work);
+  }
+
+  private lookingAt<T>(looked: () => Set<OpenDir>, work: () => T): T {
     if (this.looked) return work();
-    this.looked = new Set();
+    this.looked = looked();
     try {
       return work();
     } finally {

@@ -18,7 +18,6 @@ import {
   type Stats,
 } from 'node:fs';
 import { copyFile, open, type FileHandle } from 'node:fs/promises';
-import { join } from 'node:path';
 import { S3Error, errno } from '../base/errors.js';
 import type { Body, Digests, DigestPlan } from '../base/model.js';
 import { randomHex } from '../base/random.js';
@@ -51,8 +50,10 @@ export interface Staged {
   path: string;
   size: number;
   digests: Digests;
-  /** After the flush; the fingerprint is made of it. */
+  /** After the flush, unless that is under way; the fingerprint is made of it. */
   stat: BigIntStats;
+  /** The flush that is under way, and what stat(2) says behind it. */
+  flushed?: Promise<BigIntStats>;
 }
 
 /** Mode and owner to keep from the file that is replaced, or the group of the folder; what is not given stays. */
@@ -79,7 +80,7 @@ export async function createStaging(options: StageOptions): Promise<{ path: stri
 const NEW_FILE = constants.O_CREAT | constants.O_EXCL | constants.O_RDWR;
 
 function stagingPath({ directory, owner }: StageOptions): string {
-  return join(directory, `${owner}-${randomHex(8)}`);
+  return `${directory}/${owner}-${randomHex(8)}`;
 }
 
 /** The staging folder, if that is what a new file lacked. @throws what it lacked else. */
@@ -90,7 +91,8 @@ function makeMissing({ directory, mustExist }: StageOptions, error: unknown): vo
 
 /**
  * Writes a body to a staging file and flushes it.
- * @param flush whether to fsync. fdatasync would not do: it need not keep the mtime, and the fingerprint has it.
+ * @param flush whether to fsync. fdatasync would not do: it need not keep the mtime, and the fingerprint has it. `behind`: a short body's flush may still be
+ * under way.
  * @throws whatever the body or `plan.check` throws, IncompleteBody on a wrong length; nothing stays behind then.
  */
 export async function stageBody(
@@ -98,7 +100,7 @@ export async function stageBody(
   plan: DigestPlan,
   options: StageOptions,
   inherit: Inherit,
-  flush: boolean,
+  flush: boolean | 'behind',
 ): Promise<Staged> {
   if (body.size !== undefined && body.size <= SMALL_BYTES) {
     await prepareHashes();
@@ -138,27 +140,59 @@ async function stageWhole(
   digests: Digests,
   options: StageOptions,
   inherit: Inherit,
-  flush: boolean,
+  flush: boolean | 'behind',
 ): Promise<Staged> {
   const path = stagingPath(options);
   const fd = openNew(path, options);
-  let closed = false;
   try {
     if (options.exactMode !== undefined) fchmodSync(fd, options.exactMode);
     for (let done = 0; done < bytes.length;) done += writeSync(fd, bytes, done, bytes.length - done, done);
     applyInherit(fd, inherit);
     if (options.mtime !== undefined) futimesSync(fd, Date.now() / 1000, String(options.mtime));
-    if (flush) await new Promise<void>((resolve, reject) => fsync(fd, (error) => (error ? reject(error) : resolve())));
-    const stat = fstatSync(fd, { bigint: true });
-    // whatever it says, the number is free again
-    closed = true;
-    closeSync(fd);
-    return { path, size: bytes.length, digests, stat };
   } catch (error) {
-    if (!closed) closeQuietly(fd);
+    closeQuietly(fd);
     discard(path);
     throw error;
   }
+  const whole = { path, size: bytes.length, digests };
+  try {
+    if (flush !== 'behind') return { ...whole, stat: await ended(fd, flush) };
+  } catch (error) {
+    discard(path);
+    throw error;
+  }
+  return { ...whole, ...flushedBehind(fd, path) };
+}
+
+/** Begins the flush of a file that is closed with its end. */
+function flushedBehind(fd: number, path: string): Pick<Staged, 'stat' | 'flushed'> {
+  let stat: BigIntStats;
+  try {
+    stat = fstatSync(fd, { bigint: true });
+  } catch (error) {
+    closeQuietly(fd);
+    discard(path);
+    throw error;
+  }
+  const flushed = ended(fd, true);
+  // whoever gives the body up does not ask
+  flushed.catch(() => undefined);
+  return { stat, flushed };
+}
+
+/** Flushes and closes a file. @returns what stat(2) said last. */
+async function ended(fd: number, flush: boolean): Promise<BigIntStats> {
+  let stat: BigIntStats;
+  try {
+    if (flush) await new Promise<void>((resolve, reject) => fsync(fd, (error) => (error ? reject(error) : resolve())));
+    stat = fstatSync(fd, { bigint: true });
+  } catch (error) {
+    closeQuietly(fd);
+    throw error;
+  }
+  // whatever it says, the number is free again
+  closeSync(fd);
+  return stat;
 }
 
 function openNew(path: string, options: StageOptions): number {

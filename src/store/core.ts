@@ -23,6 +23,7 @@ import { realPathOf, textOf } from '../fs/real-path.js';
 import { isAbsent, lstatOf } from '../fs/stat.js';
 import { makeStateDir, ownershipOf, type Ownership } from '../fs/statefile.js';
 import { processToken } from '../base/process.js';
+import { Seen } from '../base/turn.js';
 import { Tracker } from './identity.js';
 import { Likeness, makeDirLike, makeNewDir } from './likeness.js';
 import { Room } from './room.js';
@@ -98,6 +99,12 @@ export interface Target {
   there?: BigIntStats;
 }
 
+/** What tells a bucket from another one of its name. */
+export interface WhichBucket {
+  identity: string;
+  deletions: number;
+}
+
 export class Core {
   readonly dirs = new Dirs();
   readonly mounts: Mounts;
@@ -126,6 +133,8 @@ export class Core {
   private readonly aliases: Map<string, string[]>;
   readonly tracker: Tracker;
   readonly room: Room;
+  /** Which bucket has a name, as it was seen in this turn. */
+  readonly bucketsSeen = new Seen<WhichBucket>();
   readonly likeness = new Likeness();
   /** Ends an append to a file - at this path, if that is known - if its process is at it no more. @returns whether that was done. */
   settleAppend: ((line: Append, path?: string) => boolean) | undefined;

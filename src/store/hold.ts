@@ -2,17 +2,16 @@
  * A write that takes its time - a slow body, a long copy - belongs to the bucket that it began in: if that was deleted meanwhile, the next bucket of
  * its name may be somebody else's.
  */
-import { lstatSync } from 'node:fs';
 import { identityOf } from '../catalog/identities.js';
 import { fingerprint } from '../fs/fingerprint.js';
-import { noSuchBucket, type Core } from './core.js';
+import { noSuchBucket, type Core, type WhichBucket } from './core.js';
 
 /** Asked under the lock. @throws NoSuchBucket if the bucket is no longer the one that the write began in. */
 export type Hold = () => void;
 
 /** @throws NoSuchBucket. */
 export function holdBucket(core: Core, bucket: string): Hold {
-  const then = whichBucket(core, bucket);
+  const then = core.bucketsSeen.get(bucket, () => core.dirs.beforehand(() => whichBucket(core, bucket)));
   return () => {
     const now = whichBucket(core, bucket);
     // an index that was made anew counts from 0 again
@@ -26,10 +25,10 @@ export function noteBucketDeleted(core: Core, bucket: string): void {
   core.catalog.clientTokens.forgetBucket(bucket);
 }
 
-function whichBucket(core: Core, bucket: string): { identity: string; deletions: number } {
+function whichBucket(core: Core, bucket: string): WhichBucket {
   const dir = core.bucketDir(bucket);
-  const stat = lstatSync(dir.at('.'), { bigint: true });
-  const identity = identityOf(fingerprint(stat, core.mounts.idOf(stat.dev, dir.path))).toString('hex');
+  const { born } = dir;
+  const identity = identityOf(fingerprint(born, core.mounts.idOf(born.dev, dir.path))).toString('hex');
   return { identity, deletions: deletionsOf(core, bucket) };
 }
 

@@ -50,7 +50,8 @@ export class Objects {
       if ('key' in marker) return marker;
       body = marker;
     }
-    const target = core.target(bucket, key);
+    // under the lock it is looked at again
+    const target = core.dirs.beforehand(() => core.target(bucket, key));
     const plan = options.digests ?? { algorithms: [] };
     const { path: directory, stat } = core.stagingAt(target.base);
     const staging = { ...this.stagingIn(directory), mtime: clientMtime(options.facts ?? {}) };
@@ -58,7 +59,7 @@ export class Objects {
     const staged = await core.room.during(
       directory,
       body,
-      (body) => stageBody(body, plan, staging, inherit, core.durable),
+      (body) => stageBody(body, plan, staging, inherit, core.durable && 'behind'),
       stat.dev,
     );
     const { algorithm, checksum } = storedChecksum(plan, staged.digests);

@@ -11,7 +11,6 @@ import { S3Error, errno } from '../base/errors.js';
 import type { KeyFacts, WriteCondition } from '../base/model.js';
 import { randomHex } from '../base/random.js';
 import { samePlace, subjectOf, type Place } from '../catalog/catalog.js';
-import type { Journal } from '../catalog/journal.js';
 import { firstChildren } from '../catalog/children.js';
 import type { DirRow } from '../catalog/rows.js';
 import type {
@@ -36,11 +35,14 @@ import { isAbsent, lstatOf, type Core, type Found, type Target } from './core.js
 import { EMPTY_ETAG, describe, knowledge, sameFacts } from './describe.js';
 import type { Hold } from './hold.js';
 import { isUnproven, type Identifier } from './identifier.js';
+import { Joint, type Announced } from './joint.js';
 
 /** A body that lies on the target's mount, whole, with its final mode. */
 export interface Ready {
   path: string;
   stat: BigIntStats;
+  /** Its flush, if that is still under way, and what stat says behind it: nothing is renamed before. */
+  flushed?: Promise<BigIntStats>;
 }
 
 /** What will be known of the object. `fp` is filled in here. */
@@ -73,10 +75,16 @@ const KNOWN_ASKED = 3;
 const ATTEMPTS = 20;
 
 type Prepare = Extract<JournalLine, { op: 'prepare' }>;
-type Ticket = ReturnType<Journal['prepare']>;
 
 /** Thrown under the lock when what was decided before no longer holds. */
 export class Retry extends Error {}
+
+/** The flush has changed what stat(2) says of a body (NFS): what was announced of it does not hold. */
+class Restamped extends Retry {
+  constructor(readonly stat: BigIntStats) {
+    super();
+  }
+}
 
 /** Runs an operation again as long as it loses such a race. @throws OperationAborted when that goes on. */
 export async function retried<T>(attempt: () => Promise<T>): Promise<T> {
@@ -127,16 +135,19 @@ export interface Done {
 type Destination = Pick<Prepare, 'mkdirs' | 'file' | 'replaces' | 'aside'>;
 
 export class Publisher {
+  private readonly joint: Joint;
   /**
    * Renamed, but the write that was to record it failed; or `recorded`, but what it supersedes is still there: settled by the next write that
    * succeeds.
    */
-  private undecided: { line: Prepare; ticket: Ticket; recorded: boolean }[] = [];
+  private undecided: (Announced & { recorded: boolean })[] = [];
 
   constructor(
     private readonly core: Core,
     private readonly identifier: Identifier,
-  ) {}
+  ) {
+    this.joint = new Joint(core);
+  }
 
   /** Mode and owner for a body: those of the file that it replaces, but for the set-id bits: what a client sends must not run as the owner. */
   inheritFrom({ name, base, there }: Target, staging = this.core.stagingAt(base).stat): Inherit {
@@ -170,12 +181,15 @@ export class Publisher {
           return info;
         } catch (error) {
           left = error instanceof Outdated;
+          if (error instanceof Restamped) staged = { path: staged.path, stat: error.stat };
           if (errno(error) !== 'EXDEV') throw error;
           staged = await this.restage(bucket, key, staged);
           throw new Retry();
         }
       });
     } finally {
+      // not before: a flush that nobody waited for keeps the file open
+      await ready.flushed?.catch(() => undefined);
       if (!left) discard(staged.path);
     }
   }
@@ -211,7 +225,12 @@ export class Publisher {
       if (typeof given === 'function' && !sameFacts(given(there), said)) throw new Retry();
     };
     const arrival = { bucket, key, target, destination, condition, known, guard, check };
-    const found = await this.committed(line, target, (done) => this.arrive(arrival, staged.path, done));
+    const flushed = staged.flushed?.then((stat) => {
+      if (!fingerprint(stat, mount).equals(fingerprint(staged.stat, mount))) throw new Restamped(stat);
+    });
+    // also told to whoever waits for it, if anybody does
+    flushed?.catch(() => undefined);
+    const found = await this.committed(line, target, (done) => this.arrive(arrival, staged.path, done), flushed);
     return describe(bucket, key, found);
   }
 
@@ -243,7 +262,13 @@ export class Publisher {
       for (const path of made) done.dirtied.add(path);
       kept = core.tracker.keepBytes(now.place, there);
       const exclusive = condition?.ifNoneMatch?.includes('*') === true;
-      place(from, dir.at(name), exclusive || guard.exclusive === true, exclusive);
+      try {
+        place(from, dir.at(name), exclusive || guard.exclusive === true, exclusive);
+      } catch (error) {
+        // others have taken the directory away since it was looked at
+        if (isAbsent(error) && !core.dirs.stands(dir)) throw new Retry();
+        throw error;
+      }
       done.renamed = true;
       return dir;
     });
@@ -254,33 +279,38 @@ export class Publisher {
   /**
    * Prepare line and flush, then `act` under the lock, then commit line, row and the flush of the folders.
    * @param act does the rename, and tells that and where the file is now; what it throws before leaves everything as it was.
+   * @param flushed of the file that is renamed, if it is still being flushed.
    */
-  async committed(line: Prepare, target: Target, act: (done: Done) => Arrived): Promise<Found> {
+  async committed(
+    line: Prepare,
+    target: Target,
+    act: (done: Done) => Arrived,
+    flushed?: Promise<void>,
+  ): Promise<Found> {
     const { core } = this;
     const { catalog } = core;
     const dirs = target.place.kind === 'tree' ? target.place.dirs : undefined;
-    // first of all: the order of the lines must tell it, too
-    if (dirs) core.tracker.claim(dirs);
-    const ticket = catalog.journal.prepare(line);
+    this.decide();
+    const announced: Announced = { line, dirs, ...(flushed && { flushed }) };
     const done: Done = { renamed: false, dirtied: new Set() };
     let recorded = false;
     let ended = true;
     const supersedes = line.replaces !== undefined || line.aside !== undefined;
     try {
-      if (core.durable) await catalog.journal.flush(ticket.segment);
-      this.decide();
-      const found = catalog.record((): Found => {
-        core.tracker.settleDirs(dirs ?? noteWay(core, target.place), 0, dirs !== undefined);
+      const found = await this.joint.record(announced, (): Found => {
+        this.settleWay(target.place);
         const { dir, name, kept } = act(done);
-        if (dirs) core.tracker.claimReached(dirs, dir);
+        if (dirs)
+          this.joint.once(`reached ${dir.id} ${dir.path} ${dirs.join('/')}`, () =>
+            core.tracker.claimReached(dirs, dir),
+          );
         done.dirtied.add(dir.path);
         const stat = lstatSync(dir.at(name), { bigint: true });
         const seq = catalog.nextSeq();
         this.appendCommit(line, target.place, seq, stat, kept);
         const row = catalog.publish(line, seq, stat.ctimeNs);
         // the file that is superseded goes afterwards: until then the line is looked at again after a crash
-        if (!supersedes) catalog.journal.settle(ticket);
-        catalog.noteSettled();
+        if (!supersedes) this.joint.settle(announced);
         const fp = fingerprint(stat, core.mounts.idOf(stat.dev, dir.path));
         return { place: target.place, stat, fp, row, dir, name };
       });
@@ -289,16 +319,23 @@ export class Publisher {
       // not before: until then a power cut may bring the old one back
       if (line.replaces !== undefined) discard(join(target.dirPath, line.replaces));
       if (line.aside) ended = await this.dropSuperseded(line.aside);
-      if (!ended) this.undecided.push({ line, ticket, recorded });
+      if (!ended) this.undecided.push({ ...announced, recorded });
       return found;
     } catch (error) {
       if (done.renamed && !recorded && takenBack(line, target)) done.renamed = false;
-      if (done.renamed && !recorded) this.undecided.push({ line, ticket, recorded });
+      if (done.renamed && !recorded) this.undecided.push({ ...announced, recorded });
       throw error;
     } finally {
-      if (!done.renamed) this.abandon(line.id, ticket);
-      else if (recorded && supersedes && ended) catalog.journal.settle(ticket);
+      if (!done.renamed) this.abandon(line.id, announced.ticket);
+      else if (recorded && supersedes && ended) this.joint.settle(announced);
     }
+  }
+
+  /** The rows of the directories on the way are those of the directories that stand there. Under the lock. */
+  private settleWay(place: Place): void {
+    const { tracker } = this.core;
+    if (place.kind === 'overflow') tracker.settleDirs(noteWay(this.core, place));
+    else this.joint.once(`way ${place.dirs.join('/')}`, () => tracker.settleDirs(place.dirs, 0, true));
   }
 
   /** Takes over, or gives up, lines whose rename happened without its row: an open line keeps all that follow from being settled. */
@@ -318,15 +355,16 @@ export class Publisher {
       this.undecided.push(...waiting);
       throw error;
     }
-    for (const { line, ticket, recorded } of waiting) {
-      if (recorded) core.catalog.journal.settle(ticket);
-      else this.abandon(line.id, ticket);
+    for (const { recorded, ...announced } of waiting) {
+      if (recorded) this.joint.settle(announced);
+      else this.abandon(announced.line.id, announced.ticket);
     }
   }
 
   /** Nothing was changed: nobody need wait for a commit. */
-  abandon(id: string, ticket: { segment: string; offset: number }): void {
+  abandon(id: string, ticket?: { segment: string; offset: number }): void {
     const { journal } = this.core.catalog;
+    if (!ticket) return;
     journal.settle(ticket);
     try {
       if (ticket.segment === journal.segment) journal.append({ op: 'abort', id });
@@ -335,21 +373,17 @@ export class Publisher {
     }
   }
 
-  /** The prepare line is durable and says all; a commit line that finds no room is only missed by speed. */
   private appendCommit(line: Prepare, place: Place, seq: number, stat: BigIntStats, kept?: boolean): void {
-    const old = this.core.catalog.row(place);
-    try {
-      this.core.catalog.journal.append({
-        op: 'commit',
-        id: line.id,
-        seq,
-        ctime: String(stat.ctimeNs),
-        ...(kept && { kept: true as const }),
-        ...(old && old.goneAt === undefined && { over: true as const }),
-      });
-    } catch (error) {
-      this.core.log('error', 'the journal could not be written', { error: String(error) });
-    }
+    const { catalog } = this.core;
+    const old = catalog.row(place);
+    catalog.journal.appendLater({
+      op: 'commit',
+      id: line.id,
+      seq,
+      ctime: String(stat.ctimeNs),
+      ...(kept && { kept: true as const }),
+      ...(old && old.goneAt === undefined && { over: true as const }),
+    });
   }
 
   /** The overflow copy of a key that has a path by now goes, unless another came meanwhile. @returns false if it could not: what it gave way to stands all the same. */
@@ -618,8 +652,7 @@ export function destinationOf(core: Core, target: Target): Destination {
 }
 
 /** The folders that stand above an object whose key is no path: known from now on, so that it follows when they are renamed. Under the lock. */
-function noteWay(core: Core, target: Place): readonly string[] {
-  if (target.kind !== 'overflow') return target.dirs;
+function noteWay(core: Core, target: Extract<Place, { kind: 'overflow' }>): readonly string[] {
   const dirs = target.bucket === '.' ? [] : target.bucket.split('/');
   for (const name of target.key.split('/').slice(0, -1)) {
     const way = [...dirs, name];
