@@ -50,8 +50,9 @@ export function makeDirLike(parent: Dir, name: string, like: Inherit): void {
 /** Makes a folder as a new one: the process's umask applies, unless one was given; root gives it to the owner of the folder that it lies in. @throws EEXIST. */
 export function makeNewDir(parent: Dir, name: string, umask: number | undefined): void {
   const wanted = 0o777 & ~(umask ?? 0);
-  mkdirSync(parent.at(name), wanted);
+  // before it is made: what fails leaves nothing
   const owner = givenByRoot(statSync(parent.at('.')));
+  mkdirSync(parent.at(name), wanted);
   if (owner) give(parent, name, owner);
   if (umask === undefined) return;
   // a set-group-id bit comes from the parent, and who is not of that group must not touch the mode: it would go
