@@ -8,7 +8,7 @@ import { childPages } from '../catalog/children.js';
 import { decodeRow, isPresent, type DirRow, type FileRow } from '../catalog/rows.js';
 import { baseOf } from '../catalog/segments.js';
 import { fingerprintSize, formatFingerprint, parseFingerprint } from '../fs/fingerprint.js';
-import type { Change, ChangeReader, Position } from './changes-contract.js';
+import { UNCERTAIN, type Change, type ChangeReader, type Position } from './changes-contract.js';
 import type { Core } from './core.js';
 import { EMPTY_ETAG } from './describe.js';
 import { FormerKeys } from './former-keys.js';
@@ -25,6 +25,8 @@ const NOTHING: Facts = { size: 0, etag: EMPTY_ETAG };
 export class JournalReader implements ChangeReader {
   private merge: Merge;
   private readonly toldOf = new Map<string, string>();
+  /** Those of them that were told by rows as they were when a rename was read: who read it before knows nothing of what has changed since. */
+  private readonly uncertain = new Set<string>();
   /** Changes of a line that makes many: a folder was renamed. */
   private many: Iterator<Change> | undefined;
   private readonly former = new FormerKeys();
@@ -114,7 +116,7 @@ export class JournalReader implements ChangeReader {
   }
 
   told(path: string): string | undefined {
-    return this.toldOf.get(path);
+    return this.uncertain.has(path) ? UNCERTAIN : this.toldOf.get(path);
   }
 
   private open(): Merge {
@@ -487,8 +489,12 @@ export class JournalReader implements ChangeReader {
     const path = 'path' in subject ? subject.path : pathOf(subject);
     this.toldOf.delete(path);
     this.toldOf.set(path, fp);
+    if (this.many) this.uncertain.add(path);
+    else this.uncertain.delete(path);
     const oldest = this.toldOf.size > TOLD_LIMIT ? this.toldOf.keys().next() : undefined;
-    if (oldest?.done === false) this.toldOf.delete(oldest.value);
+    if (oldest?.done !== false) return;
+    this.toldOf.delete(oldest.value);
+    this.uncertain.delete(oldest.value);
   }
 }
 

@@ -17,7 +17,7 @@ export interface Changes {
   wantAlways(on: boolean): void;
   /**
    * Notes what another program did to a file that has been quiet since, unless nobody would be told anything new.
-   * @param told fingerprint that the file had when it was last told of; '' if that it is gone. @returns whether it was noted.
+   * @param told what {@link ChangeReader.told} says of it. @returns whether it was noted.
    */
   see(change: SeenChange, told: string | undefined): boolean;
 }
@@ -31,6 +31,9 @@ export interface SeenChange {
   /** Removed: it was there for a moment only, and is worth a word only if it was told of. */
   fresh?: true;
 }
+
+/** What was told of a file depends on when its reader came upon a rename of its folder: others may have been told something else. */
+export const UNCERTAIN = '?';
 
 /** How far a reader has come. */
 export interface Position {
@@ -47,7 +50,7 @@ export interface ChangeReader {
   position(): Position;
   /** Numbers that were compacted away before they were read; then 0 again. */
   takeLost(): number;
-  /** What was last told of a file: its fingerprint, '' if it is gone; undefined if nothing is remembered. */
+  /** What was last told of a file: its fingerprint, '' if it is gone; {@link UNCERTAIN}; undefined if nothing is remembered. */
   told(path: string): string | undefined;
 }
 

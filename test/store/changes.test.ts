@@ -419,4 +419,49 @@ describe('the feed of changes', () => {
         for (const dir of ['q', 'r']) expect(sizes.get(`ObjectCreated:Copy ${dir}/${key}`)).toBe(3);
     }
   });
+
+  describe.each([
+    [
+      'another program has swapped',
+      async () => {
+        await rename(join(root, 'box/p'), join(root, 'box/t'));
+        await rename(join(root, 'box/q'), join(root, 'box/p'));
+        await rename(join(root, 'box/t'), join(root, 'box/q'));
+        for (const dirs of [['box'], ['box', 'p'], ['box', 'q']]) await store.live.lookAtDir(dirs);
+      },
+    ],
+    [
+      'gos3rve has swapped',
+      async () => {
+        await movePrefix('p/', 't/');
+        await movePrefix('q/', 'p/');
+        await movePrefix('t/', 'q/');
+      },
+    ],
+  ])('in a folder that %s with another', (_who, swap) => {
+    it('tells whoever reads at once what others do there, also if the one who watches reads of the renames later', async () => {
+      for (const key of ['changed', 'removed', 'kept']) for (const dir of ['p', 'q']) await put(`${dir}/${key}`);
+      for (const dir of ['p', 'q']) await store.live.lookAtDir(['box', dir], { files: true });
+      store.changes.wantAlways(true);
+      const [early, late] = [store.changes.read('now'), store.changes.read('now')];
+      await swap();
+      all(early);
+      await writeFile(join(root, 'box/p/new'), 'new');
+      await writeFile(join(root, 'box/p/changed'), 'otherwise');
+      await unlink(join(root, 'box/p/removed'));
+      await store.live.lookAtFiles(['box', 'p'], ['new', 'changed', 'removed'], true);
+      const told = shown(all(late));
+      for (const { dirs, name, event } of store.live.untold(undefined, 100).entries)
+        store.changes.see({ dirs, name, event }, late.told([...dirs, name].join('/')));
+      expect(shown(all(early)).sort()).toEqual([
+        'ObjectCreated:Put box/p/changed',
+        'ObjectCreated:Put box/p/new',
+        'ObjectRemoved:Delete box/p/removed',
+      ]);
+      // and the other one of each once
+      told.push(...shown(all(late)));
+      for (const change of [/Created.* box\/p\/changed$/, /Created.* box\/p\/new$/, /Removed.* box\/p\/removed$/])
+        expect(told.filter((one) => change.test(one))).toHaveLength(1);
+    });
+  });
 });
