@@ -17,6 +17,8 @@ export interface UntoldChange {
   fresh?: true;
   /** `removed`: it had other bytes than anybody was told of. */
   changed?: true;
+  /** Fingerprint of what was made, if somebody has looked at it. */
+  fp?: string;
 }
 
 export class Untold {
@@ -41,13 +43,19 @@ export class Untold {
   }
 
   /** Only inside a write. Nothing is noted while nobody wants it. */
-  note(dirs: readonly string[], name: string, event: UntoldChange['event'], fresh = false): void {
+  note(dirs: readonly string[], name: string, event: UntoldChange['event'], fresh = false, fp?: string): void {
     if (!this.wanted || dirs[0] === '' || dirs.length === 0) return;
     const path = [...dirs, name].join('/');
     const before = this.find(path);
     const changed = event === 'removed' && before !== undefined && (before.event === 'created' || before.changed);
     const isFresh = before ? before.fresh : fresh;
-    const change: UntoldChange = { path, event, ...(isFresh && { fresh: true }), ...(changed && { changed }) };
+    const change: UntoldChange = {
+      path,
+      event,
+      ...(isFresh && { fresh: true }),
+      ...(changed && { changed }),
+      ...(fp !== undefined && { fp }),
+    };
     this.index.put('untold', keyOf(path), Buffer.from(JSON.stringify(change)));
   }
 

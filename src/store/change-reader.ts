@@ -342,7 +342,7 @@ export class JournalReader implements ChangeReader {
       // left here afterwards: another line tells of it
       if (row.goneAt !== undefined && row.seq > seq) continue;
       // of what nobody has looked at a scan will tell
-      if (row.dangling || row.fp.equals(NO_FINGERPRINT)) continue;
+      if (row.dangling || row.fp.equals(NO_FINGERPRINT) || this.isNew(to + path, row)) continue;
       if (!lost && !this.stands(from + path)) yield* this.went(seq, Date.now(), from + path);
       // what had no file then stayed behind: it went afterwards, from its new key
       if (row.goneAt !== undefined) continue;
@@ -363,6 +363,13 @@ export class JournalReader implements ChangeReader {
   /** Whether a marker was missed where no folder was ever seen: it was left there, with what was said of its key, by one that had the name before. */
   private isLeft({ id, identity }: DirRow): boolean {
     return identity === undefined && this.core.catalog.missed.get(id) !== undefined;
+  }
+
+  /** Whether nobody has been told yet of a file, which came to its path after the rename: another line will tell of it. */
+  private isNew(path: string, { fp }: FileRow): boolean {
+    const segments = split(path);
+    const untold = this.core.catalog.untold.of(segments.slice(0, -1), segments.at(-1) ?? '');
+    return untold?.fresh === true && untold.fp === formatFingerprint(fp);
   }
 
   /** What has no path of its own went with a folder that another program renamed. */
@@ -416,7 +423,7 @@ export class JournalReader implements ChangeReader {
         continue;
       }
       // what had no file then stayed behind: it went afterwards, from its new key
-      if (row.dangling) continue;
+      if (row.dangling || this.isNew(now.path, row)) continue;
       if (row.goneAt !== undefined) {
         if (row.goneAt < via.time || this.stands(old.path)) continue;
         yield* this.goneBefore(old, seq, via);

@@ -3,7 +3,7 @@ import { lstatSync, type BigIntStats } from 'node:fs';
 import { NO_FINGERPRINT } from '../catalog/catalog.js';
 import { childPagesInTurns } from '../catalog/children.js';
 import { dirStamp, isGone, isPresent, isUnhashed, rowKey, rowName, type DirRow } from '../catalog/rows.js';
-import { looksRestored } from '../fs/fingerprint.js';
+import { formatFingerprint, looksRestored } from '../fs/fingerprint.js';
 import { isPossibleName } from '../fs/keypath.js';
 import { errno } from '../base/errors.js';
 import { isAbsent, lstatOf, type Core, type Found } from './core.js';
@@ -262,8 +262,10 @@ export class LiveIndex implements Live {
         } else catalog.putRow(place, changedRow(catalog, row, fp, stat.ctimeNs));
         if (place.kind !== 'tree') continue;
         if (gone !== undefined || dangling === true) catalog.untold.noteBack(place.dirs, place.name, row.fp.equals(fp));
-        else if (state === 'changed') catalog.untold.note(place.dirs, place.name, 'created');
-        else if (state === 'new' && told) catalog.untold.note(place.dirs, place.name, 'created', true);
+        else if (state === 'changed')
+          catalog.untold.note(place.dirs, place.name, 'created', false, formatFingerprint(fp));
+        else if (state === 'new' && told)
+          catalog.untold.note(place.dirs, place.name, 'created', true, formatFingerprint(fp));
       }
     });
   }

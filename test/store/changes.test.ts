@@ -458,10 +458,11 @@ describe('the feed of changes', () => {
         'ObjectCreated:Put box/p/new',
         'ObjectRemoved:Delete box/p/removed',
       ]);
-      // and the other one of each once
+      // and the other one of each once, and of no key that never was
       told.push(...shown(all(late)));
       for (const change of [/Created.* box\/p\/changed$/, /Created.* box\/p\/new$/, /Removed.* box\/p\/removed$/])
         expect(told.filter((one) => change.test(one))).toHaveLength(1);
+      expect(told.filter((one) => one.endsWith('q/new'))).toEqual([]);
     });
   });
 });
