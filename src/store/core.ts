@@ -1,7 +1,7 @@
 /**
  * What all parts of the local store share: options, paths, catalog, directory handles; and the way from (bucket, key) to a file.
  */
-import { lstatSync, readdirSync, rmdirSync, statSync, type BigIntStats, type Stats } from 'node:fs';
+import { lstatSync, readdirSync, statSync, type BigIntStats, type Stats } from 'node:fs';
 import { createHash } from 'node:crypto';
 import { dirname, join } from 'node:path';
 import { S3Error, errno } from '../base/errors.js';
@@ -25,7 +25,7 @@ import { makeStateDir, ownershipOf, type Ownership } from '../fs/statefile.js';
 import { processToken } from '../base/process.js';
 import { Seen } from '../base/turn.js';
 import { Tracker } from './identity.js';
-import { Likeness, makeDirLike, makeNewDir } from './likeness.js';
+import { Likeness, makeDirLike, makeNewDir, removeEmpty } from './likeness.js';
 import { Room } from './room.js';
 import { whereRoom } from './where-room.js';
 
@@ -711,14 +711,6 @@ function asBefore(found: Found, { id, fp, ctime, size, etag }: Append): Found {
 }
 
 /** Removes a directory; one that others put something into stays. */
-function removeEmpty(path: string): void {
-  try {
-    rmdirSync(path);
-  } catch {
-    // gc takes it away when it falls empty
-  }
-}
-
 export function noSuchBucket(bucket: string): S3Error {
   return new S3Error('NoSuchBucket', undefined, { data: { BucketName: bucket } });
 }

@@ -2,8 +2,9 @@
  * Folders that are made while what lies in others is moved there object by object: they take mode, owner and group of those, so that a
  * private folder is not opened by a move to another file system.
  */
-import { chmodSync, closeSync, constants, mkdirSync, openSync, statSync } from 'node:fs';
+import { chmodSync, constants, mkdirSync, openSync, rmdirSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
+import { closeQuietly } from '../fs/close.js';
 import { applyInherit, givenByRoot, openAgain, type Inherit } from '../fs/stage.js';
 import type { Dir } from '../fs/dirs.js';
 import { isEmptyDir, lstatOf } from '../fs/stat.js';
@@ -60,12 +61,27 @@ export function makeNewDir(parent: Dir, name: string, umask: number | undefined)
   if ((mode & 0o777) !== wanted) chmodSync(parent.at(name), (mode & 0o7000) | wanted);
 }
 
-/** The owner of a folder may have put another one of root's into the place of the one that we have just made: it is given away only if nothing is in it. */
+/**
+ * The owner of a folder may have put another one of root's into the place of the one that we have just made: it is given away only if nothing is in it.
+ * @throws the system's error; the folder is gone again then.
+ */
 function give(parent: Dir, name: string, inherit: Inherit): void {
-  const fd = openSync(parent.at(name), O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+  let fd: number | undefined;
   try {
+    fd = openSync(parent.at(name), O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
     if (isEmptyDir(openAgain(fd, parent.at(name)))) applyInherit(fd, inherit);
+  } catch (error) {
+    removeEmpty(parent.at(name));
+    throw error;
   } finally {
-    closeSync(fd);
+    if (fd !== undefined) closeQuietly(fd);
+  }
+}
+
+export function removeEmpty(path: string): void {
+  try {
+    rmdirSync(path);
+  } catch {
+    // gc takes it away when it falls empty
   }
 }

@@ -1,7 +1,8 @@
 /** Whose a new file is, and what an overwrite leaves of mode and owner. */
-import {
+import fs, {
   chmodSync,
   chownSync,
+  existsSync,
   mkdirSync,
   mkdtempSync,
   readFileSync,
@@ -10,6 +11,7 @@ import {
   statSync,
   writeFileSync,
 } from 'node:fs';
+import { syncBuiltinESMExports } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -88,6 +90,27 @@ describe.skipIf(!ROOT)('owner and group (needs root, for chown)', () => {
       expect(ownerAndMode(at(path)), path).toEqual([1000, GROUP, 0o644]);
     for (const path of ['made', 'b/sub', 'b/sub/sub', 'b/marker', 'b/copies', 'made/moved', 'made/moved/to'])
       expect(ownerAndMode(at(path)), path).toEqual([1000, GROUP, 0o755]);
+  });
+
+  it('that cannot be given away is not left behind', async () => {
+    mkdirSync(at('b'));
+    chownSync(at('b'), 1000, GROUP);
+    const opened = await open();
+    const { openSync } = fs;
+    fs.openSync = (path, ...more) => {
+      if (String(path).endsWith('/made')) throw Object.assign(new Error('EMFILE'), { code: 'EMFILE' });
+      return openSync(path, ...more);
+    };
+    syncBuiltinESMExports();
+    try {
+      await expect(opened.put('b', 'made/k', body('1'))).rejects.toMatchObject({ code: 'SlowDown' });
+    } finally {
+      Object.assign(fs, { openSync });
+      syncBuiltinESMExports();
+    }
+    expect(existsSync(at('b/made'))).toBe(false);
+    await opened.put('b', 'made/k', body('1'));
+    expect(ownerAndMode(at('b/made'))).toEqual([1000, GROUP, 0o755]);
   });
 
   it('an overwrite keeps owner, group and mode', async () => {
