@@ -22,6 +22,8 @@ export class RequestBody {
 
   #failure: S3Error | undefined;
   #wake: (() => void) | undefined;
+  /** Ends the listening of whoever reads. */
+  #letGo: () => void = () => undefined;
   readonly #request: IncomingMessage;
   readonly #options: RequestBodyOptions;
 
@@ -60,6 +62,10 @@ export class RequestBody {
     const request = this.#request;
     const wake = () => this.#wake?.();
     request.on('readable', wake).on('end', wake).on('close', wake);
+    this.#letGo = () => {
+      this.#wake = undefined;
+      request.off('readable', wake).off('end', wake).off('close', wake);
+    };
     try {
       for (;;) {
         const chunk = request.read() as Buffer | null;
@@ -75,14 +81,15 @@ export class RequestBody {
         await this.#more();
       }
     } finally {
-      this.#wake = undefined;
-      request.off('readable', wake).off('end', wake).off('close', wake);
+      this.#letGo();
     }
   }
 
   /** Throws away what is still to come; ends the connection if it does not come in `ms`. */
   discard(ms: number): void {
     const request = this.#request;
+    // whoever has begun to read may have given up in the midst: as long as it listens, nothing flows
+    this.#letGo();
     let ended = false;
     // when this process was busy for that long, what has come meanwhile is read first
     const timer = setTimeout(() => setImmediate(() => ended || request.socket.destroy()), ms).unref();
@@ -99,6 +106,7 @@ export class RequestBody {
   async linger(ms: number, limit: number, response: ServerResponse): Promise<void> {
     const request = this.#request;
     if (request.destroyed || this.#failure) return;
+    this.#letGo();
     const stop = new AbortController();
     const end = () => stop.abort();
     const timer = setTimeout(end, ms);

@@ -187,6 +187,20 @@ describe('answers', () => {
     connection.destroy();
   });
 
+  it('keeps the connection after a form that is refused while its file arrives', async () => {
+    const connection = new Connection(fixture.port);
+    const fields = '--B\r\nContent-Disposition: form-data; name="key"\r\n\r\nk\r\n';
+    const file = `--B\r\nContent-Disposition: form-data; name="file"\r\n\r\n${'x'.repeat(150_000)}\r\n--B--\r\n`;
+    const length = fields.length + file.length;
+    const lines = ['host: x', 'content-type: multipart/form-data; boundary=B', `content-length: ${length}`];
+    connection.send(`POST /photos HTTP/1.1\r\n${lines.join('\r\n')}\r\n\r\n${fields}${file.slice(0, 1000)}`);
+    expect(codeOf(await connection.answer())).toBe('AccessDenied');
+    connection.send(file.slice(1000));
+    connection.send(signedRequest(fixture, 'GET', '/'));
+    expect((await connection.answer()).status).toBe(200);
+    connection.destroy();
+  });
+
   it('lets a client that is still sending see the refusal, then closes', async () => {
     const connection = new Connection(fixture.port);
     const size = 20 * 1024 * 1024;
