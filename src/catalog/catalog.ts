@@ -495,6 +495,22 @@ export class Catalog {
     }
   }
 
+  /** Before the file of a line gets its name, which nothing takes back: whether the index has room for its row. Only inside a write. @throws ENOSPC, EDQUOT. */
+  foresee(line: Prepare): void {
+    this.index.foresee(() => {
+      const bytes = 2 * Buffer.byteLength(JSON.stringify(line)) + 256;
+      const dirs = (line.mkdirs?.length ?? 0) + (line.from ? 1 : 0);
+      return [
+        ['tree', { entries: 2 + 3 * dirs, bytes: bytes + 256 * dirs }],
+        ['identities', { entries: 3 + dirs, bytes }],
+        ['dirs', { entries: dirs, bytes: 16 * dirs }],
+        ['meta', { entries: 5 + dirs, bytes }],
+        ['overflow', { entries: 'path' in line && !line.aside ? 0 : 2, bytes }],
+        ['layouts', { entries: line.upload ? 1 : 0, bytes }],
+      ];
+    });
+  }
+
   /** The row that a prepare line makes, once published. */
   publish(line: Prepare, seq: number, ctimeNs: bigint): FileRow {
     const place = placeOf(line);

@@ -41,6 +41,8 @@ interface Change {
   /** Pages of values that have their own. */
   large: number;
 }
+/** So many entries, of so many bytes together, will be put or removed. */
+export type Expected = Pick<Change, 'entries' | 'bytes'>;
 
 export class Headroom<Name> {
   /** What the transaction under way has put and removed. */
@@ -63,6 +65,25 @@ export class Headroom<Name> {
     change.entries++;
     if (bytes > PAGE_SIZE / 4) change.large += Math.ceil(bytes / PAGE_SIZE);
     else change.bytes += bytes;
+  }
+
+  /**
+   * The same before what is expected is done, beside what was changed already: what cannot be taken back must not be done if it finds no room.
+   * @throws as {@link ensure}.
+   */
+  foresee(expected: () => Iterable<[Name, Expected]>, statsOf: (table: Name) => TableStats): void {
+    if (performance.now() < this.ample) return;
+    const before = [...this.changes].map(([table, change]): [Name, Change] => [table, { ...change }]);
+    try {
+      for (const [table, { entries, bytes }] of expected()) {
+        const change = this.changes.get(table) ?? { entries: 0, bytes: 0, large: 0 };
+        this.changes.set(table, { ...change, entries: change.entries + entries, bytes: change.bytes + bytes });
+      }
+      this.ensure(statsOf);
+    } finally {
+      this.changes.clear();
+      for (const [table, change] of before) this.changes.set(table, change);
+    }
   }
 
   /** Under the lock, before what was changed is committed. @throws ENOSPC, EDQUOT, and what the system says. */

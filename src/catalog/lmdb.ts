@@ -18,6 +18,7 @@ import { isFull, type Ownership } from '../fs/statefile.js';
 import { behindDoor } from './door.js';
 import { entriesOf, named, openFile, retire, statsOf, type Opened, type Table, type TableName } from './environment.js';
 import { lastOf } from './gate.js';
+import type { Expected } from './headroom.js';
 import { fileAt, fileOf, inodeOf, openUp, setAside, statAt } from './index-files.js';
 import { decodeRow, directoryOf, encodeRow, rowKey, type Layout, type Row } from './rows.js';
 import { hasRoom, metaPages, type Witness } from './witness.js';
@@ -369,6 +370,15 @@ export class Index {
     } finally {
       this.undo = undefined;
     }
+  }
+
+  /**
+   * Sees to it that there is room for what is about to be put, before something is done that no rollback takes back. Only inside {@link write}.
+   * @throws ENOSPC, EDQUOT.
+   */
+  foresee(expected: () => Iterable<[TableName, Expected]>): void {
+    const { headroom } = this.opened;
+    unlessMoved(() => headroom.foresee(expected, (name) => statsOf(this.table(name))));
   }
 
   private checkWhole(): void {

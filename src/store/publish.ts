@@ -299,6 +299,7 @@ export class Publisher {
     try {
       const found = await this.joint.record(announced, (): Found => {
         this.settleWay(target.place);
+        catalog.foresee(line);
         const { dir, name, kept } = act(done);
         if (dirs)
           this.joint.once(`reached ${dir.id} ${dir.path} ${dirs.join('/')}`, () =>
