@@ -179,6 +179,10 @@ it.skipIf(!MOUNTS)(
         expect(put.status === 200 ? [`new ${i}`] : [`bytes of ${i}`, `new ${i}`]).toContain(got.body);
       }
     }
+    full.fill();
+    for (let i = 30; i < 1500; i += 60)
+      for (let near = i; near < i + 30; near++)
+        expect((await send(server?.port ?? 0, { method: 'HEAD', target: `/box/d/f${near}` })).status).toBe(200);
     expect(server?.alive()).toBe(true);
     // once, however many files it keeps from being noted
     expect(server?.output().match(/could not be noted|could not be looked up/g)?.length).toBe(1);
