@@ -710,7 +710,6 @@ function asBefore(found: Found, { id, fp, ctime, size, etag }: Append): Found {
   return { ...found, row: old };
 }
 
-/** Removes a directory; one that others put something into stays. */
 export function noSuchBucket(bucket: string): S3Error {
   return new S3Error('NoSuchBucket', undefined, { data: { BucketName: bucket } });
 }

@@ -1,6 +1,6 @@
 /**
- * Folders that are made while what lies in others is moved there object by object: they take mode, owner and group of those, so that a
- * private folder is not opened by a move to another file system.
+ * Mode and owner of folders that are made. Those of a move object by object take them from the folders moved, so that a private folder is
+ * not opened by a move to another file system; all others take the process's umask, and those that root makes the owner of their parent.
  */
 import { chmodSync, constants, mkdirSync, openSync, rmdirSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
@@ -78,6 +78,7 @@ function give(parent: Dir, name: string, inherit: Inherit): void {
   }
 }
 
+/** Removes a directory; one that others put something into stays. */
 export function removeEmpty(path: string): void {
   try {
     rmdirSync(path);

@@ -110,7 +110,7 @@ export class Verifier {
         const code = errno(error);
         if (code === undefined) throw error;
         // it went away meanwhile; or no key leads there
-        if (!isAbsent(error) && code !== 'ENAMETOOLONG') yield [path, code];
+        if (!isAbsent(error)) yield [path, code];
       }
     }
   }
