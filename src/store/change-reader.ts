@@ -153,7 +153,9 @@ export class JournalReader implements ChangeReader {
       case 'delete':
         return this.deleted(line);
       case 'facts':
-        return line.via ? this.change(line.seq, line, line.via) : [];
+        return [...this.owedOf(line), ...(line.via ? this.change(line.seq, line, line.via) : [])];
+      case 'hash':
+        return this.owedOf(line);
       case 'marker':
         return this.marked(line);
       case 'unmark': {
@@ -303,6 +305,16 @@ export class JournalReader implements ChangeReader {
     return [...gone, ...this.outside(seq, time, path, event === 'created' ? fp : '', etag)];
   }
 
+  /** What was left to a line that does not change a file's bytes: they were in the folder when it was renamed. */
+  private owedOf(line: { seq: number } & Subject): Change[] {
+    if (!('path' in line) || !this.owed.has(line.path)) return [];
+    const row = this.core.catalog.row(placeOf(line));
+    const time = Date.now();
+    const gone = this.goneOutside(line.path, line.seq, time, false, true);
+    if (!row || !isPresent(row)) return gone;
+    return [...gone, ...this.outside(line.seq, time, line.path, formatFingerprint(row.fp), row.etag)];
+  }
+
   /** A file was missed when its folder was renamed, at its old key. */
   private went(seq: number, time: number, path: string): Change[] {
     return [...this.goneOutside(path, seq, time), ...this.outside(seq, time, path, '')];
@@ -321,7 +333,9 @@ export class JournalReader implements ChangeReader {
   private movedFile(seq: number, from: string, path: string, bytes: { fp: string; etag: string }): Change[] {
     if (this.toldOf.get(path) === bytes.fp) return [];
     const time = Date.now();
-    return [...this.went(seq, time, from), ...this.outside(seq, time, path, bytes.fp, bytes.etag)];
+    // whether it came upon another nobody knows: a removal too many does no harm
+    const gone = this.owed.has(path) ? this.goneOutside(path, seq, time, false, true) : [];
+    return [...gone, ...this.went(seq, time, from), ...this.outside(seq, time, path, bytes.fp, bytes.etag)];
   }
 
   /** Every object below a folder that another program renamed: gone there, and new here. The rows are under its new name already. */
@@ -343,6 +357,12 @@ export class JournalReader implements ChangeReader {
       if (row.goneAt !== undefined && row.seq > seq) continue;
       // of what nobody has looked at a scan will tell
       if (row.dangling || row.fp.equals(NO_FINGERPRINT) || this.isNew(to + path, row)) continue;
+      // the line that the row is of tells more: whether it was there at all when the folder was renamed
+      const laterLine = row.goneAt === undefined && row.seq > seq;
+      if (laterLine && this.toldOf.get(from + path) === undefined && this.owed.size < TOLD_LIMIT) {
+        this.owed.add(to + path);
+        continue;
+      }
       if (!lost && !this.stands(from + path)) yield* this.went(seq, Date.now(), from + path);
       // what had no file then stayed behind: it went afterwards, from its new key
       if (row.goneAt !== undefined) continue;

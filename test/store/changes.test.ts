@@ -420,6 +420,29 @@ describe('the feed of changes', () => {
     }
   });
 
+  it('tells of a folder that another program renamed as it was then, whatever clients did in it before anybody read of it', async () => {
+    for (const key of ['kept', 'over', 'said', 'grown']) await put(`p/${key}`);
+    await writeFile(join(root, 'box/p/hashed'), 'hashed');
+    await store.live.lookAtDir(['box', 'p'], { files: true });
+    const reader = store.changes.read('now');
+    await rename(join(root, 'box/p'), join(root, 'box/q'));
+    await store.live.lookAtDir(['box']);
+    for (const key of ['new', 'over']) await put(`q/${key}`, 'otherwise');
+    await store.updateFacts('box', 'q/said', (facts) => ({ ...facts, tags: [['a', 'b']] }), {
+      via: { event: 'ObjectTagging:Put' },
+    });
+    await store.append('box', 'q/grown', 'p/grown'.length, body('more'));
+    expect(await store.live.hashFile(['box', 'q'], 'hashed')).toBe('done');
+    const told = shown(all(reader));
+    const sole = (what: string): string[] => told.filter((one) => one.includes(` box/${what}`));
+    expect(sole('p/').sort()).toEqual(
+      ['grown', 'hashed', 'kept', 'over', 'said'].map((name) => `ObjectRemoved:Delete box/p/${name}`),
+    );
+    for (const name of ['hashed', 'kept', 'said']) expect(sole(`q/${name}`)[0]).toBe(`ObjectCreated:Put box/q/${name}`);
+    for (const name of ['new', 'over', 'grown']) expect(sole(`q/${name}`).at(-1)).toMatch(/^ObjectCreated/);
+    expect(sole('q/said')).toHaveLength(2);
+  });
+
   describe.each([
     [
       'another program has swapped',
