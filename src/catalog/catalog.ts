@@ -184,6 +184,15 @@ export class Catalog {
     return row;
   }
 
+  /** We have made a directory. Only inside a write. @param stays also when it falls empty. */
+  setMade(dirs: readonly string[], stays = false): void {
+    this.changeDir(dirs, (row) => {
+      if (!stays) row.made = true;
+      // in a replay it may have been there for long
+      if (!row.stamp && !this.replaying) row.fresh = true;
+    });
+  }
+
   /** A client put `dir/`, or said something of it. Only inside a write. */
   setMarker(dirs: readonly string[], marker: NonNullable<DirRow['marker']>, seq: number): void {
     const owned = (marker.facts.acl ?? marker.facts.owner) !== undefined;
@@ -514,7 +523,7 @@ export class Catalog {
   /** The row that a prepare line makes, once published. */
   publish(line: Prepare, seq: number, ctimeNs: bigint): FileRow {
     const place = placeOf(line);
-    for (const made of line.mkdirs ?? []) this.changeDir(split(made), (row) => (row.made = true));
+    for (const made of line.mkdirs ?? []) this.setMade(split(made));
     this.letGo(place, this.row(place));
     if (line.from) this.removeRow(placeOf(line.from));
     const row = this.fileRow(line.bytes, line.facts, seq, ctimeNs, line.published);

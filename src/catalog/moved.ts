@@ -26,7 +26,7 @@ export function applyMoved(
   catalog: Catalog,
   { path, from, seq, lost, mkdirs, displaced, overflow, rmdirs }: MovedDir,
 ): void {
-  for (const made of mkdirs ?? []) catalog.changeDir(split(made), (row) => (row.made = true));
+  for (const made of mkdirs ?? []) catalog.setMade(split(made));
   if (displaced) moveOverflow(catalog, displaced);
   if (catalog.moveDir(dirsOf(from), dirsOf(path), seq) && lost !== undefined)
     catalog.lost.put(seq, { seq, dirs: dirsOf(from), since: lost });

@@ -230,7 +230,7 @@ function apply(catalog: Catalog, { line, prepare }: Event): void {
       });
       return;
     case 'marker':
-      for (const made of line.mkdirs ?? []) catalog.changeDir(split(made), (row) => (row.made = true));
+      for (const made of line.mkdirs ?? []) catalog.setMade(split(made));
       catalog.setMarker(
         split(line.path),
         { time: line.time, facts: line.facts, ...(line.checksum && { checksum: line.checksum }) },

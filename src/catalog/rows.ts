@@ -76,7 +76,7 @@ export interface DirRow {
   full?: boolean;
   /** As it was then, no row of a directory lay in it, and none has come since. Only in the index. */
   leaf?: boolean;
-  /** Not read yet, and made since the directory above was: all in it is new. Only in the index. */
+  /** Not read yet, and made by gos3rve, or since the directory above was read: all in it is new. Only in the index. */
   fresh?: boolean;
 }
 export type Row = FileRow | DirRow;

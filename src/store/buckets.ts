@@ -116,7 +116,7 @@ export class Buckets {
       this.write(name, { ...settings, created });
       try {
         core.makeDir(core.dirs.get(core.root), name);
-        this.note(name);
+        this.note(name, true);
       } catch (error) {
         if (errno(error) === 'EEXIST')
           throw new S3Error('BucketAlreadyExists', undefined, { data: { BucketName: name } });
@@ -206,12 +206,13 @@ export class Buckets {
     return ended;
   }
 
-  /** So that the folder is known again under another name. Inside a write. */
-  private note(name: string): void {
+  /** So that the folder is known again under another name. Inside a write. @param made just now. */
+  private note(name: string, made = false): void {
     const { catalog, tracker } = this.core;
     const dirs = this.core.bucketDirs(name);
     if (dirs.length !== 1 || !catalog.index.ready) return;
-    catalog.ensureDir(dirs);
+    if (made) catalog.setMade(dirs, true);
+    else catalog.ensureDir(dirs);
     tracker.settleDir(dirs);
     catalog.noteDirs(dirs);
   }

@@ -120,7 +120,7 @@ export class Markers {
     core.inMissing(target, (dir, made) => {
       // others may have made it a moment ago
       for (const path of [dir.path, ...made]) dirtied.add(path);
-      for (const one of mkdirs) catalog.changeDir(one.split('/'), (row) => (row.made = true));
+      for (const one of mkdirs) catalog.setMade(one.split('/'));
       const seq = catalog.nextSeq();
       catalog.setMarker(dirs, marker, seq);
       const rmdirs = from ? this.unmark(from.dirs) : [];

@@ -137,7 +137,7 @@ function removeEmpty(core: Core, publisher: Publisher, paths: readonly string[],
     return stat?.isDirectory() === true && Number(stat.ctimeMs) <= until + LOCK_WAIT;
   });
   const { catalog } = core;
-  for (const path of ours) catalog.changeDir(split(path), (row) => (row.made = true));
+  for (const path of ours) catalog.setMade(split(path));
   const deepest = ours.at(-1);
   if (deepest === undefined) return;
   const removed = publisher.prune(split(deepest));

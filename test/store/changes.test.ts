@@ -189,6 +189,19 @@ describe('the feed of changes', () => {
     expect(late.takeLost()).toBe(2);
   });
 
+  it('takes for new what others put into a folder that a client has made, though nobody has read it before', async () => {
+    store.changes.wantAlways(true);
+    await put('d/e/ours');
+    await put('m/', '');
+    await store.createBucket('more', {});
+    await store.put('more', 'ours', body('ours'));
+    const theirs = ['box/d/one', 'box/d/e/two', 'box/m/three', 'more/four'];
+    for (const path of theirs) await writeFile(join(root, path), 'theirs');
+    for (const path of theirs) await store.live.lookAtDir(path.split('/').slice(0, -1));
+    const found = store.live.untold(undefined, 100).entries.map(({ dirs, name }) => [...dirs, name].join('/'));
+    expect(found.sort()).toEqual(theirs.sort());
+  });
+
   it('tells of a file that another program renamed', async () => {
     await put('a/old', 'content');
     const reader = store.changes.read('now');
