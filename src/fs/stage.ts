@@ -144,47 +144,40 @@ async function stageWhole(
 ): Promise<Staged> {
   const path = stagingPath(options);
   const fd = openNew(path, options);
+  let stat: BigIntStats;
   try {
     if (options.exactMode !== undefined) fchmodSync(fd, options.exactMode);
     for (let done = 0; done < bytes.length;) done += writeSync(fd, bytes, done, bytes.length - done, done);
-    applyInherit(fd, inherit);
     if (options.mtime !== undefined) futimesSync(fd, Date.now() / 1000, String(options.mtime));
+    stat = fstatSync(fd, { bigint: true });
+    if (applyInherit(fd, inherit, stat)) stat = fstatSync(fd, { bigint: true });
   } catch (error) {
     closeQuietly(fd);
     discard(path);
     throw error;
   }
   const whole = { path, size: bytes.length, digests };
+  if (flush === 'behind') {
+    const flushed = flushedAndClosed(fd);
+    // whoever gives the body up does not ask
+    flushed.catch(() => undefined);
+    return { ...whole, stat, flushed };
+  }
   try {
-    if (flush !== 'behind') return { ...whole, stat: await ended(fd, flush) };
+    if (flush) stat = await flushedAndClosed(fd);
+    else closeSync(fd);
   } catch (error) {
     discard(path);
     throw error;
   }
-  return { ...whole, ...flushedBehind(fd, path) };
-}
-
-/** Begins the flush of a file that is closed with its end. */
-function flushedBehind(fd: number, path: string): Pick<Staged, 'stat' | 'flushed'> {
-  let stat: BigIntStats;
-  try {
-    stat = fstatSync(fd, { bigint: true });
-  } catch (error) {
-    closeQuietly(fd);
-    discard(path);
-    throw error;
-  }
-  const flushed = ended(fd, true);
-  // whoever gives the body up does not ask
-  flushed.catch(() => undefined);
-  return { stat, flushed };
+  return { ...whole, stat };
 }
 
 /** Flushes and closes a file. @returns what stat(2) said last. */
-async function ended(fd: number, flush: boolean): Promise<BigIntStats> {
+async function flushedAndClosed(fd: number): Promise<BigIntStats> {
   let stat: BigIntStats;
   try {
-    if (flush) await new Promise<void>((resolve, reject) => fsync(fd, (error) => (error ? reject(error) : resolve())));
+    await new Promise<void>((resolve, reject) => fsync(fd, (error) => (error ? reject(error) : resolve())));
     stat = fstatSync(fd, { bigint: true });
   } catch (error) {
     closeQuietly(fd);
@@ -299,28 +292,35 @@ export function givenByRoot({ uid, gid }: Stats): Ownership | undefined {
 /**
  * Keeps mode and owner of a replaced file where permitted (DESIGN rule 6), and never opens it to more than before: where the group cannot be
  * kept, the one that the file has may do what it may and everybody may too; a set-id bit goes where its owner or group does.
+ * @param known what stat(2) has just said of it. @returns whether anything of it was changed.
  */
-export function applyInherit(fd: number, inherit: Inherit): void {
+export function applyInherit(fd: number, inherit: Inherit, known?: BigIntStats): boolean {
   const { mode } = inherit;
-  if (mode === undefined && inherit.uid === undefined && inherit.gid === undefined) return;
-  let now = fstatSync(fd);
+  if (mode === undefined && inherit.uid === undefined && inherit.gid === undefined) return false;
+  let now = known ? ownModeOf(known) : fstatSync(fd);
   const { uid = now.uid, gid = now.gid } = inherit;
-  if (now.uid !== uid || now.gid !== gid) {
+  const given = now.uid !== uid || now.gid !== gid;
+  if (given) {
     // who may not give a file away may still give it to a group of his own
     if (!chowned(fd, uid, gid) && now.gid !== gid) chowned(fd, now.uid, gid);
     now = fstatSync(fd);
   }
-  if (mode === undefined) return;
+  if (mode === undefined) return given;
   let kept = mode & 0o7777;
   if (now.uid !== uid) kept &= ~0o4000;
   if (now.gid !== gid) kept &= ~(SET_GROUP_ID | 0o070) | ((kept << 3) & 0o070);
-  if (kept === (now.mode & 0o7777)) return;
+  if (kept === (now.mode & 0o7777)) return given;
   try {
     // after chown, which clears the set-id bits
     fchmodSync(fd, kept);
   } catch {
     // not permitted (SMB, FAT): the mount's mode stays
   }
+  return true;
+}
+
+function ownModeOf({ mode, uid, gid }: BigIntStats): { mode: number; uid: number; gid: number } {
+  return { mode: Number(mode), uid: Number(uid), gid: Number(gid) };
 }
 
 /** @returns false if it is not permitted. */
