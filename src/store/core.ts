@@ -135,6 +135,7 @@ export class Core {
   readonly room: Room;
   /** Which bucket has a name, as it was seen in this turn. */
   readonly bucketsSeen = new Seen<WhichBucket>();
+  private readonly stagingSeen = new Seen<Stats>();
   readonly likeness = new Likeness();
   /** Ends an append to a file - at this path, if that is known - if its process is at it no more. @returns whether that was done. */
   settleAppend: ((line: Append, path?: string) => boolean) | undefined;
@@ -609,10 +610,10 @@ export class Core {
     return this.stagingAt(dir).path;
   }
 
-  /** The same, with what stat says of it. */
+  /** The same, with what stat said of it in this turn. */
   stagingAt(dir: Dir): { path: string; stat: Stats } {
     const path = this.mounts.stagingFor(dir.born.dev, dir.path);
-    return { path, stat: makeStateDir(path, this.owner) };
+    return { path, stat: this.stagingSeen.get(path, () => makeStateDir(path, this.owner)) };
   }
 
   /** Mode of new files: the process's umask applies unless --umask was given. */

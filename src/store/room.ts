@@ -6,6 +6,7 @@
 import { fstatSync, statSync, statfsSync } from 'node:fs';
 import { S3Error, errno } from '../base/errors.js';
 import type { Body } from '../base/model.js';
+import { Seen } from '../base/turn.js';
 
 /** A body looks again after so many bytes. */
 const LOOK_BYTES = 4 << 20;
@@ -24,6 +25,8 @@ export class Room {
   /** Device -> bytes that are announced and not written yet. */
   private readonly announced = new Map<number, number>();
   private readonly filled = new Set<Filled>();
+  /** By device: bytes that a look in this turn has left, less what was let in since. */
+  private readonly seen = new Seen<{ left: number }>();
 
   /**
    * @param minFree bytes; undefined or 0: nothing is refused.
@@ -128,18 +131,30 @@ export class Room {
 
   private lookAgain(directory: string, dev: number): void {
     try {
-      this.checkDevice(directory, dev, 0);
+      this.checkNow(directory, dev, 0);
     } catch (error) {
       // the folder went: the write itself will say so
       if (errno(error) !== 'ENOENT') throw error;
     }
   }
 
+  /** Looks once for all that begin in this turn, unless they come near the limit. */
   private checkDevice(directory: string, dev: number, size: number): void {
+    const seen = this.seen.get(String(dev), () => ({ left: this.left(directory, dev) }));
+    seen.left -= size;
+    if (seen.left < this.least) this.checkNow(directory, dev, size);
+  }
+
+  private checkNow(directory: string, dev: number, size: number): void {
+    if (this.left(directory, dev) - size >= this.least) return;
+    throw new S3Error('InsufficientStorage', 'The upload would leave less free space than --min-free asks for.');
+  }
+
+  /** Bytes that are free and not announced. */
+  private left(directory: string, dev: number): number {
     let announced = this.announced.get(dev) ?? 0;
     for (const one of this.filled) if (one.dev === dev) announced += unfilled(one);
-    if (this.free(directory) - announced - size >= this.least) return;
-    throw new S3Error('InsufficientStorage', 'The upload would leave less free space than --min-free asks for.');
+    return this.free(directory) - announced;
   }
 
   private add(dev: number, bytes: number): void {

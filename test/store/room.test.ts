@@ -6,6 +6,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Body } from '../../src/base/model.js';
+import { beginTurn } from '../../src/base/turn.js';
 import { Room } from '../../src/store/room.js';
 import { openStore } from '../../src/store/open.js';
 import { canMount } from '../e2e/disk.js';
@@ -110,6 +111,29 @@ describe('room for uploads', () => {
     expect(sent).toBeLessThan(20);
     free++;
     room.check(folder, 0);
+  });
+
+  it('looks once for all that begin in one turn, counts what they write, and looks again near the limit', async () => {
+    let looks = 0;
+    let free = 1000;
+    const room = new Room(100, () => (looks++, free));
+    const write = (size: number): Promise<void> =>
+      room.during(folder, body('x', size), () => {
+        free -= size;
+        return Promise.resolve();
+      });
+    beginTurn();
+    await Promise.all([write(300), write(300), write(200)]);
+    expect(looks).toBe(1);
+    await expect(write(200)).rejects.toMatchObject(full);
+    await write(100);
+    await expect(write(1)).rejects.toMatchObject(full);
+    await new Promise(setImmediate);
+    // others have made room
+    free += 100;
+    beginTurn();
+    await write(100);
+    expect(free).toBe(100);
   });
 
   it('refuses nothing without --min-free', async () => {
