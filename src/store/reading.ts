@@ -7,6 +7,7 @@ import { DamagedIndex, type Layout } from '../catalog/rows.js';
 import { closeQuietly } from '../fs/close.js';
 import { isTorn, readRange, type OpenFile } from '../fs/reader.js';
 import { ObjectsAtHand } from './at-hand.js';
+import { FirstReads, type FirstRead } from './first-reads.js';
 import type { AtHand, ObjectInfo, ObjectPart, ObjectRef, OpenObject } from './contract.js';
 import { noSuchKey, type Core, type Found } from './core.js';
 import { describe, isAppending, knowledge, openIfThere, SMALL_FILE } from './describe.js';
@@ -26,6 +27,7 @@ export interface Current {
 
 export class Reading {
   private readonly hand: ObjectsAtHand;
+  private readonly firsts = new FirstReads();
 
   constructor(
     private readonly core: Core,
@@ -73,9 +75,28 @@ export class Reading {
       return { info: marker, parts: async () => [], read: async () => undefined, close: async () => undefined };
     const kept = this.hand.find(bucket, key, true);
     if (kept?.bytes) return openKept(kept.info, kept.bytes);
+    const before = this.firsts.of(bucket, key);
+    if (!before) return this.openFirst({ bucket, key }, this.firsts.begin(bucket, key));
+    await before;
+    const now = this.hand.find(bucket, key, true);
+    return now?.bytes ? openKept(now.info, now.bytes) : this.openNow({ bucket, key });
+  }
+
+  private async openFirst(object: ObjectRef, first: FirstRead): Promise<OpenObject> {
+    try {
+      const open = await this.openNow(object, first);
+      first.opened();
+      return open;
+    } catch (error) {
+      first.end();
+      throw error;
+    }
+  }
+
+  private async openNow({ bucket, key }: ObjectRef, first?: FirstRead): Promise<OpenObject> {
     const current = await this.openCurrent(bucket, key);
     this.identifier.tell([current.found]);
-    return this.opened({ bucket, key }, current);
+    return this.opened({ bucket, key }, current, first);
   }
 
   private partsOf({ row }: Found, { partCount, checksum }: ObjectInfo): OpenObject['parts'] {
@@ -117,18 +138,21 @@ export class Reading {
   }
 
   /** What the contract gives of an open file; closing it closes the file. */
-  opened({ bucket, key }: ObjectRef, { found, file }: Current): OpenObject {
+  opened({ bucket, key }: ObjectRef, { found, file }: Current, first?: FirstRead): OpenObject {
     const info = describe(bucket, key, found);
     const keeps = info.size > 0 && this.hand.accepts(found);
+    if (!keeps) first?.end();
     let closed = false;
     return {
       info,
       parts: this.partsOf(found, info),
       read: (start, end, sink) => {
         let unchanged = keeps && end - start === info.size;
+        if (unchanged) first?.begun();
         // that small a body comes in one piece, and after the last look at its file
         const taken = (chunk: Buffer): Promise<void> | void => {
           if (unchanged) this.hand.keep(bucket, key, found, chunk);
+          first?.end();
           return sink(chunk);
         };
         return readRange(file, start, end, taken, (since) => {
@@ -139,6 +163,7 @@ export class Reading {
       close: async () => {
         if (closed) return;
         closed = true;
+        first?.end();
         closeQuietly(file.fd);
       },
     };

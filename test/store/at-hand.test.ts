@@ -1,5 +1,5 @@
 /** Objects that were told a moment ago: telling them again costs little, and no change is missed. */
-import {
+import fs, {
   appendFileSync,
   chmodSync,
   closeSync,
@@ -18,6 +18,7 @@ import {
   writeFileSync,
   writeSync,
 } from 'node:fs';
+import { syncBuiltinESMExports } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
@@ -75,6 +76,64 @@ it.runIf(process.platform === 'linux')('is read once, also in pieces', async () 
     expect(await get(store, 'd/f', 10, 20)).toBe(OLD.slice(10, 20));
   }
   expect(bytesRead() - before).toBeLessThan(50 * OLD.length);
+});
+
+describe('asked for by a hundred at once, and not at hand yet,', () => {
+  /** How often files of this name are opened meanwhile. */
+  async function opensOf(name: string, work: () => Promise<unknown>): Promise<number> {
+    const { openSync } = fs;
+    let opens = 0;
+    fs.openSync = (path, ...how) => {
+      if (String(path).endsWith(`/${name}`)) opens++;
+      return openSync(path, ...how);
+    };
+    syncBuiltinESMExports();
+    try {
+      await work();
+    } finally {
+      Object.assign(fs, { openSync });
+      syncBuiltinESMExports();
+    }
+    return opens;
+  }
+  const all = (key: string): Promise<string[]> => Promise.all(Array.from({ length: 100 }, () => get(store, key)));
+
+  it('is opened once to be hashed, and once to be read', async () => {
+    writeFileSync(at('d', 'cold'), NEW);
+    const opens = await opensOf('cold', async () => expect(new Set(await all('d/cold'))).toEqual(new Set([NEW])));
+    expect(opens).toBeGreaterThan(0);
+    expect(opens).toBeLessThanOrEqual(2);
+  });
+
+  it('is told to each as it is if it is no object, or not kept', async () => {
+    expect(new Set(await all('d/none'))).toEqual(new Set(['NoSuchKey']));
+    writeFileSync(at('d', 'large'), 'x'.repeat(100_000));
+    expect(new Set(await all('d/large'))).toEqual(new Set(['x'.repeat(OLD.length)]));
+  });
+
+  it('keeps nobody waiting who reads a part of it, late, or not at all', async () => {
+    writeFileSync(at('d', 'cold'), NEW);
+    const [one, other] = await Promise.all([store.open('b', 'd/cold'), store.open('b', 'd/cold')]);
+    expect(await get(store, 'd/cold', 10, 20)).toBe(NEW.slice(10, 20));
+    expect(await Promise.all([get(store, 'd/cold', 10, 20), get(store, 'd/cold')])).toEqual([NEW.slice(10, 20), NEW]);
+    await other.close();
+    const chunks: Buffer[] = [];
+    await one.read(0, NEW.length, (chunk) => void chunks.push(Buffer.from(chunk)));
+    expect(Buffer.concat(chunks).toString()).toBe(NEW);
+    await one.close();
+  });
+
+  it('is told to the others when the first finds it cut short', async () => {
+    writeFileSync(at('d', 'cold'), NEW);
+    await store.head('b', 'd/cold');
+    const first = await store.open('b', 'd/cold');
+    const reading = first.read(0, NEW.length, () => undefined);
+    const second = get(store, 'd/cold', 0, 5);
+    truncateSync(at('d', 'cold'), 5);
+    await reading.catch(() => undefined);
+    await first.close();
+    expect(await second).toBe(NEW.slice(0, 5));
+  });
 });
 
 describe('nothing that happens to its file is missed:', () => {
