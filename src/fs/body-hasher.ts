@@ -1,11 +1,12 @@
 /**
- * Where the digests of a body are computed: in this thread, or, if it is long enough to be worth the words between the two, in one beside it. That one is
- * started with the first long body, and ended when none has come for a while.
+ * Where the digests of a body are computed: in this thread, together with those of other bodies if some come in, or, if it is long enough to be worth the words
+ * between the two, in one beside it. That one is started with the first long body, and ended when none has come for a while.
  */
 import { availableParallelism } from 'node:os';
 import type { ChecksumAlgorithm } from '../base/model.js';
 import { DigestThread } from './digest-thread.js';
-import { createHasher, prepareHashes, type BodyHasher } from './hash.js';
+import { prepareHashes, type BodyHasher } from './hash.js';
+import { hashTogether } from './hash-together.js';
 
 /** Announced length from which a body is given to the thread if that is up and has room: what passes between the two costs 0.5 ms a body. */
 const LONG_BYTES = 4 << 20;
@@ -22,11 +23,11 @@ let without = availableParallelism() < 2;
 let ending: NodeJS.Timeout | undefined;
 
 /** @param size as announced; of a body that may be of any size nobody knows whether it is worth it. */
-export async function openBodyHasher(algorithms: readonly ChecksumAlgorithm[], size = 0): Promise<BodyHasher> {
-  const beside = size >= LONG_BYTES ? await besideFor(size) : undefined;
-  if (beside) return beside.openBody(algorithms);
+export async function openBodyHasher(algorithms: readonly ChecksumAlgorithm[], size?: number): Promise<BodyHasher> {
+  const beside = size !== undefined && size >= LONG_BYTES ? await besideFor(size) : undefined;
+  if (beside) return beside.openBody(algorithms, size);
   await prepareHashes();
-  return { ...createHasher(algorithms), drop: () => undefined };
+  return hashTogether(algorithms, size);
 }
 
 /** The thread, if it can take a body now. */

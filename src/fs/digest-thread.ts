@@ -12,6 +12,9 @@ import type { BodyHasher } from './hash.js';
 /** Its own heap stays small: what it hashes does not lie there. */
 const HEAP = { maxYoungGenerationSizeMb: 2, maxOldGenerationSizeMb: 64 };
 
+/** One that is answered, without its number. */
+type Question = ToDigester extends infer T ? (T extends { asked: number } ? Omit<T, 'asked'> : never) : never;
+
 interface Asked {
   resolve: (answer: FromDigester) => void;
   reject: (error: Error) => void;
@@ -23,8 +26,9 @@ export class DigestThread {
 
   private readonly worker: Worker;
   private state: 'starting' | 'ready' | 'ended' = 'starting';
-  /** In the order of asking. */
-  private readonly asked: Asked[] = [];
+  /** By number. */
+  private readonly asked = new Map<number, Asked>();
+  private lastAsked = 0;
   private readonly slots = new Map<SharedArrayBuffer, number>();
   private readonly open = new Set<number>();
   private last = 0;
@@ -38,7 +42,11 @@ export class DigestThread {
     this.worker.unref();
     this.started = new Promise((resolve) => {
       this.worker.on('message', (answer: FromDigester) => {
-        if (answer.kind !== 'ready') return this.asked.shift()?.resolve(answer);
+        if (answer.kind !== 'ready') {
+          this.asked.get(answer.asked)?.resolve(answer);
+          this.asked.delete(answer.asked);
+          return;
+        }
         this.state = 'ready';
         resolve(true);
       });
@@ -63,13 +71,13 @@ export class DigestThread {
     return this.open.size;
   }
 
-  /** Digests of one more body. What is asked of it rejects if the thread ends meanwhile. */
-  openBody(algorithms: readonly ChecksumAlgorithm[]): BodyHasher {
+  /** Digests of one more body. What is asked of it rejects if the thread ends meanwhile. @param size of it, in bytes, if that is known. */
+  openBody(algorithms: readonly ChecksumAlgorithm[], size?: number): BodyHasher {
     const body = ++this.last;
     this.open.add(body);
     // the process must not end while it waits for an answer
     this.worker.ref();
-    this.tell({ kind: 'open', body, algorithms });
+    this.tell({ kind: 'open', body, algorithms, size });
     return {
       update: (bytes) => this.update(body, bytes),
       digest: async () => {
@@ -105,14 +113,15 @@ export class DigestThread {
     await this.ask({ kind: 'shared', body, slot, length: bytes.byteLength, ...(known === undefined && { memory }) });
   }
 
-  private ask(message: ToDigester): Promise<FromDigester> {
+  private ask(message: Question): Promise<FromDigester> {
     return new Promise((resolve, reject) => {
       if (this.state === 'ended') {
         reject(new Error('the hashing thread has ended'));
         return;
       }
-      this.asked.push({ resolve, reject });
-      this.tell(message);
+      const asked = ++this.lastAsked;
+      this.asked.set(asked, { resolve, reject });
+      this.tell({ ...message, asked });
     });
   }
 
@@ -129,7 +138,8 @@ export class DigestThread {
   private ended(cause: Error): void {
     if (this.state === 'ended') return;
     this.state = 'ended';
-    for (const { reject } of this.asked.splice(0)) reject(cause);
+    for (const { reject } of this.asked.values()) reject(cause);
+    this.asked.clear();
     this.idle();
   }
 }

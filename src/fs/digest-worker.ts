@@ -1,43 +1,43 @@
 /** The thread that computes digests of long bodies, beside the one that reads them from the network: see digest-thread.ts. */
 import { parentPort } from 'node:worker_threads';
 import type { FromDigester, ToDigester } from './digest-protocol.js';
-import { createHasher, prepareHashes, type Hasher } from './hash.js';
+import { prepareHashes, type BodyHasher } from './hash.js';
+import { hashTogether } from './hash-together.js';
 
-const hashers = new Map<number, Hasher>();
+const hashers = new Map<number, BodyHasher>();
 const slots: Uint8Array[] = [];
 
 await prepareHashes();
 parentPort?.on('message', (message: ToDigester) => {
-  if (message.kind === 'open') {
-    hashers.set(message.body, createHasher(message.algorithms));
+  if (message.kind === 'open') hashers.set(message.body, hashTogether(message.algorithms, message.size));
+  else void answer(message);
+});
+
+async function answer(message: Exclude<ToDigester, { kind: 'open' }>): Promise<void> {
+  const { kind, body } = message;
+  const hasher = hashers.get(body);
+  if (!hasher) throw new Error('no such body');
+  if (kind === 'drop' || kind === 'digest') hashers.delete(body);
+  if (kind === 'drop') {
+    hasher.drop();
     return;
   }
-  const hasher = hashers.get(message.body);
-  if (!hasher) throw new Error('no such body');
-  switch (message.kind) {
-    case 'shared':
-      if (message.memory) slots[message.slot] = new Uint8Array(message.memory);
-      hasher.update(slotOf(message.slot).subarray(0, message.length));
-      say({ kind: 'updated' });
-      return;
-    case 'copied':
-      hasher.update(message.bytes);
-      say({ kind: 'updated' });
-      return;
-    case 'digest':
-      hashers.delete(message.body);
-      say({ kind: 'digests', digests: hasher.digest() });
-      return;
-    case 'drop':
-      hashers.delete(message.body);
+  const { asked } = message;
+  if (kind === 'digest') {
+    say({ kind: 'digests', asked, digests: await hasher.digest() });
+    return;
   }
-});
+  await hasher.update(kind === 'shared' ? bytesOf(message) : message.bytes);
+  say({ kind: 'updated', asked });
+}
+
 say({ kind: 'ready' });
 
-function slotOf(number: number): Uint8Array {
-  const slot = slots[number];
-  if (!slot) throw new Error('no such memory');
-  return slot;
+function bytesOf({ slot, length, memory }: Extract<ToDigester, { kind: 'shared' }>): Uint8Array {
+  if (memory) slots[slot] = new Uint8Array(memory);
+  const known = slots[slot];
+  if (!known) throw new Error('no such memory');
+  return known.subarray(0, length);
 }
 
 function say(message: FromDigester): void {

@@ -17,6 +17,11 @@ export interface Hasher {
   digest(): Digests;
 }
 
+/** Of some algorithms. */
+export interface Sums extends Omit<Hasher, 'digest'> {
+  digest(): Partial<Digests>;
+}
+
 /** The same of a body that may be hashed by another thread. */
 export interface BodyHasher {
   /** Until it resolves, if it gives a promise, the bytes must stay as they are. Calls need not wait for each other. */
@@ -63,7 +68,20 @@ async function load(): Promise<void> {
 
 /** @throws Error if an algorithm needs WebAssembly and {@link prepareHashes} was not awaited. */
 export function createHasher(algorithms: readonly ChecksumAlgorithm[]): Hasher {
-  const digesters = [...new Set<ChecksumAlgorithm>(['MD5', ...algorithms])].map((a) => [a, digesterOf(a)] as const);
+  const sums = createSums(['MD5', ...algorithms]);
+  return {
+    update: (chunk) => sums.update(chunk),
+    digest() {
+      const { MD5, ...others } = sums.digest();
+      if (MD5 === undefined) throw new Error('MD5 is always computed');
+      return { ...others, MD5 };
+    },
+  };
+}
+
+/** The same of these algorithms only. */
+export function createSums(algorithms: readonly ChecksumAlgorithm[]): Sums {
+  const digesters = [...new Set(algorithms)].map((a) => [a, digesterOf(a)] as const);
   return {
     update(chunk) {
       for (const [, digester] of digesters) digester.update(chunk);
@@ -71,9 +89,7 @@ export function createHasher(algorithms: readonly ChecksumAlgorithm[]): Hasher {
     digest() {
       const digests: Partial<Digests> = {};
       for (const [algorithm, digester] of digesters) digests[algorithm] = digester.digest();
-      const { MD5 } = digests;
-      if (MD5 === undefined) throw new Error('MD5 is always computed');
-      return { ...digests, MD5 };
+      return digests;
     },
   };
 }

@@ -32,7 +32,7 @@ describe('DigestThread', () => {
       fc.asyncProperty(
         fc.array(fc.tuple(fc.nat(2), fc.boolean(), fc.nat(200_000)), { maxLength: 12 }),
         async (steps: [number, boolean, number][]) => {
-          const bodies = [0, 1, 2].map(() => thread.openBody(CHECKSUM_ALGORITHMS));
+          const bodies = [undefined, 1, 2].map((size) => thread.openBody(CHECKSUM_ALGORITHMS, size));
           const pieces: Buffer[][] = [[], [], []];
           for (const [i, shares, size] of steps) {
             const bytes = Buffer.alloc(size, `${i} ${size}`);
@@ -60,6 +60,23 @@ describe('DigestThread', () => {
     await Promise.all(buffers.map(async (buffer) => body.update(buffer)));
     expect((await body.digest()).MD5).toEqual(expected(...buffers).MD5);
     buffers.forEach(giveBuffer);
+  });
+
+  it('answers each that it hashes together with others', async () => {
+    const digests = [1, 2, 3, 4, 5, 6].map(async (n) => {
+      const body = thread.openBody([], n * 600_001);
+      const buffers = [
+        takeBuffer().fill(n),
+        takeBuffer()
+          .fill(n + 1)
+          .subarray(0, n * 80_001),
+      ];
+      await Promise.all(buffers.map(async (buffer) => body.update(buffer)));
+      const { MD5 } = await body.digest();
+      expect(MD5).toEqual(expected(...buffers).MD5);
+    });
+    await Promise.all(digests);
+    expect(thread.bodies).toBe(0);
   });
 
   it('forgets a body that is given up', async () => {
