@@ -1,10 +1,11 @@
 /** Writes that wait at the same moment and share a lock: each is decided as if it had come alone. */
+import { createHash, randomBytes } from 'node:crypto';
 import fs from 'node:fs';
 import { syncBuiltinESMExports } from 'node:module';
 import os from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import type { S3Error } from '../../src/base/errors.js';
+import { S3Error } from '../../src/base/errors.js';
 import { openStore, type LocalStore } from '../../src/store/open.js';
 import { BUCKET, body, list } from '../suites/store/kit.js';
 
@@ -56,6 +57,41 @@ it('stand each with its own facts, also by the journal alone', async () => {
   const before = await picture();
   for (const n of numbers) expect(fs.readFileSync(at(String(Number(n) % 3), n), 'utf8')).toBe(`again ${n}`);
   expect(await pictureWithoutIndex()).toEqual(before);
+  expect(staged()).toEqual([]);
+});
+
+it('of bodies that are hashed together have each the MD5 of its own bytes, whatever becomes of the others', async () => {
+  const md5 = (bytes: Uint8Array): string => createHash('md5').update(bytes).digest('hex');
+  const bodies = numbers.slice(0, 24).map((n) => randomBytes(70_000 + Number(n) * 61_003));
+  const cut = async function* (bytes: Buffer, n: number): AsyncGenerator<Uint8Array> {
+    for (let from = 0; from < bytes.length; from += 30_001 + n) {
+      if (n % 3 === 0) await new Promise(setImmediate);
+      if (n % 8 === 7 && from > bytes.length / 2) throw new S3Error('IncompleteBody');
+      yield bytes.subarray(from, from + 30_001 + n);
+    }
+  };
+  const check = (digests: { MD5: Buffer }, n: number): void => {
+    if (n % 8 === 5) throw new S3Error('BadDigest', digests.MD5.toString('hex'));
+  };
+  const ended = await Promise.allSettled(
+    bodies.map((bytes, n) =>
+      store.put(
+        BUCKET,
+        `long/${n}`,
+        { size: bytes.length, chunks: cut(bytes, n) },
+        { digests: { algorithms: ['CRC32'], store: 'CRC32', check: (digests) => check(digests, n) } },
+      ),
+    ),
+  );
+  for (const [n, one] of ended.entries()) {
+    const bytes = bodies[n] ?? Buffer.alloc(0);
+    if (n % 8 === 7) expect(one).toMatchObject({ reason: { code: 'IncompleteBody' } });
+    else if (n % 8 === 5) expect(one).toMatchObject({ reason: { code: 'BadDigest', message: md5(bytes) } });
+    else {
+      expect(one).toMatchObject({ value: { etag: md5(bytes) } });
+      expect(fs.readFileSync(at('long', String(n))).equals(bytes)).toBe(true);
+    }
+  }
   expect(staged()).toEqual([]);
 });
 
