@@ -28,15 +28,20 @@ export class Untold {
     return this.index.number(WANTED) > Date.now() || this.index.number(STANDING) > 0;
   }
 
-  want(until: number): void {
-    if (this.index.number(WANTED) < until) this.index.write(() => this.index.setNumber(WANTED, until));
+  /** For so long (ms) from now on. Costs a read as long as more than half of it is left. */
+  want(ms: number): void {
+    const now = Date.now();
+    if (this.index.number(WANTED) - now < ms / 2) this.index.write(() => this.index.setNumber(WANTED, now + ms));
   }
 
-  /** Whether changes are wanted while no server runs, too. What was not told until it was said that they are is nobody's business. */
+  /** Whether changes are wanted while no server runs, too. What was not told until somebody said that they are is nobody's business. */
   wantAlways(on: boolean): void {
     if (this.index.number(STANDING) > 0 === on) return;
     this.index.write(() => {
+      const { wanted } = this;
       this.index.setNumber(STANDING, on ? 1 : 0);
+      // an index that was made anew does not know of it, but of what others wait for
+      if (on && wanted) return;
       for (let page = this.page(); page.length > 0; page = this.page())
         for (const { key } of page) this.index.remove('untold', key);
     });

@@ -28,10 +28,9 @@ export async function watch(call: Call, options: { since: number | undefined; js
   const stand = new StandIn(store, feed, (text) => out.warn(text));
   const asJson = options.json || !out.terminal;
   try {
-    for (let leased = 0; !signal.aborted; await pause(POLL_MS, signal)) {
+    for (; !signal.aborted; await pause(POLL_MS, signal)) {
       await stand.look();
-      if (Date.now() - leased > LEASE_MS / 4) store.changes.want(LEASE_MS);
-      if (Date.now() - leased > LEASE_MS / 4) leased = Date.now();
+      store.changes.want(LEASE_MS);
       for (let changes = feed.take(); changes.length > 0; changes = feed.take()) {
         for (const change of changes) {
           const name = change.names.find(

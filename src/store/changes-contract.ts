@@ -10,7 +10,10 @@ export interface Changes {
    * @param from `now` begins behind the last change; a number without offsets costs reading the journal from its beginning.
    */
   read(from: 'now' | Position): ChangeReader;
-  /** Outside changes are wanted from now on for `ms`: whoever watches the tree, in whatever process, shall note them. */
+  /**
+   * Outside changes are wanted from now on for `ms`: whoever watches the tree, in whatever process, shall note them. To be said again several times a
+   * second, which costs next to nothing: an index that is made anew knows nothing of it, nor one that finds no room now.
+   */
   want(ms: number): void;
   readonly wanted: boolean;
   /** The same until it is taken back, while no process runs too: what is found at the next start is told then. */

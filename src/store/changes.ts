@@ -1,7 +1,10 @@
 /** The feed of changes: see changes-contract.ts. */
 import { placeOf, subjectOf, type Place } from '../catalog/catalog.js';
+import { NotReady } from '../catalog/lmdb.js';
 import { listSegments } from '../catalog/segments.js';
+import type { Untold } from '../catalog/untold.js';
 import { formatFingerprint } from '../fs/fingerprint.js';
+import { isFull } from '../fs/statefile.js';
 import { JournalReader, MARKER } from './change-reader.js';
 import type { Change, ChangeReader, Changes, Position, SeenChange } from './changes-contract.js';
 import type { Core } from './core.js';
@@ -30,15 +33,22 @@ export class ChangeFeed implements Changes {
   }
 
   want(ms: number): void {
-    const { index, untold } = this.core.catalog;
-    index.refresh();
-    untold.want(Date.now() + ms);
+    this.wish((untold) => untold.want(ms));
   }
 
   wantAlways(on: boolean): void {
+    this.wish((untold) => untold.wantAlways(on));
+  }
+
+  /** Said again soon: where it cannot be written down now, it is then. */
+  private wish(say: (untold: Untold) => void): void {
     const { index, untold } = this.core.catalog;
-    index.refresh();
-    untold.wantAlways(on);
+    try {
+      index.refresh();
+      say(untold);
+    } catch (error) {
+      if (!(error instanceof NotReady || isFull(error))) throw error;
+    }
   }
 
   get wanted(): boolean {

@@ -447,6 +447,38 @@ describe('gos3rve watch', () => {
     expect(watch.errors()).toBe('');
   }, 150_000);
 
+  it.each([
+    ['while no server runs', true],
+    ['under a server', false],
+  ])(
+    'loses nothing to an index that is lost %s',
+    async (_when, ended) => {
+      const watch = run('box/');
+      await sleep(2500);
+      for (const name of ['removed', 'changed']) await put(name);
+      await until(() => keys(watch.lines()).length >= 2);
+      await until(() => server.output().includes('the tree is known'));
+      if (ended) await server.stop();
+      await rm(at('.gos3rve/index'), { recursive: true });
+      if (ended) await start();
+      const listed = (): Promise<unknown> => s3.send(new ListObjectsV2Command({ Bucket: 'box' }));
+      // until the index is there again
+      await put('client');
+      await until(() => server.output().includes('the tree is known'));
+      await listed();
+      await sleep(500);
+      await unlink(at('box/removed'));
+      await writeFile(at('box/changed'), 'changed by others');
+      await writeFile(at('box/new'), 'new');
+      await listed();
+      const expected = ['ObjectCreated:Put changed', 'ObjectCreated:Put new', 'ObjectRemoved:Delete removed'];
+      await until(() => expected.every((line) => keys(watch.lines()).includes(line)));
+      expect(keys(watch.lines())).toEqual(expect.arrayContaining(expected));
+      await watch.end('SIGTERM');
+    },
+    60_000,
+  );
+
   it('watches itself when it starts right after a kill', async () => {
     await server.kill();
     const watch = run();

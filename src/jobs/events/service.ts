@@ -59,7 +59,6 @@ export class EventService implements Notifier, ChangeSink {
   /** What the cursor's file says, but for the time. */
   private lastCursor = '';
   private written = 0;
-  private leased = 0;
   private closed = false;
   private started = false;
 
@@ -190,8 +189,9 @@ export class EventService implements Notifier, ChangeSink {
 
   private async work(max: number): Promise<void> {
     const { reader } = this;
-    if (!this.active || !reader || !this.options.store.presence.here || this.options.store.live.rebuilding) return;
+    if (!this.active || !reader || !this.options.store.presence.here) return;
     this.lease();
+    if (this.options.store.live.rebuilding) return;
     for (let left = max; left > 0;) {
       const changes = reader.next(Math.min(left, BATCH));
       const lost = reader.takeLost();
@@ -235,11 +235,11 @@ export class EventService implements Notifier, ChangeSink {
     }
   }
 
+  /** Each time: the index may be another one by now. */
   private lease(): void {
-    const now = Date.now();
-    if (now - this.leased < LEASE_MS / 4) return;
-    this.leased = now;
-    this.options.store.changes.want(LEASE_MS);
+    const { changes } = this.options.store;
+    changes.wantAlways(true);
+    changes.want(LEASE_MS);
   }
 
   private saveCursor(now: boolean): void {
