@@ -4,6 +4,7 @@
  */
 import { join } from 'node:path';
 import { FINGERPRINT_BYTES, formatFingerprint, parseFingerprint } from '../fs/fingerprint.js';
+import { isFull } from '../fs/statefile.js';
 import type { KeyFacts } from '../base/model.js';
 import { Seen } from '../base/turn.js';
 import { Appends } from './appends.js';
@@ -480,6 +481,23 @@ export class Catalog {
           });
         } catch (error) {
           if (!worked || !journal.reserve.release()) throw error;
+        }
+      }
+    });
+  }
+
+  /**
+   * The same for a write that makes room, or has to come before one that does: so it can be made on a full disk.
+   * @param work is run again if it or its pages found no room: what it does beside the index has to bear that.
+   */
+  recordFreeing<T>(work: () => T): T {
+    const { journal } = this;
+    return journal.whileRemoving(() => {
+      for (;;) {
+        try {
+          return this.record(work);
+        } catch (error) {
+          if (!isFull(error) || !journal.reserve.release()) throw error;
         }
       }
     });

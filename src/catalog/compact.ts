@@ -83,7 +83,7 @@ export async function compact(catalog: Catalog, options: CompactOptions = {}): P
   const report: CompactReport = { rows: 0, dropped: 0, segments: 0, bytes: 0, size: 0, kept: [] };
   const id = `${processToken()}-${randomBytes(4).toString('hex')}`;
   const whole = new WholeIndex(index);
-  if (!whole.write(() => claim(catalog, id))) return { ...report, busy: true };
+  if (!options.dryRun && !whole.write(() => claim(catalog, id))) return { ...report, busy: true };
   try {
     if (!options.dryRun) {
       removeTemporary(journal.directory);
@@ -98,7 +98,7 @@ export async function compact(catalog: Catalog, options: CompactOptions = {}): P
     if (error instanceof DamagedIndex) index.distrust(error.message);
     throw error;
   } finally {
-    giveUp(catalog, id);
+    if (!options.dryRun) giveUp(catalog, id);
   }
 }
 
@@ -165,7 +165,8 @@ async function write(
       put(lines);
       options.signal?.throwIfAborted();
       await new Promise((resolve) => setImmediate(resolve));
-      if (!whole.write(() => claim(catalog, id))) throw new Error('another process has taken the compaction over');
+      if (options.dryRun) whole.check();
+      else if (!whole.write(() => claim(catalog, id))) throw new Error('another process has taken the compaction over');
     }
     if (file === undefined) return upTo;
     giveTo(temporary, options.owner);

@@ -1,5 +1,6 @@
 /** From what was thrown to one line for a person and an exit code. */
 import { S3Error, UsageError, errno } from '../base/errors.js';
+import { isFull } from '../fs/statefile.js';
 import { Stopped } from './output.js';
 
 /** 0 done, 1 failed, 2 wrong usage; 128 + n ended by signal n. */
@@ -11,7 +12,8 @@ export function exitCodeOf(error: unknown): number {
 export function describe(error: unknown): string | undefined {
   if (error instanceof Stopped) return undefined;
   if (error instanceof S3Error) return describeS3(error);
-  return oneLine(error instanceof Error ? error.message : String(error));
+  const text = oneLine(error instanceof Error ? error.message : String(error));
+  return isFull(error) ? `a disk is full, or a quota is used up (${text}); make room and try again` : text;
 }
 
 /** What fails in `work` is told of `name`. @throws what it throws; S3 errors as UsageError (exit code 1) with the name before them. */

@@ -45,18 +45,20 @@ export async function gc(collector: Collector, question: GcQuestion): Promise<Gc
     segmentBytes: 0,
     journalBytes: 0,
   };
-  if (!(await collector.claim())) return { ...report, busy: true };
+  // whoever only looks is in nobody's way, and writes nothing
+  const claim = async (): Promise<boolean> => question.dryRun || (await collector.claim());
+  if (!(await claim())) return { ...report, busy: true };
   try {
     const now = Date.now();
     for (const step of STEPS) {
       question.signal.throwIfAborted();
       await step(collector, question, report, now);
       // renewed: another process may have taken it over while this machine slept
-      if (!(await collector.claim())) break;
+      if (!(await claim())) break;
     }
     return report;
   } finally {
-    collector.release();
+    if (!question.dryRun) collector.release();
   }
 }
 

@@ -208,32 +208,50 @@ export class Uploads {
 
   async abort(bucket: string, key: string, uploadId: string): Promise<void> {
     this.core.checkWritable();
-    const files = this.core.catalog.record(() => {
+    await this.abortAt({ bucket, key, uploadId }, () => {
       this.get(bucket, key, uploadId);
-      return this.end(bucket, key, uploadId);
+      return this.directory(bucket, uploadId);
     });
-    await this.removeFiles(files);
   }
 
   /** The same of a bucket that has lost its folder (carry.ts): no client can name it. @returns false if its disk is away, or somebody was faster. */
-  async abortLost({ bucket, key, uploadId }: Upload): Promise<boolean> {
+  async abortLost(upload: Upload): Promise<boolean> {
+    const { bucket, key, uploadId } = upload;
     this.core.checkWritable();
-    const files = this.core.catalog.record(() => {
-      const directory = this.lostDirectory(uploadId);
-      if (directory === undefined || !this.core.catalog.index.has('uploads', pairKey(bucket, key, uploadId)))
-        return undefined;
-      return this.endAt(directory, bucket, key, uploadId);
+    return this.abortAt(upload, () => {
+      const stands = this.core.catalog.index.has('uploads', pairKey(bucket, key, uploadId));
+      return stands ? this.lostDirectory(uploadId) : undefined;
     });
-    if (files !== undefined) await this.removeFiles(files);
-    return files !== undefined;
+  }
+
+  /** On a full disk, too: it makes room. @param directoryOf of its files; undefined if it must not be ended. @returns whether it was. */
+  private async abortAt(
+    { bucket, key, uploadId }: Pick<Upload, 'bucket' | 'key' | 'uploadId'>,
+    directoryOf: () => string | undefined,
+  ): Promise<boolean> {
+    const moved: [from: string, to: string][] = [];
+    const putBack = (): void => moved.splice(0).forEach(([from, to]) => renamed(to, from));
+    try {
+      this.core.catalog.recordFreeing(() => {
+        putBack();
+        const from = directoryOf();
+        if (from === undefined) return;
+        const to = this.aside(from);
+        renamed(from, to);
+        moved.push([from, to]);
+        this.forget(bucket, key, uploadId);
+      });
+    } catch (error) {
+      putBack();
+      throw error;
+    }
+    for (const [, aside] of moved) await this.removeFiles(aside);
+    return moved.length > 0;
   }
 
   /** Ends an upload: its rows go, and its folder is put aside in one rename(2). Only inside a write. @returns where the files are now. */
   end(bucket: string, key: string, uploadId: string): string {
-    return this.endAt(this.directory(bucket, uploadId), bucket, key, uploadId);
-  }
-
-  private endAt(directory: string, bucket: string, key: string, uploadId: string): string {
+    const directory = this.directory(bucket, uploadId);
     const aside = this.aside(directory);
     renamed(directory, aside);
     this.forget(bucket, key, uploadId);

@@ -42,9 +42,11 @@ export class Collector {
    * @returns false if another process is at it. @throws ServiceUnavailable if the root's disk is gone: nothing may be collected; AccessDenied on a read-only store.
    */
   claim(): Promise<boolean> {
-    const { index } = this.core.catalog;
+    const { catalog } = this.core;
+    const { index } = catalog;
     return this.whole((whole) =>
-      whole.write(() => {
+      catalog.recordFreeing(() => {
+        whole.check();
         const [other = '', time = '0'] = (index.get('meta', CLAIM)?.toString() ?? '').split(' ');
         const alive = Date.now() - Number(time) < SILENT_MS && tokenAlive(other.slice(0, other.lastIndexOf('-')), 0);
         if (other !== '' && other !== this.id && alive) return false;
@@ -55,9 +57,10 @@ export class Collector {
   }
 
   release(): void {
-    const { index } = this.core.catalog;
+    const { catalog } = this.core;
+    const { index } = catalog;
     try {
-      index.write(() => {
+      catalog.recordFreeing(() => {
         if (index.get('meta', CLAIM)?.toString().startsWith(`${this.id} `)) index.remove('meta', CLAIM);
       });
     } catch (error) {
