@@ -26,6 +26,7 @@ import type {
 import type { Dir } from '../fs/dirs.js';
 import { keyToPath } from '../fs/keypath.js';
 import { fingerprint, formatFingerprint } from '../fs/fingerprint.js';
+import { freedLater } from '../fs/freed.js';
 import { applyInherit, discard, ownerOfNew, type Inherit } from '../fs/stage.js';
 import { checkWrite, type Validators } from '../wire/conditions.js';
 import type { ObjectInfo, ObjectRef } from './contract.js';
@@ -263,7 +264,9 @@ export class Publisher {
       kept = core.tracker.keepBytes(now.place, there);
       const exclusive = condition?.ifNoneMatch?.includes('*') === true;
       try {
-        place(from, dir.at(name), exclusive || guard.exclusive === true, exclusive);
+        const to = dir.at(name);
+        const replaced = there && core.durable ? { path: to, stat: there.stat, flushed: true } : undefined;
+        freedLater(replaced, () => place(from, to, exclusive || guard.exclusive === true, exclusive));
       } catch (error) {
         // others have taken the directory away since it was looked at
         if (isAbsent(error) && !core.dirs.stands(dir)) throw new Retry();

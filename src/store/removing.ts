@@ -5,6 +5,7 @@ import type { WriteCondition } from '../base/model.js';
 import { subjectOf, type Place } from '../catalog/catalog.js';
 import type { ClientToken, Via } from '../catalog/lines.js';
 import { isPresent } from '../catalog/rows.js';
+import { freedLater } from '../fs/freed.js';
 import { keyToPath } from '../fs/keypath.js';
 import { viaOf } from './attribution.js';
 import { claimWay } from './claim-way.js';
@@ -148,7 +149,8 @@ export class Removing {
     const stays = company?.holds(found) === true;
     const prunes = found.place.kind === 'tree' && !stays && publisher.announcePrune(found.place.dirs, found.name);
     const kept = inTree && core.tracker.keepBytes(found.place, found);
-    unlinkSync(found.dir.at(found.name));
+    const path = found.dir.at(found.name);
+    freedLater({ path, stat: found.stat, flushed: core.durable }, () => unlinkSync(path));
     dirtied.add(found.dir.path);
     core.catalog.removeRow(found.place, kept || found.row?.appendFrom !== undefined ? undefined : found.row);
     const rmdirs = prunes && found.place.kind === 'tree' ? publisher.prune(found.place.dirs) : [];
