@@ -17,6 +17,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
 import { UsageError, errno } from '../base/errors.js';
 import { STATE_DIR } from './keypath.js';
 import { looksVanished, mountPoint } from './vanished.js';
@@ -39,6 +40,8 @@ interface StateName {
   named: boolean;
   /** Mount point that the root lay on; absent where there is no mount table. */
   mount?: string;
+  /** Inode and birth (ns) of the root's directory, by which another disk at the same mount point is known. */
+  directory?: string;
 }
 
 /** Bears the name, in a root and in a state that lies elsewhere. */
@@ -98,9 +101,9 @@ export function bindState(root: string, stateDir: string, write: boolean, owner:
     root,
     named: name !== undefined,
     ...(mount !== undefined && { mount }),
+    directory: directoryOf(root),
   };
-  const same = known?.id === now.id && known.root === root && known.named === now.named && known.mount === mount;
-  if (same) return;
+  if (known && isDeepStrictEqual(known, now)) return;
   writeFileAtomic(elsewhere, `${JSON.stringify(now, null, 2)}\n`, owner);
 }
 
@@ -130,8 +133,17 @@ export function checkState(root: string, stateDir: string): void {
 
 /** Whether a root that bears no name now is the mount point of one, or another disk. */
 function isAway(root: string, known: StateName): boolean {
-  const moved = known.mount !== undefined && known.mount !== mountPoint(root);
-  return looksVanished(root, known.mount, known.named) || (known.named && moved);
+  const { named, mount, directory } = known;
+  if (looksVanished(root, mount, named)) return true;
+  if (!named || mount === undefined) return false;
+  // a folder on the same disk may have been made anew, with what was in it
+  const isDisk = mount === root;
+  return mount !== mountPoint(root) || (isDisk && directory !== undefined && directory !== directoryOf(root));
+}
+
+function directoryOf(root: string): string {
+  const { ino, birthtimeNs } = statSync(root, { bigint: true });
+  return `${ino}:${birthtimeNs}`;
 }
 
 function otherState(root: string, own: string | undefined, other: string): UsageError {

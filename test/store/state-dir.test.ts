@@ -1,11 +1,14 @@
 /** One root, one state: whoever opens a root with another state is refused, as is a state that would be served. */
 import { mkdir, mkdtemp, readFile, readdir, realpath, rename, rm, symlink, writeFile } from 'node:fs/promises';
+import { execFileSync } from 'node:child_process';
 import os from 'node:os';
 import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { UsageError } from '../../src/base/errors.js';
 import { makeStateDir } from '../../src/fs/statefile.js';
 import { openStore, type StoreOptions } from '../../src/store/open.js';
+import { canMount } from '../e2e/disk.js';
 
 let base: string;
 const at = (...names: string[]): string => path.join(base, ...names);
@@ -94,6 +97,31 @@ describe('a root and its state', () => {
     expect(await readdir(at('root2'))).toEqual(['box']);
     await refused(at('root'), { stateDir: at('two'), readOnly: true });
     await opens(at('root2'), { stateDir: at('two') });
+  });
+
+  it.skipIf(!canMount())('are not bound to another disk at the mount point (needs root: tmpfs)', async () => {
+    const mount = (): void => void execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=16m', 'none', at('root')]);
+    let mounted = 0;
+    try {
+      mounted += (mount(), 1);
+      await mkdir(at('root', 'box'));
+      await opens(at('root'), { stateDir: at('one') });
+      // the clock by which file systems are told apart goes in ticks
+      await sleep(50);
+      mounted += (mount(), 1);
+      await mkdir(at('root', 'box'));
+      await writeFile(at('root', 'box', 'foreign'), 'of another disk');
+      expect(await refused(at('root'), { stateDir: at('one') })).toContain('is its disk mounted?');
+      expect(await readdir(at('root'))).toEqual(['box']);
+      mounted -= (execFileSync('umount', [at('root')]), 1);
+      await opens(at('root'), { stateDir: at('one') });
+      // what somebody has removed on the right one is made anew
+      await rm(at('root', '.gos3rve'), { recursive: true });
+      await opens(at('root'), { stateDir: at('one') });
+      expect(await readdir(at('root'))).toContain('.gos3rve');
+    } finally {
+      while (mounted-- > 0) execFileSync('umount', [at('root')]);
+    }
   });
 
   it('says when the name cannot be read as one', async () => {
