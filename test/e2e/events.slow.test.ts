@@ -479,6 +479,25 @@ describe('gos3rve watch', () => {
     60_000,
   );
 
+  it('prints that a file went that was renamed just before', async () => {
+    await put('file');
+    const watch = run('box/');
+    await sleep(2500);
+    await rename(at('box/file'), at('box/file~'));
+    await s3.send(new ListObjectsV2Command({ Bucket: 'box' }));
+    await until(() => keys(watch.lines()).includes('ObjectCreated:Put file~'));
+    await unlink(at('box/file~'));
+    await s3.send(new ListObjectsV2Command({ Bucket: 'box' }));
+    await until(() => keys(watch.lines()).includes('ObjectRemoved:Delete file~'));
+    await sleep(2500);
+    expect(keys(watch.lines()).sort()).toEqual([
+      'ObjectCreated:Put file~',
+      'ObjectRemoved:Delete file',
+      'ObjectRemoved:Delete file~',
+    ]);
+    await watch.end('SIGTERM');
+  }, 60_000);
+
   it('watches itself when it starts right after a kill', async () => {
     await server.kill();
     const watch = run();

@@ -118,8 +118,7 @@ export class EventService implements Notifier, ChangeSink {
   async onOutsideChange(change: OutsideChange): Promise<void> {
     const { store } = this.options;
     if (this.active) await this.step(Infinity);
-    // others listen: `gos3rve watch`
-    else while ((this.reader ??= store.changes.read('now')).next(BATCH).length > 0);
+    else this.follow();
     store.changes.see(change, this.reader?.told([...change.dirs, change.name].join('/')));
   }
 
@@ -188,10 +187,17 @@ export class EventService implements Notifier, ChangeSink {
   }
 
   private async work(max: number): Promise<void> {
+    const { store } = this.options;
+    if (!store.presence.here) return;
+    if (this.active) this.lease();
+    if (store.live.rebuilding) return;
+    if (!this.active) {
+      if (store.changes.wanted) this.follow();
+      else this.reader = undefined;
+      return;
+    }
     const { reader } = this;
-    if (!this.active || !reader || !this.options.store.presence.here) return;
-    this.lease();
-    if (this.options.store.live.rebuilding) return;
+    if (!reader) return;
     for (let left = max; left > 0;) {
       const changes = reader.next(Math.min(left, BATCH));
       const lost = reader.takeLost();
@@ -212,6 +218,11 @@ export class EventService implements Notifier, ChangeSink {
       }
     }
     this.saveCursor(false);
+  }
+
+  /** Only others listen, `gos3rve watch`: what they are told from their beginning on is remembered. */
+  private follow(): void {
+    while ((this.reader ??= this.options.store.changes.read('now')).next(BATCH).length > 0);
   }
 
   private async queueChange(change: Change, touched: Set<Channel>): Promise<void> {
