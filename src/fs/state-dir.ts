@@ -40,8 +40,8 @@ interface StateName {
   named: boolean;
   /** Mount point that the root lay on; absent where there is no mount table. */
   mount?: string;
-  /** Inode and birth (ns) of the root's directory, by which another disk at the same mount point is known. */
-  directory?: string;
+  /** Inode and birth (ns) of the directory there, by which another disk at the same mount point is known. */
+  disk?: string;
 }
 
 /** Bears the name, in a root and in a state that lies elsewhere. */
@@ -100,8 +100,7 @@ export function bindState(root: string, stateDir: string, write: boolean, owner:
     id: name?.id ?? id,
     root,
     named: name !== undefined,
-    ...(mount !== undefined && { mount }),
-    directory: directoryOf(root),
+    ...(mount !== undefined && { mount, disk: diskAt(mount) }),
   };
   if (known && isDeepStrictEqual(known, now)) return;
   writeFileAtomic(elsewhere, `${JSON.stringify(now, null, 2)}\n`, owner);
@@ -133,16 +132,16 @@ export function checkState(root: string, stateDir: string): void {
 
 /** Whether a root that bears no name now is the mount point of one, or another disk. */
 function isAway(root: string, known: StateName): boolean {
-  const { named, mount, directory } = known;
+  const { named, mount, disk } = known;
   if (looksVanished(root, mount, named)) return true;
   if (!named || mount === undefined) return false;
-  // a folder on the same disk may have been made anew, with what was in it
-  const isDisk = mount === root;
-  return mount !== mountPoint(root) || (isDisk && directory !== undefined && directory !== directoryOf(root));
+  // on the same disk the folder may have been made anew, or its name removed
+  return mount !== mountPoint(root) || (disk !== undefined && disk !== diskAt(mount));
 }
 
-function directoryOf(root: string): string {
-  const { ino, birthtimeNs } = statSync(root, { bigint: true });
+/** What tells the file system at a mount point from others. */
+function diskAt(mount: string): string {
+  const { ino, birthtimeNs } = statSync(mount, { bigint: true });
   return `${ino}:${birthtimeNs}`;
 }
 

@@ -99,30 +99,34 @@ describe('a root and its state', () => {
     await opens(at('root2'), { stateDir: at('two') });
   });
 
-  it.skipIf(!canMount())('are not bound to another disk at the mount point (needs root: tmpfs)', async () => {
-    const mount = (): void => void execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=16m', 'none', at('root')]);
-    let mounted = 0;
-    try {
-      mounted += (mount(), 1);
-      await mkdir(at('root', 'box'));
-      await opens(at('root'), { stateDir: at('one') });
-      // the clock by which file systems are told apart goes in ticks
-      await sleep(50);
-      mounted += (mount(), 1);
-      await mkdir(at('root', 'box'));
-      await writeFile(at('root', 'box', 'foreign'), 'of another disk');
-      expect(await refused(at('root'), { stateDir: at('one') })).toContain('is its disk mounted?');
-      expect(await readdir(at('root'))).toEqual(['box']);
-      mounted -= (execFileSync('umount', [at('root')]), 1);
-      await opens(at('root'), { stateDir: at('one') });
-      // what somebody has removed on the right one is made anew
-      await rm(at('root', '.gos3rve'), { recursive: true });
-      await opens(at('root'), { stateDir: at('one') });
-      expect(await readdir(at('root'))).toContain('.gos3rve');
-    } finally {
-      while (mounted-- > 0) execFileSync('umount', [at('root')]);
-    }
-  });
+  it.skipIf(!canMount()).each(['.', 'media'])(
+    'are not bound to another disk there (root at %s of it; needs root: tmpfs)',
+    async (folder) => {
+      const root = at('root', folder);
+      const mount = (): void => void execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=16m', 'none', at('root')]);
+      let mounted = 0;
+      try {
+        mounted += (mount(), 1);
+        await mkdir(path.join(root, 'box'), { recursive: true });
+        await opens(root, { stateDir: at('one') });
+        // the clock by which file systems are told apart goes in ticks
+        await sleep(50);
+        mounted += (mount(), 1);
+        await mkdir(path.join(root, 'box'), { recursive: true });
+        await writeFile(path.join(root, 'box', 'foreign'), 'of another disk');
+        expect(await refused(root, { stateDir: at('one') })).toContain('is its disk mounted?');
+        expect(await readdir(root)).toEqual(['box']);
+        mounted -= (execFileSync('umount', [at('root')]), 1);
+        await opens(root, { stateDir: at('one') });
+        // what somebody has removed on the right one is made anew
+        await rm(path.join(root, '.gos3rve'), { recursive: true });
+        await opens(root, { stateDir: at('one') });
+        expect(await readdir(root)).toContain('.gos3rve');
+      } finally {
+        while (mounted-- > 0) execFileSync('umount', [at('root')]);
+      }
+    },
+  );
 
   it('says when the name cannot be read as one', async () => {
     await opens(at('root'));
