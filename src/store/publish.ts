@@ -265,7 +265,7 @@ export class Publisher {
       const exclusive = condition?.ifNoneMatch?.includes('*') === true;
       try {
         const to = dir.at(name);
-        const replaced = there && core.durable ? { path: to, stat: there.stat, flushed: true } : undefined;
+        const replaced = there && { path: to, folder: dir.path, stat: there.stat, flushed: core.durable };
         freedLater(replaced, () => place(from, to, exclusive || guard.exclusive === true, exclusive));
       } catch (error) {
         // others have taken the directory away since it was looked at

@@ -150,7 +150,8 @@ export class Removing {
     const prunes = found.place.kind === 'tree' && !stays && publisher.announcePrune(found.place.dirs, found.name);
     const kept = inTree && core.tracker.keepBytes(found.place, found);
     const path = found.dir.at(found.name);
-    freedLater({ path, stat: found.stat, flushed: core.durable }, () => unlinkSync(path));
+    const { stat } = found;
+    freedLater({ path, folder: found.dir.path, stat, flushed: core.durable }, () => unlinkSync(path));
     dirtied.add(found.dir.path);
     core.catalog.removeRow(found.place, kept || found.row?.appendFrom !== undefined ? undefined : found.row);
     const rmdirs = prunes && found.place.kind === 'tree' ? publisher.prune(found.place.dirs) : [];
