@@ -1,5 +1,5 @@
 /** A store that is watched as by a server, with somebody who listens: what other programs do in its bucket `box` is told. */
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -45,6 +45,7 @@ export class Watched {
 
   /** What a server does. What was told before the first time is dropped. */
   async begin(watch: 'auto' | 'off' = 'auto'): Promise<void> {
+    if (!this.begun) await this.acquaint();
     const { store } = this;
     this.background = startBackground(store, {
       watch,
@@ -66,6 +67,17 @@ export class Watched {
     await sleep(100);
     if (!this.begun) this.told = (this.take(), []);
     this.begun = true;
+  }
+
+  /** What is there before anybody listens is told to nobody. */
+  private async acquaint(): Promise<void> {
+    const { root, store } = this;
+    const folders = readdirSync(root, { recursive: true, withFileTypes: true, encoding: 'utf8' })
+      .filter((entry) => entry.isDirectory())
+      .map((entry) => path.relative(root, path.join(entry.parentPath, entry.name)).split(path.sep));
+    for (const dirs of [[], ...folders.filter(([top]) => top !== '.gos3rve')]) await store.live.lookAtDir(dirs);
+    store.changes.wantAlways(false);
+    store.changes.wantAlways(true);
   }
 
   /** No server runs. */
