@@ -133,6 +133,7 @@ function isCertain(found: Found): boolean {
   return row.told === undefined && knowledge(found) === 'known';
 }
 
-function nameOf(bucket: string, key: string): string {
+/** Of an object among those that are remembered. */
+export function nameOf(bucket: string, key: string): string {
   return `${bucket}/${key}`;
 }

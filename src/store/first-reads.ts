@@ -2,6 +2,8 @@
  * Reads of objects that nobody has at hand (at-hand.ts). Who asks for the same one meanwhile waits until the first has read it, and looks again: so a
  * hundred that come at once open and read a small file once. Nothing is believed for that: what is at hand then is looked at like any other time.
  */
+import { nameOf } from './at-hand.js';
+
 export class FirstReads {
   private readonly running = new Map<string, FirstRead>();
 
@@ -48,8 +50,4 @@ export class FirstRead {
     this.forget();
     for (const resolve of this.waiting) resolve();
   }
-}
-
-function nameOf(bucket: string, key: string): string {
-  return `${bucket}/${key}`;
 }
